@@ -1,0 +1,129 @@
+"""The foundation models: which there are, how they are made, where their published weights are.
+
+Upstream code is wrapped, not copied: open_clip makes CLIP, timm makes DINO, segment_anything makes SAM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import NamedTuple
+
+import open_clip
+import segment_anything
+import timm
+import torch
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from torch import nn
+
+from ..runtime.errors import RecipeError, WeightsError, one_of
+
+StateDict = dict[str, torch.Tensor]
+TINY = "tiny"
+
+SAM_RELEASE = "https://dl.fbaipublicfiles.com/segment_anything/{}.pth"
+TINY_SAM_SIDE, TINY_SAM_PATCH, TINY_SAM_WIDTH, TINY_SAM_CHANNELS = 512, 16, 64, 64
+
+
+class Family(NamedTuple):
+    """The models that can play one role."""
+
+    names: Callable[[], Iterable[str]]
+    build: Callable[[str], nn.Module]
+    """Make a model by name, its weights not yet meaningful."""
+    pretrained: Callable[[str, str], StateDict]
+    """Fetch published weights: model name, tag."""
+
+
+def build_model(role: str, name: str) -> nn.Module:
+    """Make a model in evaluation mode.
+
+    Args:
+        role: `clip`, `dino` or `sam`.
+        name: one of the role's names.
+
+    Raises:
+        RecipeError: no such model; the message lists those there are.
+    """
+    family = FAMILIES[role]
+    names = set(family.names())
+    if name not in names:
+        raise RecipeError(one_of(f"{role} model", name, names))
+    return family.build(name).eval().requires_grad_(False)
+
+
+def _build_clip(name: str) -> nn.Module:
+    if name != TINY:
+        return open_clip.create_model(name, pretrained=None)
+    vision = open_clip.CLIPVisionCfg(image_size=96, patch_size=16, width=64, layers=3, head_width=16)
+    text = open_clip.CLIPTextCfg(context_length=77, vocab_size=49408, width=64, heads=4, layers=2)
+    return open_clip.CLIP(64, vision, text, quick_gelu=True)
+
+
+def _pretrained_clip(name: str, tag: str) -> StateDict:
+    return open_clip.create_model(name, pretrained=tag).state_dict()
+
+
+def _build_dino(name: str) -> nn.Module:
+    if name != TINY:
+        return timm.create_model(name, pretrained=False)
+    return timm.models.VisionTransformer(
+        img_size=64, patch_size=8, embed_dim=64, depth=3, num_heads=4, num_classes=0
+    )
+
+
+def _pretrained_dino(name: str, tag: str) -> StateDict:
+    return timm.create_model(name, pretrained=True).state_dict()
+
+
+def _build_sam(name: str) -> nn.Module:
+    if name != TINY:
+        return segment_anything.sam_model_registry[name]()
+    grid = TINY_SAM_SIDE // TINY_SAM_PATCH
+    return Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=TINY_SAM_SIDE,
+            patch_size=TINY_SAM_PATCH,
+            embed_dim=TINY_SAM_WIDTH,
+            depth=4,
+            num_heads=4,
+            out_chans=TINY_SAM_CHANNELS,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=7,
+            global_attn_indexes=(1, 3),
+        ),
+        prompt_encoder=PromptEncoder(TINY_SAM_CHANNELS, (grid, grid), (TINY_SAM_SIDE, TINY_SAM_SIDE), mask_in_chans=16),
+        mask_decoder=MaskDecoder(
+            transformer_dim=TINY_SAM_CHANNELS,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=TINY_SAM_CHANNELS, num_heads=4, mlp_dim=128),
+            iou_head_hidden_dim=64,
+        ),
+    )
+
+
+def _pretrained_sam(name: str, tag: str) -> StateDict:
+    """Meta's release: a file whose name ends in the first digits of its SHA-256."""
+    try:
+        path = torch.hub.get_dir() + f"/checkpoints/{tag}.pth"
+        prefix = tag.rsplit("_", 1)[-1]
+        torch.hub.download_url_to_file(SAM_RELEASE.format(tag), path, hash_prefix=prefix)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(f"SAM's checkpoint {tag} cannot be fetched: {error}") from error
+    state: StateDict = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+FAMILIES = {
+    "clip": Family(
+        lambda: [TINY, *(name for name in open_clip.list_models() if name.startswith("ViT-"))],
+        _build_clip,
+        _pretrained_clip,
+    ),
+    "dino": Family(
+        lambda: [TINY, *(f"vit_{size}_patch{patch}_224.dino" for size in ("small", "base") for patch in (8, 16))],
+        _build_dino,
+        _pretrained_dino,
+    ),
+    "sam": Family(lambda: [TINY, "vit_b", "vit_l", "vit_h"], _build_sam, _pretrained_sam),
+}

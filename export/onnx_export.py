@@ -1,0 +1,129 @@
+"""One stage to one ONNX file: export, simplify, check."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxslim
+import torch
+from torch import nn
+
+from ..runtime.contract import StageContract, TensorSpec
+from ..runtime.errors import ExportError
+
+OPSET = 20
+EXTERNAL_DATA_ABOVE = 2_000_000_000
+"""Bytes of weights past which they go beside the graph: protobuf stops at 2 GiB."""
+
+EXAMPLE_SIZES = {"B": 2, "P": 3, "Q": 5, "R": 3, "Wy": 2, "Wx": 3, "vh": 6, "vw": 7}
+"""Sizes of the dynamic axes while tracing; all differ from each other where they meet, and from 1."""
+
+
+def export_onnx(module: nn.Module, contract: StageContract, path: Path) -> None:
+    """Export a stage, simplify its graph, check it, and write it.
+
+    Args:
+        module: the stage, in evaluation mode.
+        contract: names and shapes; an axis with a name is dynamic.
+        path: the `.onnx` file; weights past 2 GB are put in `PATH.data` beside it.
+
+    Raises:
+        ExportError: the graph does not pass ONNX's checker or strict shape inference, or its inputs and outputs are not
+            the contract's.
+    """
+    model = _simplify(_trace(module, contract))
+    external = model.ByteSize() > EXTERNAL_DATA_ABOVE
+    onnx.save_model(
+        model,
+        str(path),
+        save_as_external_data=external,
+        all_tensors_to_one_file=True,
+        location=f"{path.name}.data",
+    )
+    _check(path, contract)
+
+
+def example_inputs(contract: StageContract) -> dict[str, torch.Tensor]:
+    """Inputs for tracing; values do not matter."""
+    return {spec.name: _example(spec) for spec in contract.inputs}
+
+
+def _example(spec: TensorSpec) -> torch.Tensor:
+    shape = [EXAMPLE_SIZES[dim] if isinstance(dim, str) else dim for dim in spec.shape]
+    return torch.from_numpy(np.ones(shape, dtype=spec.dtype))
+
+
+def _trace(module: nn.Module, contract: StageContract) -> onnx.ModelProto:
+    dims = {d: torch.export.Dim(d) for spec in contract.inputs for d in spec.shape if isinstance(d, str)}
+    shapes = tuple(
+        {axis: dims[d] for axis, d in enumerate(spec.shape) if isinstance(d, str)} for spec in contract.inputs
+    )
+    quiet = io.StringIO()  # the exporter prints its progress; export-engines shows its own
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:  # in two steps: given a module, torch.onnx.export falls back to fixed sizes without an error
+            traced = torch.export.export(
+                module, tuple(example_inputs(contract).values()), dynamic_shapes=_for_forward(module, shapes)
+            )
+            program = torch.onnx.export(
+                traced,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(contract.input_names),
+                output_names=list(contract.output_names),
+                verbose=False,
+            )
+        except Exception as error:
+            raise ExportError(f"PyTorch cannot export {contract.stage}: {error}") from error
+    assert program is not None, "only the older exporter returns nothing"
+    return program.model_proto
+
+
+def _for_forward(module: nn.Module, shapes: tuple[dict[int, object], ...]) -> tuple[object, ...]:
+    """Shapes as `forward` takes its arguments: those of *args are grouped."""
+    code = module.forward.__code__
+    named = code.co_argcount - 1
+    takes_rest = bool(code.co_flags & 0x04)
+    return (*shapes[:named], shapes[named:]) if takes_rest else shapes
+
+
+def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+    simplified: onnx.ModelProto = onnxslim.slim(model)
+    simplified.producer_name = "ovdeploy"
+    simplified.doc_string = ""
+    for node in simplified.graph.node:  # traces of the exporter: source lines and paths of this machine
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in (*simplified.graph.value_info, *simplified.graph.input, *simplified.graph.output):
+        del value.metadata_props[:]
+    del simplified.metadata_props[:]
+    del simplified.graph.metadata_props[:]
+    return simplified
+
+
+def _check(path: Path, contract: StageContract) -> None:
+    try:
+        onnx.checker.check_model(str(path), full_check=False)
+        onnx.shape_inference.infer_shapes_path(str(path), str(path) + ".shapes", strict_mode=True, check_type=True)
+    except Exception as error:
+        raise ExportError(f"the graph of {contract.stage} does not pass ONNX's checks: {error}") from error
+    finally:
+        Path(str(path) + ".shapes").unlink(missing_ok=True)
+    graph = onnx.load(str(path), load_external_data=False).graph
+    for kind, values, specs in (("input", graph.input, contract.inputs), ("output", graph.output, contract.outputs)):
+        came = [(value.name, _shape(value)) for value in values]
+        expected = [(spec.name, [None if isinstance(dim, str) else dim for dim in spec.shape]) for spec in specs]
+        if came != expected:
+            raise ExportError(f"{contract.stage}: the graph's {kind}s are {came}, its contract says {expected}")
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int | None]:
+    """Sizes; None for a dynamic one."""
+    return [dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim]

@@ -1,0 +1,108 @@
+"""All networks of a recipe, with their weights: what is exported, and what the reference runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import nn
+
+from ...runtime.bundle import Dimensions, Provenance
+from ...runtime.errors import ExportError, RecipeError
+from ...runtime.recipe import Recipe
+from ..weights import load_model
+from .attention import ATTENTIONS
+from .clip_image import ClipImage
+from .dino import Dino
+from .head import HEADS
+from .sam_decoder import SamDecoder
+from .sam_encoder import SamEncoder, SamImage
+from .text_encoder import TextEncoder
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The foundation models of a recipe, and a module for every stage."""
+
+    recipe: Recipe
+    models: Mapping[str, nn.Module]
+    provenance: Mapping[str, Provenance]
+
+    @classmethod
+    def load(cls, recipe: Recipe, weights: Mapping[str, str | None] | None = None) -> Networks:
+        """Make the models and fill them.
+
+        Args:
+            recipe: names the models.
+            weights: by role, `pretrained`, `random:SEED` or a path; what is missing comes from the recipe.
+
+        Raises:
+            RecipeError: a model does not exist, or the crop does not fit its patch.
+            WeightsError: weights cannot be had or do not fit.
+            ExportError: the model's architecture is not one that the stages can wrap.
+        """
+        sources = weights or {}
+        loaded = {role: load_model(role, choice, sources.get(role)) for role, choice in recipe.models.items()}
+        networks = cls(recipe, {r: m for r, (m, _) in loaded.items()}, {r: p for r, (_, p) in loaded.items()})
+        networks._check()
+        return networks
+
+    @cached_property
+    def dimensions(self) -> Dimensions:
+        """The sizes that the engines fix."""
+        clip, sam = self.models["clip"], self.models.get("sam")
+        patch = self._extractor_patch
+        grid = self.recipe.parameters.crop // patch
+        sizes = {}
+        if sam is not None:
+            sizes = {
+                "sam_side": sam.image_encoder.img_size,
+                "sam_grid": sam.prompt_encoder.image_embedding_size[0],
+                "sam_padding": tuple(sam.pixel_mean.flatten().tolist()),
+            }
+        return Dimensions(
+            clip_patch=clip.visual.patch_size[0],
+            feature_grid=(grid, grid),
+            embedding=clip.visual.output_dim,
+            context_length=clip.context_length,
+            **sizes,
+        )
+
+    @cached_property
+    def modules(self) -> dict[str, nn.Module]:
+        """A module for every stage of the recipe, in evaluation mode."""
+        method, parameters = self.recipe.row, self.recipe.parameters
+        clip, sam = self.models["clip"], self.models.get("sam")
+        attention = ATTENTIONS[method.attention](
+            self.dimensions.feature_grid, parameters.similarity_beta, parameters.similarity_gamma
+        )
+        makers = {
+            "text_encoder": lambda: TextEncoder(clip),
+            "dino": lambda: Dino(self.models["dino"], parameters.crop),
+            "clip_image": lambda: ClipImage(clip.visual, parameters.crop, attention),
+            "sam_encoder": lambda: (SamEncoder if method.affinity else SamImage)(sam),
+            "head": lambda: HEADS[method.across](clip.visual, self.dimensions.sam_grid),
+            "sam_decoder": lambda: SamDecoder(sam, parameters.as_published),
+        }
+        return {stage: makers[stage]().eval().requires_grad_(False) for stage in self.recipe.stages}
+
+    @property
+    def _extractor_patch(self) -> int:
+        """Patch of the model whose grid the features are on: DINO's, or CLIP's without it."""
+        if self.recipe.row.proxy:
+            return self.models["dino"].patch_embed.patch_size[0]
+        return self.models["clip"].visual.patch_size[0]
+
+    def _check(self) -> None:
+        visual = getattr(self.models["clip"], "visual", None)
+        needed = ("conv1", "positional_embedding", "transformer", "ln_post", "proj")
+        missing = [name for name in needed if getattr(visual, name, None) is None]
+        if missing or getattr(visual, "attn_pool", None) is not None:
+            raise ExportError(
+                f"clip model {self.recipe.clip.model!r} is not a plain CLIP vision transformer "
+                f"({', '.join(missing) or 'it has a pooling of its own'}); choose a ViT such as ViT-B-16-quickgelu"
+            )
+        for patch in {visual.patch_size[0], self._extractor_patch}:
+            if self.recipe.parameters.crop % patch:
+                raise RecipeError(f"crop={self.recipe.parameters.crop} must be a multiple of the patch, {patch}")

@@ -1,0 +1,46 @@
+"""Segmentation on the deploy box: numpy and OpenCV, no PyTorch.
+
+    from ovdeploy.runtime import Segmenter
+    with Segmenter.load("engines/trident-b16") as segmenter:
+        result = segmenter.segment("photo.jpg", segmenter.vocabulary(["cup; mug", "table"]))
+"""
+
+from __future__ import annotations
+
+from .bundle import Bundle
+from .errors import (
+    BundleError,
+    EngineError,
+    MissingExtraError,
+    OvdeployError,
+    ParameterError,
+    PhotoError,
+    RecipeError,
+    VocabularyError,
+)
+from .parameters import Parameters
+from .photo import load_photo
+from .pipeline import Segmenter
+from .recipe import Recipe, available_recipes, load_recipe
+from .result import Region, Result
+from .vocabulary import Vocabulary
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "EngineError",
+    "MissingExtraError",
+    "OvdeployError",
+    "ParameterError",
+    "Parameters",
+    "PhotoError",
+    "Recipe",
+    "RecipeError",
+    "Region",
+    "Result",
+    "Segmenter",
+    "Vocabulary",
+    "VocabularyError",
+    "available_recipes",
+    "load_recipe",
+]

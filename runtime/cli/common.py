@@ -1,0 +1,58 @@
+"""What the commands share: errors told in one line, and exit codes.
+
+Exit codes: 0 all well; 1 something failed (a photo, a parity check, a bundle); 2 the command line was wrong.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..errors import OvdeployError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def fail_cleanly(command: Command) -> Command:
+    """Turn our own errors into one line on standard error and exit code 1; others keep their trace."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except OvdeployError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
+    """`NAME=VALUE` pairs of `--set`, the values as TOML would read them.
+
+    Raises:
+        click.BadParameter: not a pair, or not a value.
+    """
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{setting!r}: expected NAME=VALUE, for example --set stride=112")
+        parsed[name.strip()] = _value(text.strip(), setting)
+    return parsed
+
+
+def _value(text: str, setting: str) -> Any:
+    words: dict[str, bool] = {"true": True, "false": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise click.BadParameter(f"{setting!r}: expected a number, true or false")

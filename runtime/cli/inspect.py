@@ -1,0 +1,73 @@
+"""`ovdeploy inspect`: what is in a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from ..bundle import Bundle
+from ..contract import TensorSpec
+from .common import fail_cleanly
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+@click.option("--verify/--no-verify", default=True, help="Compare every file with its SHA-256.  [default: verify]")
+@fail_cleanly
+def inspect(bundle: Path, as_json: bool, verify: bool) -> None:
+    """Show what BUNDLE holds: recipe, weights, and what every stage takes and gives.
+
+    Every file is checked; a missing or altered one makes the exit code 1 (a text engine that was left out on purpose
+    too: delete it from the bundle by exporting with --stages).
+    """
+    opened = Bundle.load(bundle)
+    if verify:
+        opened.tokenizer_path()
+        for name, stage in opened.manifest.stages.items():
+            for precision in stage.engines:
+                opened.engine_path(name, precision)
+    if as_json:
+        click.echo(msgspec.json.encode(opened.manifest).decode())
+        return
+    console = Console()
+    recipe = opened.recipe
+    console.print(f"[bold]{recipe.name}[/]  {recipe.description}", highlight=False)
+    console.print(f"method {recipe.method}; {recipe.row.source}", highlight=False)
+    console.print(_weights(opened))
+    console.print(_stages(opened))
+    console.print(_parameters(opened))
+    made_by = ", ".join(f"{name} {number}" for name, number in opened.manifest.versions.items())
+    console.print(f"made by {made_by}", style="dim", highlight=False)
+
+
+def _weights(bundle: Bundle) -> Table:
+    table = Table("model", "name", "weights", "sha256", box=None)
+    for role, provenance in bundle.manifest.provenance.items():
+        table.add_row(role, provenance.model, provenance.source, provenance.sha256[:16])
+    return table
+
+
+def _stages(bundle: Bundle) -> Table:
+    table = Table("stage", "precision", "size", "in", "out", box=None)
+    for name, stage in bundle.manifest.stages.items():
+        for precision, engine in stage.engines.items():
+            size = f"{sum(file.bytes for file in engine.files) / 1e6:.1f} MB"
+            inputs, outputs = ("\n".join(map(_signature, specs)) for specs in (stage.contract.inputs, stage.contract.outputs))
+            table.add_row(name, precision, size, inputs, outputs)
+    return table
+
+
+def _signature(spec: TensorSpec) -> str:
+    shape = ", ".join(map(str, spec.shape))
+    kind = "" if spec.dtype == "float32" else f" {spec.dtype}"
+    return rf"{spec.name} \[{shape}]{kind}"
+
+
+def _parameters(bundle: Bundle) -> str:
+    values = msgspec.structs.asdict(bundle.recipe.parameters)
+    return "parameters " + ", ".join(f"{name} {value}" for name, value in values.items())

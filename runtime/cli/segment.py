@@ -1,0 +1,134 @@
+"""`ovdeploy segment`: photos and words in; overlays, masks and JSON out."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..errors import OvdeployError, PhotoError
+from ..pipeline import Segmenter
+from ..result import Result
+from ..vocabulary import Vocabulary
+from .common import fail_cleanly, parse_settings
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True)
+@click.option("--bundle", required=True, type=click.Path(path_type=Path), help="A folder that export-engines wrote.")
+@click.option("--classes", help='Comma-separated classes, each with synonyms by semicolon: "cup; mug, table".')
+@click.option("--vocabulary", "saved", type=click.Path(path_type=Path), help="A file of Vocabulary.save, instead.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("ovdeploy-out"), show_default=True)
+@click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
+@click.option("--precision", default="fp32", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads within an operator. Default: the backend's choice.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated.")
+@click.option("--background", is_flag=True, help="The first class is the background, whatever its name.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line per photo on standard output, and no progress bar.")
+@fail_cleanly
+def segment(
+    images: tuple[str, ...],
+    bundle: Path,
+    classes: str | None,
+    saved: Path | None,
+    output: Path,
+    backend: str,
+    precision: str,
+    threads: int | None,
+    settings: tuple[str, ...],
+    background: bool,
+    as_json: bool,
+) -> None:
+    """Name every pixel of IMAGES (files, folders, globs).
+
+    For each photo three files go to --output: NAME.overlay.png with a legend, NAME.mask.png of class indices, and
+    NAME.json with areas, boxes, scores and timings. A photo that fails does not stop the others; the exit code is 1 if
+    any did.
+
+    \b
+    Example:
+      ovdeploy segment photos/ --bundle engines/trident-b16 --classes "cup; mug, table" --set stride=112
+    """
+    if bool(classes) == bool(saved):
+        raise click.UsageError("give either --classes or --vocabulary")
+    overrides = parse_settings(settings)
+    paths = list(expand(images))
+    console = Console(stderr=True)
+    failed = 0
+    with Segmenter.load(
+        bundle, backend=backend, precision=precision, parameters=overrides, threads=threads
+    ) as segmenter:
+        vocabulary = _vocabulary(segmenter, classes, saved, background or None)
+        for path, target in _progress(console, list(zip(paths, output_names(paths), strict=True)), quiet=as_json):
+            try:
+                result = segmenter.segment(path, vocabulary)
+                _write(result, path, output, target, as_json)
+            except (OvdeployError, OSError) as error:
+                failed += 1
+                click.echo(f"error: {error}", err=True)
+    if not as_json:
+        console.print(f"{len(paths) - failed} of {len(paths)} photos segmented, in {output}", highlight=False)
+    sys.exit(1 if failed else 0)
+
+
+def expand(images: Iterable[str]) -> Iterator[Path]:
+    """Files of folders (by suffix, sorted) and globs; what names nothing stays, to be reported as missing."""
+    for image in images:
+        path = Path(image)
+        if path.is_dir():
+            found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            if not found:
+                raise PhotoError(f"{path}: no photos in this folder (looked for {', '.join(sorted(SUFFIXES))})")
+            yield from found
+        elif path.exists():
+            yield path
+        else:
+            yield from (Path(p) for p in sorted(glob.glob(image, recursive=True)) or [image])
+
+
+def output_names(paths: list[Path]) -> list[str]:
+    """A distinct name for each photo's results: its stem, its whole name where stems repeat, numbered where those do."""
+    stems = [path.stem for path in paths]
+    names: list[str] = []
+    for path in paths:
+        name = path.stem if stems.count(path.stem) == 1 else path.name
+        candidates = (name, *(f"{name}-{number}" for number in range(2, len(paths) + 2)))
+        names.append(next(candidate for candidate in candidates if candidate not in names))
+    return names
+
+
+def _vocabulary(segmenter: Segmenter, classes: str | None, saved: Path | None, background: bool | None) -> Vocabulary:
+    if saved is not None:
+        return Vocabulary.load(saved)
+    assert classes is not None, "one of the two is given"
+    return segmenter.vocabulary([entry.strip() for entry in classes.split(",")], background=background)
+
+
+def _progress(
+    console: Console, work: list[tuple[Path, str]], *, quiet: bool
+) -> Iterator[tuple[Path, str]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=quiet) as progress:
+        task = progress.add_task("segmenting", total=len(work))
+        for path, name in work:
+            progress.update(task, description=path.name)
+            yield path, name
+            progress.advance(task)
+
+
+def _write(result: Result, path: Path, output: Path, name: str, as_json: bool) -> None:
+    result.save_overlay(output / f"{name}.overlay.png")
+    result.save_mask(output / f"{name}.mask.png")
+    result.save_json(output / f"{name}.json")
+    if as_json:
+        import msgspec
+
+        line = {"image": str(path), "output": str(output / name), **result.to_dict()}
+        click.echo(msgspec.json.encode(line).decode())

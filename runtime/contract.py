@@ -1,0 +1,91 @@
+"""The contract of a stage: what its engine takes and gives. Saved in the bundle, checked at every call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from .errors import EngineError
+
+Dim = int | str
+
+
+class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One input or output of an engine."""
+
+    name: str
+    dtype: str
+    """NumPy's name: float32, int32, …"""
+    shape: tuple[Dim, ...]
+    """Fixed sizes as integers, dynamic ones by name; a name has one value within a call."""
+    layout: str
+    """What the axes mean, in words."""
+    range: str
+    """What the values may be, in words."""
+
+
+class StageContract(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes into a stage and what comes out, in order."""
+
+    stage: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(spec.name for spec in self.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return tuple(spec.name for spec in self.outputs)
+
+    def output(self, name: str) -> TensorSpec:
+        """The output of this name."""
+        return next(spec for spec in self.outputs if spec.name == name)
+
+    def check_feeds(self, feeds: Mapping[str, np.ndarray]) -> None:
+        """Refuse feeds that this contract does not describe.
+
+        Raises:
+            EngineError: names, a dtype, a rank, or a size differ, or a named size has two values.
+        """
+        if set(feeds) != set(self.input_names):
+            raise EngineError(f"{self.stage} takes {sorted(self.input_names)}, got {sorted(feeds)}")
+        sizes: dict[str, int] = {}
+        for spec in self.inputs:
+            array = feeds[spec.name]
+            if array.dtype != np.dtype(spec.dtype):
+                raise EngineError(f"{self.stage}: {spec.name} must be {spec.dtype}, got {array.dtype}")
+            if not _fits(array.shape, spec.shape, sizes):
+                raise EngineError(
+                    f"{self.stage}: {spec.name} must have shape {list(spec.shape)} with {sizes}, "
+                    f"got {list(array.shape)}"
+                )
+
+    def check_outputs(self, outputs: Mapping[str, np.ndarray]) -> None:
+        """Refuse outputs that are not finite.
+
+        Raises:
+            EngineError: names the stage and the output.
+        """
+        for name, array in outputs.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                bad = int(array.size - np.isfinite(array).sum())
+                raise EngineError(
+                    f"the {self.stage} engine returned {bad} values of {name} (of {array.size}) that are NaN or "
+                    f"infinite; compare it with PyTorch by `ovdeploy parity`, or try another precision"
+                )
+
+
+def _fits(actual: tuple[int, ...], expected: tuple[Dim, ...], sizes: dict[str, int]) -> bool:
+    """Whether a shape fits, with the named sizes seen so far; new ones are added to `sizes`."""
+    if len(actual) != len(expected):
+        return False
+    return all(
+        size == dim if isinstance(dim, int) else size >= 1 and sizes.setdefault(dim, size) == size
+        for size, dim in zip(actual, expected, strict=True)
+    )

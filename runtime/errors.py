@@ -1,0 +1,71 @@
+"""The exception tree. Every error says what was expected, what came, and what to do.
+
+    OvdeployError
+    ├── RecipeError          a recipe that cannot be understood
+    ├── ParameterError       a parameter's name, value or time of change is wrong
+    ├── VocabularyError      class names or embeddings that cannot be used
+    ├── PhotoError           a photo that cannot be read
+    ├── BundleError          a bundle that is missing, damaged, unsafe or of another schema
+    ├── EngineError          an engine that refused its input, failed, or returned NaN
+    ├── MissingExtraError    an optional dependency is not installed
+    ├── WeightsError         a checkpoint that does not fit the model (build box)
+    └── ExportError          a stage that could not be exported (build box)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OvdeployError(Exception):
+    """Root of everything this package raises on purpose."""
+
+
+class RecipeError(OvdeployError):
+    """A recipe has an unknown key, method or model, or a value out of range."""
+
+
+class ParameterError(OvdeployError):
+    """A parameter is unknown, out of range, or baked into the engines."""
+
+
+class VocabularyError(OvdeployError):
+    """Class names are empty or repeated, or the embeddings do not fit them."""
+
+
+class PhotoError(OvdeployError):
+    """A photo is missing, truncated, empty, not an image, or too large."""
+
+
+class BundleError(OvdeployError):
+    """A bundle is missing, damaged, unsafe, or written by another schema version."""
+
+
+class EngineError(OvdeployError):
+    """An engine refused its input, failed while running, or returned NaN or infinity."""
+
+
+class WeightsError(OvdeployError):
+    """A checkpoint is missing or does not fit the model."""
+
+
+class ExportError(OvdeployError):
+    """A stage could not be exported, or its graph failed a check."""
+
+
+class MissingExtraError(OvdeployError):
+    """An optional dependency is needed and not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package!r}, which is not installed; install it with: pip install 'ovdeploy[{extra}]'"
+        )
+
+
+def one_of(kind: str, name: str, valid: Iterable[str]) -> str:
+    """The sentence that answers an unknown name with the valid ones, the likeliest first."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"unknown {kind} {name!r}.{hint} Valid: {', '.join(names)}."

@@ -1,0 +1,97 @@
+"""The parameters of a method: their defaults stand in the recipe, users override them at `load` and at `segment`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from .errors import ParameterError, one_of
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+AboveZero = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every parameter of every method. Sizes are in pixels, probabilities and scores in [0, 1]."""
+
+    short_side: Positive = 448
+    """The photo's short side is resized to this …"""
+    max_long_side: Positive = 2048
+    """… unless its long side would pass this."""
+    max_pixels: Positive = 100_000_000
+    """A photo with more pixels is refused."""
+    crop: Positive = 336
+    """Side of a window. Baked."""
+    stride: Positive = 224
+    """Step between windows."""
+    window_batch: Positive = 8
+    """Windows per call of the `dino` and `clip_image` engines. Does not change the result."""
+    similarity_beta: NotNegative = 1.2
+    """β: similarities below β times their mean are masked out. Baked."""
+    similarity_gamma: AboveZero = 3.0
+    """γ: inverse temperature of the similarity's softmax. Baked."""
+    affinity_factor: NotNegative = 1.2
+    """f: SAM's attention is kept where values are more alike than f times their mean. 0 keeps nearly all."""
+    keep_negative: bool = True
+    """Whether a negative threshold θ stands; if not it becomes 0.6."""
+    logit_scale: AboveZero = 40.0
+    """Logits are multiplied by this before the softmax over queries."""
+    probability_threshold: Fraction = 0.0
+    """Pixels whose largest probability is below this become background (class 0)."""
+    refine: bool = True
+    """Whether SAM's decoder refines the coarse mask."""
+    region_threshold: Fraction = 0.2
+    """τ_c: less certain pixels belong to no region; mask prompts keep what is above it."""
+    min_area: NotNegative = 225
+    """A_min: smaller regions are not refined, in pixels at half resolution."""
+    iou_threshold: float = 0.8
+    """τ_iou: a refined region is used if SAM's own IoU estimate is above this."""
+    mask_prompt_scale: NotNegative = 0.005
+    """α: mask prompts are probabilities times this."""
+    prompt_batch: Positive = 16
+    """Regions per call of the `sam_decoder` engine. Does not change the result."""
+    as_published: bool = True
+    """Reproduce the three departures of Trident's published code from its paper and from SAM (README). Baked."""
+
+
+BAKED = {
+    "crop": "the shape of the dino and clip_image engines' input depends on it",
+    "similarity_beta": "it is a constant inside the clip_image engine",
+    "similarity_gamma": "it is a constant inside the clip_image engine",
+    "as_published": "the sam_decoder engine is built one way or the other",
+}
+"""Parameters that an export fixes, and why."""
+
+
+def with_overrides(parameters: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
+    """`parameters` with some values replaced.
+
+    Args:
+        parameters: what holds now.
+        overrides: values by name; None means none.
+
+    Raises:
+        ParameterError: a name is unknown, a value has the wrong type or is out of range, or the parameter is baked
+            into the engines with another value.
+    """
+    if not overrides:
+        return parameters
+    values = msgspec.structs.asdict(parameters)
+    for name, value in overrides.items():
+        if name not in values:
+            raise ParameterError(one_of("parameter", name, values))
+        if name in BAKED and value != values[name]:
+            raise ParameterError(
+                f"{name}={value!r} cannot be set here: {BAKED[name]} (this bundle has {values[name]!r}). "
+                f"Set it in the recipe's [parameters] and run export-engines again."
+            )
+        values[name] = value.item() if isinstance(value, np.generic) else value
+    try:
+        return msgspec.convert(values, Parameters)
+    except msgspec.ValidationError as error:
+        raise ParameterError(f"a parameter has a value that it cannot take: {error}") from error

@@ -1,0 +1,225 @@
+"""The pipeline: a photo and a vocabulary in, a labelled mask out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from .bundle import Bundle, Manifest
+from .clock import Clock
+from .coarse import class_probabilities, coarse_mask
+from .encoding import Sessions, encode_photo
+from .errors import ParameterError, VocabularyError
+from .parameters import Parameters, with_overrides
+from .photo import as_photo
+from .plan import plan_photo
+from .refinement import refine
+from .result import Result, photo_regions
+from .sessions import Session, choose_backend, open_session
+from .text import TextEmbedder
+from .tokenizer import ClipTokenizer
+from .vocabulary import Vocabulary, parse_classes
+
+
+class Segmenter:
+    """Segments photos with the engines of one bundle. A context manager.
+
+    Attributes:
+        manifest: the bundle's manifest.
+        parameters: the parameters in force, unless a call overrides them.
+        backend: what runs the engines.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        sessions: Sessions,
+        *,
+        embedder: TextEmbedder | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        backend: str = "",
+    ) -> None:
+        """A segmenter over sessions that are open already (`Segmenter.load` opens a bundle's).
+
+        Args:
+            manifest: describes the engines.
+            sessions: by stage; all of the recipe's but `text_encoder`.
+            embedder: turns names into embeddings; None if vocabularies come with theirs.
+            parameters: overrides of the recipe's.
+            backend: what runs the sessions, for information.
+        """
+        self.manifest = manifest
+        self.backend = backend
+        self._sessions = dict(sessions)
+        self._embedder = embedder
+        self._method = manifest.recipe.row
+        self.parameters = self._parameters(manifest.recipe.parameters, parameters)
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | Path,
+        *,
+        backend: str = "auto",
+        precision: str = "fp32",
+        parameters: Mapping[str, Any] | None = None,
+        threads: int | None = None,
+    ) -> Segmenter:
+        """Open a bundle's engines; the text engine only when a name is not in the cache.
+
+        Args:
+            bundle: the folder that `export-engines` wrote.
+            backend: "onnxruntime", or "auto" for the preferred one that is installed.
+            precision: one that the bundle holds.
+            parameters: overrides of the recipe's parameters.
+            threads: threads within an operator; None leaves the choice to the backend.
+
+        Raises:
+            BundleError: the bundle is missing, damaged or lacks a stage.
+            ParameterError: an override is unknown, out of range, or baked into the engines.
+            MissingExtraError: the backend is not installed.
+        """
+        opened = Bundle.load(bundle)
+        with_overrides(opened.recipe.parameters, parameters)  # a wrong name should not wait for the engines
+        chosen = choose_backend(backend)
+
+        def session(stage: str) -> Session:
+            path = opened.engine_path(stage, precision)
+            return open_session(path, opened.stage(stage).contract, chosen, threads=threads)
+
+        stages = [stage for stage in opened.recipe.stages if stage != "text_encoder"]
+        sessions = {stage: session(stage) for stage in stages}
+        return cls(
+            opened.manifest,
+            sessions,
+            embedder=_text_embedder(opened, precision, lambda: session("text_encoder")),
+            parameters=parameters,
+            backend=chosen,
+        )
+
+    def vocabulary(
+        self, classes: Sequence[str], *, templates: Sequence[str] | None = None, background: bool | None = None
+    ) -> Vocabulary:
+        """Embed class names.
+
+        Args:
+            classes: one entry a class, synonyms separated by semicolons: `["cup; mug", "table"]`.
+            templates: prompts with `{}` for the name; None means the bundle's (CLIP's 80 for ImageNet).
+            background: whether class 0 is the background; None means that it is if one of its synonyms is
+                "background".
+
+        Raises:
+            VocabularyError: names are empty or repeated.
+            BundleError: the text engine is needed and not in the bundle.
+        """
+        if self._embedder is None:
+            raise VocabularyError("this segmenter has no text engine; use Vocabulary.load or Vocabulary(names, embeddings)")
+        prompts = self.manifest.templates if templates is None else tuple(templates)
+        words = [word for synonyms in parse_classes(classes) for word in synonyms]
+        embeddings = np.stack([self._embedder.embed(word, prompts) for word in words])
+        return Vocabulary(classes, embeddings, background=background)
+
+    def segment(
+        self,
+        photo: str | Path | np.ndarray,
+        vocabulary: Vocabulary,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Result:
+        """Name every pixel of a photo.
+
+        Args:
+            photo: a path, or [H, W, 3] uint8 RGB.
+            vocabulary: the classes.
+            parameters: overrides for this call.
+
+        Raises:
+            PhotoError: the photo cannot be read.
+            ParameterError: an override cannot be used, or the threshold needs a background class.
+            VocabularyError: the embeddings are not this model's.
+            EngineError: an engine failed or returned NaN.
+        """
+        clock = Clock()
+        settings = self._parameters(self.parameters, parameters)
+        self._check_vocabulary(vocabulary, settings)
+        with clock("decode"):
+            image = as_photo(photo, settings.max_pixels)
+        hw = (image.shape[0], image.shape[1])
+        dimensions = self.manifest.dimensions
+        with clock("plan"):
+            plan = plan_photo(hw, settings, self._method, dimensions)
+        encoded = encode_photo(
+            image, vocabulary.embeddings, plan, self._sessions, self._method, dimensions, settings, clock
+        )
+        with clock("coarse"):
+            probabilities = class_probabilities(
+                encoded.logits, plan.photo_rows, plan.photo_columns, vocabulary.query_starts, settings.logit_scale
+            )
+            coarse = coarse_mask(probabilities, settings.probability_threshold)
+        if not settings.refine:
+            return Result(coarse.labels, coarse.labels, coarse.scores, vocabulary.names, (), clock.timings(), image)
+        assert plan.sam is not None and encoded.sam_features is not None, "checked with the parameters"
+        refinement = refine(coarse, encoded.sam_features, plan.sam, self._sessions["sam_decoder"], settings, clock)
+        regions = photo_regions(refinement.regions, refinement.iou, settings.iou_threshold, vocabulary.names, hw)
+        labels, scores = refinement.refined
+        return Result(labels, coarse.labels, scores, vocabulary.names, regions, clock.timings(), image)
+
+    def warmup(self) -> None:
+        """Run everything once on a photo of noise, so that the first real photo does not pay for the start."""
+        rng = np.random.default_rng(0)
+        photo = rng.integers(0, 256, (self.parameters.short_side, self.parameters.short_side, 3), np.uint8)
+        embeddings = rng.standard_normal((2, self.manifest.dimensions.embedding))
+        self.segment(photo, Vocabulary(["a", "b"], embeddings), parameters={"probability_threshold": 0.0})
+
+    def close(self) -> None:
+        """Free all engines."""
+        for session in self._sessions.values():
+            session.close()
+        if self._embedder is not None:
+            self._embedder.close()
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _parameters(self, base: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
+        settings = with_overrides(base, overrides)
+        if settings.refine and "sam_decoder" not in self._sessions:
+            raise ParameterError(
+                f"refine=True needs SAM, and this bundle of {self.manifest.recipe.name!r} has none. "
+                f"Add a [sam] table with a model to the recipe and run export-engines again."
+            )
+        return settings
+
+    def _check_vocabulary(self, vocabulary: Vocabulary, settings: Parameters) -> None:
+        expected, came = self.manifest.dimensions.embedding, vocabulary.embeddings.shape[1]
+        if came != expected:
+            raise VocabularyError(f"embeddings of length {came} do not fit this bundle's CLIP, whose length is {expected}")
+        if settings.probability_threshold > 0 and not vocabulary.background:
+            raise ParameterError(
+                f"probability_threshold={settings.probability_threshold} sends unlikely pixels to class 0, but class 0 is "
+                f"{vocabulary.names[0]!r}. Name a background first ('background; wall; sky'), or pass background=True "
+                f"if class 0 is meant as one."
+            )
+
+
+def _text_embedder(bundle: Bundle, precision: str, open_session: Any) -> TextEmbedder | None:
+    """An embedder for the bundle's text engine; None if the bundle has no such stage."""
+    entry = bundle.manifest.stages.get("text_encoder")
+    if entry is None or precision not in entry.engines:
+        return None
+    hashes = [file.sha256 for file in (*entry.engines[precision].files, bundle.manifest.tokenizer)]
+
+    def open_engine() -> tuple[Session, ClipTokenizer]:
+        tokenizer = ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
+        return open_session(), tokenizer
+
+    return TextEmbedder(open_engine, " ".join(hashes))

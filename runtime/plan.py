@@ -1,0 +1,158 @@
+"""The plan of a photo: every size and every table that follows from its size and the parameters alone.
+
+A plan is computed once per size and cached. It is where the geometry of the pipeline can be read in one place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from .bundle import Dimensions
+from .errors import ParameterError
+from .geometry import (
+    HW,
+    aligned_size,
+    bilinear_matrix,
+    longest_side_size,
+    resize_rows,
+    resized_size,
+    round_half_up,
+    round_up,
+    splice_rows,
+    window_starts,
+)
+from .methods import Method
+from .parameters import Parameters
+
+
+@dataclass(frozen=True, eq=False)
+class SamFrame:
+    """How the photo lies in SAM's square input: at the top left, padded right and below."""
+
+    padded_hw: HW
+    """The photo with each side rounded up to a multiple of CLIP's patch."""
+    valid_hw: HW
+    """Its size inside SAM's frame, in SAM's pixels."""
+    tokens_hw: HW
+    """Tokens that lie wholly inside the photo, at least one per axis."""
+    mask_rows: np.ndarray
+    """[H, m] float32: rows of SAM's low-resolution masks → rows of the photo."""
+    mask_columns: np.ndarray
+    """[W, m] float32, likewise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Sizes and tables for one photo size. Tables are float32, [to, from]."""
+
+    photo_hw: HW
+    resized_hw: HW
+    aligned_hw: HW
+    row_starts: tuple[int, ...]
+    column_starts: tuple[int, ...]
+    splice_rows: np.ndarray | None
+    """[vh, Wy, h]: the windows' features → SAM's valid tokens; None where windows are joined as logits."""
+    splice_columns: np.ndarray | None
+    """[vw, Wx, w], likewise."""
+    photo_rows: np.ndarray
+    """[H, vh]: rows of the logits → rows of the photo."""
+    photo_columns: np.ndarray
+    """[W, vw], likewise."""
+    sam: SamFrame | None
+
+    @property
+    def windows_grid(self) -> HW:
+        """Rows and columns of windows, Wy and Wx."""
+        return len(self.row_starts), len(self.column_starts)
+
+
+@lru_cache(maxsize=16)
+def plan_photo(photo_hw: HW, parameters: Parameters, method: Method, dimensions: Dimensions) -> Plan:
+    """Work out the plan of a photo.
+
+    Args:
+        photo_hw: the photo's size.
+        parameters: the parameters in force.
+        method: the method's row.
+        dimensions: sizes that the engines fix.
+
+    Raises:
+        ParameterError: the stride does not fit the method.
+    """
+    splices, crop, patch = method.across == "features", parameters.crop, dimensions.clip_patch
+    if splices and parameters.stride % patch:
+        raise ParameterError(
+            f"stride={parameters.stride} must be a multiple of CLIP's patch, {patch}: "
+            f"windows are spliced on the grid of patches"
+        )
+    resized_hw = resized_size(photo_hw, parameters.short_side, parameters.max_long_side)
+    aligned_hw = aligned_size(resized_hw, patch if splices else 1, crop)
+    starts = tuple(window_starts(length, crop, parameters.stride) for length in aligned_hw)
+    sam = _sam_frame(photo_hw, dimensions) if dimensions.sam_side else None
+    axes = tuple(zip(starts, aligned_hw, dimensions.feature_grid, strict=True))
+    if splices:
+        assert sam is not None, "splicing targets SAM's grid"
+        splice = [_splice_axis(*axes[i], sam.tokens_hw[i], crop, patch) for i in (0, 1)]
+        to_photo = [bilinear_matrix(sam.tokens_hw[i], photo_hw[i]) for i in (0, 1)]
+    else:
+        splice = [None, None]
+        to_photo = [_window_logits_axis(*axes[i], photo_hw[i], crop) for i in (0, 1)]
+    return Plan(
+        photo_hw=photo_hw,
+        resized_hw=resized_hw,
+        aligned_hw=aligned_hw,
+        row_starts=starts[0],
+        column_starts=starts[1],
+        splice_rows=splice[0],
+        splice_columns=splice[1],
+        photo_rows=to_photo[0].astype(np.float32),
+        photo_columns=to_photo[1].astype(np.float32),
+        sam=sam,
+    )
+
+
+def _splice_axis(
+    starts: tuple[int, ...], length: int, grid: int, tokens: int, crop: int, patch: int
+) -> np.ndarray:
+    """One axis of splicing: each window's features → the image's grid, averaged → SAM's valid tokens.
+
+    The image's grid has r cells per patch, r = DINO's grid over CLIP's, rounded; a window's grid that is no multiple
+    of CLIP's is first resized to one.
+
+    Returns:
+        [tokens, windows, grid] float32.
+    """
+    ratio = max(1, round_half_up(grid / (crop // patch)))
+    window = bilinear_matrix(grid, crop // patch * ratio)
+    image = splice_rows(window, tuple(start // patch * ratio for start in starts), length // patch * ratio)
+    return resize_rows(image, tokens).reshape(tokens, len(starts), grid).astype(np.float32)
+
+
+def _window_logits_axis(starts: tuple[int, ...], length: int, grid: int, photo: int, crop: int) -> np.ndarray:
+    """One axis of segment-then-splice: each window's logits → its pixels → averaged → the photo's pixels.
+
+    Returns:
+        [photo, windows · grid] float64.
+    """
+    return resize_rows(splice_rows(bilinear_matrix(grid, crop), starts, length), photo)
+
+
+def _sam_frame(photo_hw: HW, dimensions: Dimensions) -> SamFrame:
+    padded = (round_up(photo_hw[0], dimensions.clip_patch), round_up(photo_hw[1], dimensions.clip_patch))
+    valid = longest_side_size(padded, dimensions.sam_side)
+    token = dimensions.sam_side // dimensions.sam_grid
+    masks = [_mask_axis(photo_hw[i], padded[i], valid[i], dimensions) for i in (0, 1)]
+    return SamFrame(padded, valid, (max(1, valid[0] // token), max(1, valid[1] // token)), masks[0], masks[1])
+
+
+def _mask_axis(photo: int, padded: int, valid: int, dimensions: Dimensions) -> np.ndarray:
+    """One axis of SAM's post-processing: low resolution → SAM's frame → its valid part → padded photo → photo.
+
+    Returns:
+        [photo, m] float32.
+    """
+    frame = bilinear_matrix(dimensions.mask_side, dimensions.sam_side)
+    return resize_rows(resize_rows(frame[:valid], padded), photo).astype(np.float32)

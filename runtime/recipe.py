@@ -1,0 +1,135 @@
+"""Recipes: which models, which method, which parameters. TOML, strictly validated."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+
+from .errors import RecipeError, one_of
+from .methods import Method, method_named
+from .parameters import Parameters
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Tolerance = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class ModelChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A foundation model and where its weights come from unless the command line says otherwise."""
+
+    model: str
+    """The model's name in open_clip, timm or segment_anything; or `tiny`."""
+    pretrained: str | None = None
+    """The tag that weights = "pretrained" stands for, in the library's own words."""
+    weights: str = "pretrained"
+    """`pretrained`, `random:SEED`, or the path of a checkpoint."""
+
+
+class Tolerances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `ovdeploy parity` accepts. Relative errors are norms of differences over norms."""
+
+    relative: Tolerance = 1e-4
+    """Of every output that is a smooth function of its input."""
+    thresholded_features: Tolerance = 1e-3
+    """Of features behind the similarity's threshold: single entries may fall on its other side."""
+    thresholded_affinity: Tolerance = 5e-3
+    """Of the affinity, which consists of thresholded entries."""
+    labels: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.999
+    """Share of pixels on which two masks must agree."""
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `export-engines` builds a bundle from."""
+
+    name: str
+    description: str = ""
+    method: str
+    clip: ModelChoice
+    dino: ModelChoice | None = None
+    sam: ModelChoice | None = None
+    parameters: Parameters = msgspec.field(default_factory=Parameters)
+    tolerances: Tolerances = msgspec.field(default_factory=Tolerances)
+
+    @property
+    def row(self) -> Method:
+        """The row of the methods table that this recipe names."""
+        return method_named(self.method)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages of a complete bundle, in running order."""
+        return self.row.stages(with_sam=self.sam is not None)
+
+    @property
+    def models(self) -> dict[str, ModelChoice]:
+        """The foundation models by role: `clip`, `dino`, `sam`."""
+        chosen = {"clip": self.clip, "dino": self.dino, "sam": self.sam}
+        return {role: choice for role, choice in chosen.items() if choice is not None}
+
+
+def available_recipes() -> dict[str, Path]:
+    """The recipes that the package ships, by name."""
+    folder = Path(str(resources.files("ovdeploy.engines")))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a recipe by its name or from a TOML file of the user's.
+
+    Raises:
+        RecipeError: no such recipe, not TOML, or a key or value that does not belong there.
+    """
+    shipped = available_recipes()
+    path = shipped.get(str(name_or_path), Path(name_or_path))
+    if not path.is_file():
+        raise RecipeError(f"{one_of('recipe', str(name_or_path), shipped)} Or give the path of a TOML file.")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not a TOML file: {error}") from error
+    return recipe_from({"name": path.stem, **data}, str(path))
+
+
+def recipe_from(data: Mapping[str, Any], where: str) -> Recipe:
+    """Validate a recipe that has been read.
+
+    Args:
+        data: the tables and values of the TOML file.
+        where: what to call it in messages.
+
+    Raises:
+        RecipeError: with the offending key and the valid ones.
+    """
+    _refuse_unknown_keys(data, Recipe, where)
+    try:
+        recipe = msgspec.convert(data, Recipe)
+    except msgspec.ValidationError as error:
+        raise RecipeError(f"{where}: {error}") from error
+    for role, needed in {"dino": recipe.row.proxy, "sam": recipe.row.affinity}.items():
+        if needed and role not in recipe.models:
+            raise RecipeError(f"{where}: method {recipe.method!r} needs a [{role}] table with a model")
+    return recipe
+
+
+def _refuse_unknown_keys(data: Mapping[str, Any], kind: type[msgspec.Struct], where: str) -> None:
+    hints = get_type_hints(kind)
+    for key, value in data.items():
+        if key not in hints:
+            raise RecipeError(f"{where}: {one_of('key', key, kind.__struct_fields__)}")
+        struct = _struct_in(hints[key])
+        if struct and isinstance(value, Mapping):
+            _refuse_unknown_keys(value, struct, f"{where} [{key}]")
+
+
+def _struct_in(hint: Any) -> type[msgspec.Struct] | None:
+    """The struct that a field's type is, alone or in a union with None."""
+    candidates = (hint, *getattr(hint, "__args__", ()))
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, msgspec.Struct)), None)

@@ -1,0 +1,56 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..contract import StageContract
+from ..errors import BundleError, MissingExtraError
+from .base import Session
+
+PROVIDERS = ["CPUExecutionProvider"]
+
+
+class OnnxRuntimeSession(Session):
+    """An ONNX graph run by ONNX Runtime's CPU provider, with all graph optimisations."""
+
+    def __init__(self, path: Path, contract: StageContract, threads: int | None = None) -> None:
+        """Load the graph.
+
+        Args:
+            path: the `.onnx` file, already verified.
+            contract: what the bundle says it takes and gives.
+            threads: threads within an operator; None leaves the choice to ONNX Runtime.
+
+        Raises:
+            MissingExtraError: onnxruntime is not installed.
+            BundleError: not a graph that ONNX Runtime can load, or not the contract's inputs and outputs.
+        """
+        super().__init__(contract)
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise MissingExtraError("onnxruntime", "cpu", "running ONNX engines") from error
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=PROVIDERS)
+        except Exception as error:
+            raise BundleError(f"ONNX Runtime cannot load {path}: {error}") from error
+        names = {value.name for value in self._session.get_inputs()}
+        if names != set(contract.input_names):
+            raise BundleError(f"{path} takes {sorted(names)}, its contract says {sorted(contract.input_names)}")
+
+    def _execute(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        names = list(self.contract.output_names)
+        return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+
+    def close(self) -> None:
+        """Free the graph and its memory arena."""
+        self._session = None

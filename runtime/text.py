@@ -1,0 +1,105 @@
+"""From words to embeddings: templates, the text engine, and a cache on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .errors import VocabularyError
+from .files import atomic_path
+from .sessions import Session
+from .tokenizer import ClipTokenizer
+
+CACHE_VARIABLE = "OVDEPLOY_CACHE"
+
+
+def cache_folder() -> Path:
+    """Where embeddings are kept: `$OVDEPLOY_CACHE`, or `ovdeploy` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get(CACHE_VARIABLE) or Path(base) / "ovdeploy") / "embeddings"
+
+
+class TextEmbedder:
+    """Embeds names by a text engine; what was embedded before is read from the cache.
+
+    An embedding is found again only for the same text engine, the same tokenizer, the same templates and the same
+    name, because all four are in its key.
+    """
+
+    def __init__(
+        self, open_engine: Callable[[], tuple[Session, ClipTokenizer]], identity: str, folder: Path | None = None
+    ) -> None:
+        """An embedder that opens its engine only when the cache does not have the answer.
+
+        Args:
+            open_engine: loads the text engine and the tokenizer.
+            identity: what tells this text engine and tokenizer from any other (hashes of their files).
+            folder: the cache; None means `cache_folder()`.
+        """
+        self._open_engine = open_engine
+        self._engine: tuple[Session, ClipTokenizer] | None = None
+        self._identity = identity
+        self._folder = folder or cache_folder()
+
+    def embed(self, name: str, templates: Sequence[str]) -> np.ndarray:
+        """The embedding of one name.
+
+        Every template is filled in and embedded at unit length; their mean is brought to unit length (CLIP's prompt
+        ensembling).
+
+        Returns:
+            [E] float32, unit length.
+
+        Raises:
+            VocabularyError: there are no templates, or one lacks `{}`.
+        """
+        if not templates or any("{}" not in template for template in templates):
+            raise VocabularyError(f"every template needs a {{}} for the name, and there must be one; got {templates!r}")
+        key = json.dumps([self._identity, list(templates), name])
+        path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.npy"
+        embedding = _read(path)
+        if embedding is None:
+            embedding = self._compute(name, templates)
+            _write(path, embedding)
+        return embedding
+
+    def _compute(self, name: str, templates: Sequence[str]) -> np.ndarray:
+        if self._engine is None:
+            self._engine = self._open_engine()
+        session, tokenizer = self._engine
+        tokens = tokenizer([template.replace("{}", name) for template in templates])
+        features = session.run({"tokens": tokens})["features"]
+        return unit(unit(features).mean(axis=0))
+
+    def close(self) -> None:
+        """Close the text engine, if it was opened."""
+        if self._engine is not None:
+            self._engine[0].close()
+            self._engine = None
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors scaled to unit length along the last axis."""
+    scaled: np.ndarray = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return scaled
+
+
+def _read(path: Path) -> np.ndarray | None:
+    """A cached embedding; None if it is not there or cannot be read (a cache may always be thrown away)."""
+    try:
+        embedding: np.ndarray = np.load(path, allow_pickle=False)
+        return embedding
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _write(path: Path, embedding: np.ndarray) -> None:
+    """Keep an embedding; a cache that cannot be written (a read-only disk) costs time, not the result."""
+    with contextlib.suppress(OSError), atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, embedding)

@@ -1,0 +1,92 @@
+"""Shared fixtures. Small random models for nearly everything; full-size ones only in tests marked `slow`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ovdeploy.runtime import Bundle, Segmenter, Vocabulary, load_recipe
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = Path(os.environ.get("OVDEPLOY_GOLDEN", ROOT.parent / "shared" / "golden"))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests neither read nor fill the user's cache of embeddings."""
+    monkeypatch.setenv("OVDEPLOY_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny_networks():
+    from ovdeploy.export.reference.networks import Networks
+
+    return Networks.load(load_recipe("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_networks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the recipe `tiny`. Shared: copy it before changing it."""
+    from ovdeploy.export.build import build_bundle
+
+    path = tmp_path_factory.mktemp("bundles") / "tiny"
+    build_bundle(tiny_networks, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def segmenter(tiny_bundle: Path):
+    with Segmenter.load(tiny_bundle) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tiny_bundle: Path) -> Vocabulary:
+    """Three classes, one with a synonym, with random unit embeddings."""
+    return random_vocabulary(Bundle.load(tiny_bundle).manifest.dimensions.embedding)
+
+
+def random_vocabulary(length: int, seed: int = 0) -> Vocabulary:
+    embeddings = np.random.default_rng(seed).standard_normal((4, length)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return Vocabulary(["cup; mug", "table", "spoon"], embeddings)
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """[150, 203, 3] uint8: smooth colours with edges; both sides odd to every patch."""
+    return draw_photo((150, 203))
+
+
+def draw_photo(hw: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """A synthetic photo: gradients, rectangles and a little noise."""
+    rng = np.random.default_rng(seed)
+    h, w = hw
+    y, x = np.mgrid[:h, :w]
+    image = np.stack([255 * y / h, 255 * x / w, 128 + 80 * np.sin(x / 17)], axis=-1)
+    for _ in range(6):
+        top, left = rng.integers(0, h), rng.integers(0, w)
+        image[top : top + max(1, h // 3), left : left + max(1, w // 4)] = rng.integers(0, 256, 3)
+    return np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of golden cases; tests that ask for it are skipped where it is absent."""
+    if not (GOLDEN / "coffee.npz").is_file():
+        pytest.skip(f"no golden cases at {GOLDEN} (set OVDEPLOY_GOLDEN)")
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def golden_weights(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The golden checkpoints, by role."""
+    folder = Path(os.environ.get("OVDEPLOY_GOLDEN_WEIGHTS") or tmp_path_factory.mktemp("checkpoints"))
+    files = {"clip": folder / "clip.pt", "dino": folder / "dino.pth", "sam": folder / "sam.pth"}
+    if not all(path.is_file() for path in files.values()):
+        subprocess.run([sys.executable, str(golden / "checkpoints.py"), str(folder)], check=True)
+    return {role: str(path) for role, path in files.items()}
