@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 from rich.console import Console
 
+from ..runtime.bundle import Bundle
 from ..runtime.cli.common import fail_cleanly
 from ..runtime.errors import MissingExtraError
+from ..runtime.photo import demo_photo
 from ..runtime.recipe import available_recipes, load_recipe
+
+if TYPE_CHECKING:
+    from .parity import Check
 
 WEIGHTS_HELP = "`pretrained` (the recipe's tag), `random:SEED`, or a checkpoint's path. Default: as the recipe says."
 
@@ -89,10 +96,70 @@ def export_engines(
     click.echo(target)
 
 
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@weight_options
+@click.option("--image", type=click.Path(path_type=Path), help="The photo. Default: the one in the package.")
+@click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
+@click.option("--precision", default="fp32", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+@fail_cleanly
+def parity(
+    bundle: Path,
+    clip_weights: str | None,
+    dino_weights: str | None,
+    sam_weights: str | None,
+    image: Path | None,
+    backend: str,
+    precision: str,
+    as_json: bool,
+) -> None:
+    """Prove that BUNDLE's engines agree with PyTorch: every stage by itself, then the whole pipeline.
+
+    Stages are fed the reference's inputs. Weights that came from files must be given again; they are compared with the
+    bundle's manifest. The tolerances are the recipe's. The exit code is 1 if any check fails.
+
+    \b
+    Example:
+      ovdeploy parity engines/tiny
+      ovdeploy parity engines/trident-b16 --clip-weights clip.safetensors --dino-weights dino.pth --sam-weights sam.pth
+    """
+    require_export_extra()
+    from .parity import check_parity, check_weights, weight_sources
+    from .reference.networks import Networks
+
+    opened = Bundle.load(bundle)
+    given = {"clip": clip_weights, "dino": dino_weights, "sam": sam_weights}
+    networks = Networks.load(opened.recipe, weight_sources(opened, given))
+    check_weights(opened, networks)
+    console = Console(stderr=True)
+    checks: list[Check] = []
+    with console.status("running the PyTorch reference", spinner="line"):
+        for check in check_parity(opened, networks, image or demo_photo(), backend=backend, precision=precision):
+            checks.append(check)
+            if not as_json:
+                click.echo(_parity_line(check))
+    failed = [check for check in checks if not check.passed]
+    if as_json:
+        click.echo(msgspec.json.encode({"passed": not failed, "checks": [c._asdict() for c in checks]}).decode())
+    else:
+        click.echo(f"{len(checks) - len(failed)} of {len(checks)} checks passed")
+    sys.exit(1 if failed else 0)
+
+
+def _parity_line(check: Check) -> str:
+    measures = "  ".join(f"{name} {value:.3g}" for name, value in check.measures.items() if name != "cosine")
+    if "agreement" in check.measures:
+        measures = f"agreement {check.measures['agreement']:.6f}"
+    if "cosine" in check.measures:
+        measures += f"  1−cosine {1 - check.measures['cosine']:.1e}"
+    times = ""
+    if check.torch_ms is not None and check.engine_ms is not None:
+        times = f"  torch {check.torch_ms:.0f} ms, engine {check.engine_ms:.0f} ms"
+    return f"{'ok  ' if check.passed else 'FAIL'} {check.stage:13} {check.what:16} {measures}  ({check.limit}){times}"
+
+
 def main() -> None:
     """Entry point of `export-engines`."""
     export_engines(prog_name="export-engines")
 
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,6 +5,7 @@ Upstream code is wrapped, not copied: open_clip makes CLIP, timm makes DINO, seg
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
@@ -54,7 +55,11 @@ def build_model(role: str, name: str) -> nn.Module:
 
 def _build_clip(name: str) -> nn.Module:
     if name != TINY:
-        return open_clip.create_model(name, pretrained=None)
+        logging.disable(logging.WARNING)  # it warns that there are no pretrained weights; they are filled in later
+        try:
+            return open_clip.create_model(name, pretrained=None)
+        finally:
+            logging.disable(logging.NOTSET)
     vision = open_clip.CLIPVisionCfg(image_size=96, patch_size=16, width=64, layers=3, head_width=16)
     text = open_clip.CLIPTextCfg(context_length=77, vocab_size=49408, width=64, heads=4, layers=2)
     return open_clip.CLIP(64, vision, text, quick_gelu=True)

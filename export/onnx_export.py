@@ -65,7 +65,8 @@ def _trace(module: nn.Module, contract: StageContract) -> onnx.ModelProto:
         {axis: dims[d] for axis, d in enumerate(spec.shape) if isinstance(d, str)} for spec in contract.inputs
     )
     quiet = io.StringIO()  # the exporter prints its progress; export-engines shows its own
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in ("torch.onnx", "onnxscript"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), torch.no_grad():
         warnings.simplefilter("ignore")
         try:  # in two steps: given a module, torch.onnx.export falls back to fixed sizes without an error

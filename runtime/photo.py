@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib import resources
 from pathlib import Path
 
 import cv2
@@ -44,6 +45,11 @@ def load_photo(path: str | Path, max_pixels: int = 100_000_000) -> np.ndarray:
         raise PhotoError(f"{path}: not an image that Pillow can read") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PhotoError(f"{path}: the photo is damaged or truncated ({error})") from error
+
+
+def demo_photo() -> Path:
+    """The photo that comes with the package: a cup of coffee, [400, 600, 3]."""
+    return Path(str(resources.files("ovdeploy.engines"))) / "coffee.jpg"
 
 
 def as_photo(photo: str | Path | np.ndarray, max_pixels: int = 100_000_000) -> np.ndarray:

@@ -34,11 +34,16 @@ class Trace:
     """What the reference computed on the way.
 
     Attributes:
+        photo: [H, W, 3] uint8 RGB.
+        settings: the parameters in force.
         stages: inputs and outputs of every stage, by stage.
         resized_hw: the photo's size before it was aligned.
+        aligned_hw: the size that windows were cut from.
+        starts: y and x of every window.
         tokens_hw: SAM's valid tokens; None without SAM.
-        image_features: [N, E] unit features that were compared with the embeddings, where features are spliced.
-        aggregated: [N, D] affinity times spliced features, likewise.
+        aggregated: [N, D] affinity times spliced features, where features are spliced.
+        image_features: unit features that are compared with the embeddings: [N, E] over SAM's valid tokens where
+            features are spliced, else [B, N, E] for every window.
         probabilities: [C, H, W] before refinement.
         coarse: [H, W] class index before refinement.
         prompted: regions, prompts and what SAM's decoder made of them; None without refinement or regions.
@@ -47,11 +52,15 @@ class Trace:
         timings: milliseconds per step.
     """
 
+    photo: np.ndarray
+    settings: Parameters
     stages: dict[str, tuple[Tensors, Tensors]] = field(default_factory=dict)
     resized_hw: HW = (0, 0)
+    aligned_hw: HW = (0, 0)
+    starts: list[HW] = field(default_factory=list)
     tokens_hw: HW | None = None
-    image_features: torch.Tensor | None = None
     aggregated: torch.Tensor | None = None
+    image_features: torch.Tensor | None = None
     probabilities: torch.Tensor | None = None
     coarse: np.ndarray | None = None
     prompted: Prompted | None = None
@@ -75,10 +84,7 @@ class Reference:
         self.method = networks.recipe.row
         self.dimensions = networks.dimensions
 
-    @torch.no_grad()
-    def segment(
-        self, photo: Any, vocabulary: Vocabulary, *, parameters: Mapping[str, Any] | None = None
-    ) -> Trace:
+    def segment(self, photo: Any, vocabulary: Vocabulary, *, parameters: Mapping[str, Any] | None = None) -> Trace:
         """Name every pixel of a photo.
 
         Args:
@@ -86,25 +92,40 @@ class Reference:
             vocabulary: the classes.
             parameters: overrides of the recipe's.
         """
+        trace = self.encode(photo, parameters=parameters)
+        self.decide(trace, vocabulary)
+        return trace
+
+    @torch.no_grad()
+    def encode(self, photo: Any, *, parameters: Mapping[str, Any] | None = None) -> Trace:
+        """All that does not depend on the vocabulary: windows, features, SAM, image features."""
         settings = with_overrides(self.networks.recipe.parameters, parameters)
-        image, trace = as_photo(photo, settings.max_pixels), Trace()
-        hw = (image.shape[0], image.shape[1])
-        windows, starts, aligned_hw = self._windows(image, settings, trace)
-        features = self._window_features(windows, trace)
+        trace = Trace(as_photo(photo, settings.max_pixels), settings)
+        features = self._window_features(self._windows(trace), trace)
         if self.method.affinity or settings.refine:
-            self._encode_sam(image, settings, trace)
+            self._encode_sam(trace)
+        with trace.time("head"):
+            project = self.networks.modules["head"].project
+            if self.method.across == "features":
+                trace.aggregated = self._aggregate(self._splice(features, trace), trace)
+                trace.image_features = project.image_features(trace.aggregated)
+            else:
+                trace.image_features = project.image_features(features.flatten(2).transpose(1, 2))
+        return trace
+
+    @torch.no_grad()
+    def decide(self, trace: Trace, vocabulary: Vocabulary) -> None:
+        """Compare with the vocabulary, label every pixel, and refine."""
+        hw = (trace.photo.shape[0], trace.photo.shape[1])
         embeddings = torch.from_numpy(vocabulary.embeddings)
         with trace.time("head"):
-            if self.method.across == "features":
-                logits = self._logits_from_features(features, embeddings, starts, aligned_hw, settings, trace)
-            else:
-                logits = self._logits_from_windows(features, embeddings, starts, aligned_hw, settings, trace)
+            join = self._token_logits if self.method.across == "features" else self._window_logits
+            logits = join(embeddings, trace)
         with trace.time("coarse"):
             logits = F.interpolate(logits[None], hw, mode="bilinear", align_corners=False)[0]
-            self._coarse(logits, vocabulary, settings, trace)
-        if settings.refine:
-            self._refine(trace, settings, hw)
-        return trace
+            self._coarse(logits, vocabulary, trace)
+        if trace.settings.refine:
+            self._refine(trace, hw)
 
     def _run(self, stage: str, trace: Trace, **inputs: torch.Tensor) -> Tensors:
         """Run a stage's module and remember what went in and out."""
@@ -115,22 +136,20 @@ class Reference:
         trace.stages[stage] = (inputs, named)
         return named
 
-    def _windows(
-        self, image: np.ndarray, settings: Parameters, trace: Trace
-    ) -> tuple[torch.Tensor, list[tuple[int, int]], HW]:
-        """Windows [B, 3, c, c], where each begins (y, x), and the size they were cut from."""
+    def _windows(self, trace: Trace) -> torch.Tensor:
+        """[B, 3, c, c], RGB in [0, 1]."""
+        settings, image = trace.settings, trace.photo
         h, w = resized_size((image.shape[0], image.shape[1]), settings.short_side, settings.max_long_side)
-        trace.resized_hw = (h, w)
         resized = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
         pixels = torch.from_numpy(resized).permute(2, 0, 1)[None].float() / 255
         patch = self.dimensions.clip_patch if self.method.across == "features" else 1
-        aligned_hw = aligned_size((h, w), patch, settings.crop)
-        if aligned_hw != (h, w):
-            pixels = F.interpolate(pixels, aligned_hw, mode="bilinear", align_corners=False)
-        rows, columns = (window_starts(n, settings.crop, settings.stride) for n in aligned_hw)
-        starts = list(itertools.product(rows, columns))
-        cuts = [pixels[0, :, y : y + settings.crop, x : x + settings.crop] for y, x in starts]
-        return torch.stack(cuts), starts, aligned_hw
+        trace.resized_hw, trace.aligned_hw = (h, w), aligned_size((h, w), patch, settings.crop)
+        if trace.aligned_hw != (h, w):
+            pixels = F.interpolate(pixels, trace.aligned_hw, mode="bilinear", align_corners=False)
+        rows, columns = (window_starts(n, settings.crop, settings.stride) for n in trace.aligned_hw)
+        trace.starts = list(itertools.product(rows, columns))
+        cuts = [pixels[0, :, y : y + settings.crop, x : x + settings.crop] for y, x in trace.starts]
+        return torch.stack(cuts)
 
     def _window_features(self, windows: torch.Tensor, trace: Trace) -> torch.Tensor:
         """[B, D, h, w]: CLIP's features of every window."""
@@ -144,8 +163,9 @@ class Reference:
             "clip_image", trace, windows=windows, dino_features=dino["features"], mean_similarity=similarity
         )["features"]
 
-    def _encode_sam(self, image: np.ndarray, settings: Parameters, trace: Trace) -> None:
+    def _encode_sam(self, trace: Trace) -> None:
         """SAM's features, and the affinity where the method has one."""
+        image, settings = trace.photo, trace.settings
         patch, side, grid = self.dimensions.clip_patch, self.dimensions.sam_side, self.dimensions.sam_grid
         h, w = (round_up(n, patch) for n in image.shape[:2])
         padded = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR) if (h, w) != image.shape[:2] else image
@@ -166,76 +186,54 @@ class Reference:
             }
         self._run("sam_encoder", trace, **inputs)
 
-    def _logits_from_features(
-        self,
-        features: torch.Tensor,
-        embeddings: torch.Tensor,
-        starts: list[tuple[int, int]],
-        aligned_hw: HW,
-        settings: Parameters,
-        trace: Trace,
-    ) -> torch.Tensor:
-        """Splice, aggregate by the affinity, project: [Q, vh, vw]."""
-        assert trace.tokens_hw is not None
-        spliced = self._splice(features, starts, aligned_hw, settings.crop)
-        tokens = F.interpolate(spliced[None], trace.tokens_hw, mode="bilinear", align_corners=False)[0].flatten(1).T
-        grid = self.dimensions.sam_grid
-        vh, vw = trace.tokens_hw
-        affinity = trace.stages["sam_encoder"][1]["affinity"].view(grid, grid, grid, grid)
-        trace.aggregated = affinity[:vh, :vw, :vh, :vw].reshape(vh * vw, vh * vw) @ tokens
-        project = self.networks.modules["head"].project
-        trace.image_features = project.image_features(trace.aggregated)
-        logits = (embeddings @ trace.image_features.T).view(-1, vh, vw)
-        trace.stages["head"] = ({"window_features": features, "embeddings": embeddings}, {"logits": logits})
-        return logits
-
-    def _splice(
-        self, features: torch.Tensor, starts: list[tuple[int, int]], aligned_hw: HW, crop: int
-    ) -> torch.Tensor:
+    def _splice(self, features: torch.Tensor, trace: Trace) -> torch.Tensor:
         """Sum the windows' features on the image's grid and divide by how many windows cover each cell: [D, h, w]."""
-        patch = self.dimensions.clip_patch
+        patch, crop = self.dimensions.clip_patch, trace.settings.crop
         ratio = max(1, round_half_up(features.shape[-1] / (crop // patch)))
         cells = crop // patch * ratio
         if features.shape[-1] != cells:
             features = F.interpolate(features, (cells, cells), mode="bilinear", align_corners=False)
-        total = torch.zeros(features.shape[1], *(n // patch * ratio for n in aligned_hw))
+        total = torch.zeros(features.shape[1], *(n // patch * ratio for n in trace.aligned_hw))
         count = torch.zeros_like(total[:1])
-        for window, (y, x) in zip(features, starts, strict=True):
+        for window, (y, x) in zip(features, trace.starts, strict=True):
             top, left = y // patch * ratio, x // patch * ratio
             total[:, top : top + cells, left : left + cells] += window
             count[:, top : top + cells, left : left + cells] += 1
         return total / count
 
-    def _logits_from_windows(
-        self,
-        features: torch.Tensor,
-        embeddings: torch.Tensor,
-        starts: list[tuple[int, int]],
-        aligned_hw: HW,
-        settings: Parameters,
-        trace: Trace,
-    ) -> torch.Tensor:
-        """Project every window, enlarge its logits to its pixels, average where windows overlap: [Q, h, w]."""
-        project = self.networks.modules["head"].project
-        h, w = features.shape[-2:]
-        crop = settings.crop
-        total = torch.zeros(len(embeddings), *aligned_hw)
-        count = torch.zeros(1, *aligned_hw)
-        per_window = []
-        for window, (y, x) in zip(features, starts, strict=True):
-            logits = project(window.flatten(1).T, embeddings).view(-1, h, w)
-            per_window.append(logits)
-            enlarged = F.interpolate(logits[None], (crop, crop), mode="bilinear", align_corners=False)[0]
+    def _aggregate(self, spliced: torch.Tensor, trace: Trace) -> torch.Tensor:
+        """SAM's affinity over valid tokens times the features on SAM's grid: [vh·vw, D]."""
+        assert trace.tokens_hw is not None, "methods that splice have SAM"
+        tokens = F.interpolate(spliced[None], trace.tokens_hw, mode="bilinear", align_corners=False)[0].flatten(1).T
+        grid, (vh, vw) = self.dimensions.sam_grid, trace.tokens_hw
+        affinity = trace.stages["sam_encoder"][1]["affinity"].view(grid, grid, grid, grid)
+        return affinity[:vh, :vw, :vh, :vw].reshape(vh * vw, vh * vw) @ tokens
+
+    def _token_logits(self, embeddings: torch.Tensor, trace: Trace) -> torch.Tensor:
+        """[Q, vh, vw]: every valid token's dot products."""
+        assert trace.image_features is not None and trace.tokens_hw is not None
+        logits = (embeddings @ trace.image_features.T).view(-1, *trace.tokens_hw)
+        trace.stages["head"] = ({"embeddings": embeddings}, {"logits": logits})
+        return logits
+
+    def _window_logits(self, embeddings: torch.Tensor, trace: Trace) -> torch.Tensor:
+        """Every window's logits are enlarged to its pixels, and averaged where windows overlap: [Q, h, w]."""
+        assert trace.image_features is not None
+        h, w = self.dimensions.feature_grid
+        crop = trace.settings.crop
+        logits = (trace.image_features @ embeddings.T).transpose(1, 2).unflatten(2, (h, w))  # [B, Q, h, w]
+        trace.stages["head"] = ({"embeddings": embeddings}, {"logits": logits})
+        total = torch.zeros(len(embeddings), *trace.aligned_hw)
+        count = torch.zeros(1, *trace.aligned_hw)
+        for window, (y, x) in zip(logits, trace.starts, strict=True):
+            enlarged = F.interpolate(window[None], (crop, crop), mode="bilinear", align_corners=False)[0]
             total[:, y : y + crop, x : x + crop] += enlarged
             count[:, y : y + crop, x : x + crop] += 1
-        trace.stages["head"] = (
-            {"window_features": features, "embeddings": embeddings},
-            {"logits": torch.stack(per_window)},
-        )
         return total / count
 
-    def _coarse(self, logits: torch.Tensor, vocabulary: Vocabulary, settings: Parameters, trace: Trace) -> None:
+    def _coarse(self, logits: torch.Tensor, vocabulary: Vocabulary, trace: Trace) -> None:
         """Softmax over queries, the largest synonym, argmax, threshold."""
+        settings = trace.settings
         probabilities = (logits * settings.logit_scale).softmax(dim=0)
         counts = [len(words) for words in vocabulary.synonyms]
         trace.probabilities = torch.stack([part.amax(dim=0) for part in probabilities.split(counts)])
@@ -244,9 +242,10 @@ class Reference:
         trace.coarse, trace.scores = labels.numpy(), scores.numpy()
         trace.mask = trace.coarse
 
-    def _refine(self, trace: Trace, settings: Parameters, hw: HW) -> None:
+    def _refine(self, trace: Trace, hw: HW) -> None:
         """Split the coarse mask into regions, prompt SAM's decoder with each, and merge."""
         assert trace.coarse is not None and trace.probabilities is not None
+        settings = trace.settings
         half_hw = half_size(hw)
         labels = F.interpolate(torch.from_numpy(trace.coarse)[None, None].double(), half_hw, mode="nearest")[0, 0]
         halves = F.interpolate(trace.probabilities[None], half_hw, mode="bilinear", align_corners=False)[0]
