@@ -92,7 +92,7 @@ def _for_forward(module: nn.Module, shapes: tuple[dict[int, object], ...]) -> tu
     code = module.forward.__code__
     named = code.co_argcount - 1
     takes_rest = bool(code.co_flags & 0x04)
-    return (*shapes[:named], shapes[named:]) if takes_rest else shapes
+    return (*shapes[:named], shapes[named:]) if takes_rest and len(shapes) > named else shapes
 
 
 def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -30,7 +30,7 @@ from .compare import compare
 from .reference.networks import Networks
 from .reference.pipeline import Reference, Trace
 
-CLASSES = 6
+CLASSES, ROUNDS = 6, 10
 TEXTS = ("a photo of a cup.", "a bad photo of the “naïve” façade &amp; sky!", "")
 """Texts of the text engine's check; the second is hard on tokenizers."""
 
@@ -117,16 +117,35 @@ def check_parity(
 
 
 def separating_vocabulary(trace: Trace) -> Vocabulary:
-    """Classes that this photo's features fall into, by farthest-point sampling; deterministic."""
+    """Classes that this photo's features fall into, whatever the weights mean; deterministic.
+
+    k-means on the image features, begun at points far apart. An embedding is its cluster's centre less what all features
+    share, so that no class wins everywhere.
+    """
     assert trace.image_features is not None
     features = trace.image_features.flatten(0, -2).double().numpy()
-    centred = features - features.mean(axis=0)
-    chosen = [int(np.linalg.norm(centred, axis=1).argmax())]
-    while len(chosen) < min(CLASSES, len(centred)):
-        gaps = np.linalg.norm(centred[:, None] - centred[chosen][None], axis=-1).min(axis=1)
-        chosen.append(int(gaps.argmax()))
-    embeddings = centred[chosen] / np.maximum(np.linalg.norm(centred[chosen], axis=1, keepdims=True), 1e-12)
-    return Vocabulary([f"class {index}" for index in range(len(chosen))], embeddings)
+    shared = features.mean(axis=0)
+    shared /= np.linalg.norm(shared)
+    own = features - (features @ shared)[:, None] * shared
+    centres = own[_far_apart(own, CLASSES)]
+    for _ in range(ROUNDS):
+        nearest = _gaps(own, centres).argmin(axis=1)
+        centres = np.stack([own[nearest == k].mean(axis=0) if (nearest == k).any() else c for k, c in enumerate(centres)])
+    embeddings = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
+    return Vocabulary([f"class {index}" for index in range(len(centres))], embeddings)
+
+
+def _far_apart(points: np.ndarray, count: int) -> list[int]:
+    """Indices of points, each the farthest from those before it."""
+    chosen = [int(np.linalg.norm(points, axis=1).argmax())]
+    while len(chosen) < min(count, len(points)):
+        chosen.append(int(_gaps(points, points[chosen]).min(axis=1).argmax()))
+    return chosen
+
+
+def _gaps(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """[N, K] distances."""
+    return np.stack([np.linalg.norm(points - centre, axis=1) for centre in centres], axis=1)
 
 
 def _threshold_amid(trace: Trace) -> dict[str, float]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -76,10 +77,10 @@ def read_checkpoint(path: Path) -> StateDict:
         if path.suffix == ".safetensors":
             return load_file(path)
         data = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise WeightsError(
-            f"{path} is not a checkpoint of plain tensors ({str(error).splitlines()[0]}). Files that hold code are not "
-            f"opened; save its state dict with torch.save or safetensors."
+            f"{path} is not a checkpoint of plain tensors. It is damaged, or it holds code, and such files are not "
+            f"opened; save the model's state dict by safetensors or torch.save."
         ) from error
     for key in WRAPPERS:
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 
@@ -37,7 +39,8 @@ class SamDecoder(nn.Module):
     def __init__(self, sam: nn.Module, as_published: bool) -> None:
         super().__init__()
         self.prompts = sam.prompt_encoder
-        self.decoder = sam.mask_decoder
+        self.decoder = copy.copy(sam.mask_decoder)
+        self.decoder.num_mask_tokens = 1  # all tokens still attend; masks are made of the first alone
         layers = [
             HeightNorm(layer) if as_published and type(layer).__name__ == "LayerNorm2d" else layer
             for layer in sam.prompt_encoder.mask_downscaling

@@ -17,7 +17,13 @@ LABELS = 0.999  # a pixel may change where two classes tie to float32
 
 
 def relative(came: np.ndarray, expected: np.ndarray) -> float:
+    came, expected = came.astype(np.float64), expected.astype(np.float64)  # some golden arrays are float16
     return float(np.linalg.norm(came - expected) / np.linalg.norm(expected))
+
+
+def close_share(came: np.ndarray, expected: np.ndarray) -> float:
+    """Share of pixels within SCORES: a score jumps where a mask logit changes sign, so a norm says little."""
+    return float((np.abs(came.astype(np.float64) - expected.astype(np.float64)) <= SCORES).mean())
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +129,7 @@ def test_reference_meets_every_array(trace, networks, case):
     assert relative(sam["features"][0, :16], case["sam_features"]) < FEATURES
     assert relative(trace.stages["head"][1]["logits"].numpy(), case["logits"]) < FEATURES
     assert relative(trace.probabilities.amax(dim=0).numpy(), case["prob_coarse_max"]) < SCORES
-    assert relative(trace.scores, case["score_refined_max"]) < SCORES
+    assert close_share(trace.scores, case["score_refined_max"]) >= LABELS
 
 
 def test_reference_meets_regions_and_masks(trace, case):
@@ -164,7 +170,7 @@ def test_engines_meet_regions_and_masks(recorded, case):
     assert result.mask.shape == (h, w)
     assert (result.coarse_mask == case["mask_coarse"]).mean() >= LABELS
     assert (result.mask == case["mask_refined"]).mean() >= LABELS
-    assert relative(result.scores, case["score_refined_max"]) < SCORES
+    assert close_share(result.scores, case["score_refined_max"]) >= LABELS
 
 
 def valid_rows(affinity: np.ndarray, case: dict) -> np.ndarray:
@@ -173,3 +179,12 @@ def valid_rows(affinity: np.ndarray, case: dict) -> np.ndarray:
     grid = round(len(affinity) ** 0.5)
     valid = (np.arange(vh)[:, None] * grid + np.arange(vw)).reshape(-1)
     return affinity[valid[case["affinity_tokens"]]][:, valid]
+
+
+def test_parity_passes_at_full_size(bundle, golden_weights):
+    from click.testing import CliRunner
+    from ovdeploy.export.commands import parity
+
+    weights = [word for role, path in golden_weights.items() for word in (f"--{role}-weights", path)]
+    result = CliRunner().invoke(parity, [str(bundle), *weights], catch_exceptions=False)
+    assert result.exit_code == 0, result.stdout

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from onnx import numpy_helper
+from ovdeploy.export.build import build_bundle
+from ovdeploy.export.commands import export_engines, parity
+from ovdeploy.export.compare import compare
+from ovdeploy.export.reference.networks import Networks
+from ovdeploy.runtime import Bundle, load_recipe
+from ovdeploy.runtime.bundle import file_entry, write_manifest
+
+METHODS = ["proxyclip-b16", "maskclip-b16"]
+
+
+def run(command, *arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def scale_layer(folder, stage, which):
+    """Multiply one weight matrix of an engine by 1.01, and write its hash into the manifest again."""
+    path = folder / f"{stage}.fp32.onnx"
+    model = onnx.load(path)
+    matrices = [t for t in model.graph.initializer if len(t.dims) >= 2 and t.data_type == onnx.TensorProto.FLOAT]
+    matrices = [t for t in matrices if min(t.dims[:2]) >= 16]
+    tensor = matrices[int(which * (len(matrices) - 1))]
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.01), tensor.name))
+    onnx.save(model, path)
+    manifest = Bundle.load(folder).manifest
+    entry = manifest.stages[stage]
+    engine = msgspec.structs.replace(entry.engines["fp32"], files=(file_entry(path),))
+    manifest.stages[stage] = msgspec.structs.replace(entry, engines={"fp32": engine})
+    write_manifest(folder, manifest)
+
+
+def test_a_good_bundle_passes_and_says_so(tiny_bundle):
+    result = run(parity, tiny_bundle, "--json")
+    report = json.loads(result.stdout)
+    assert result.exit_code == 0 and report["passed"]
+    assert {check["stage"] for check in report["checks"]} == {*Bundle.load(tiny_bundle).manifest.stages, "pipeline"}
+    refined = next(check for check in report["checks"] if check["what"].startswith("refined mask"))
+    assert refined["measures"]["agreement"] == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("which", [0.0, 0.9], ids=["first", "late"])  # the last of SAM's feeds a norm: no effect
+@pytest.mark.parametrize("stage", ["text_encoder", "dino", "clip_image", "sam_encoder", "sam_decoder"])
+def test_a_layer_scaled_by_one_percent_fails(tiny_bundle, tmp_path, stage, which):
+    folder = shutil.copytree(tiny_bundle, tmp_path / "b")
+    scale_layer(folder, stage, which)
+    result = run(parity, folder)
+    assert result.exit_code == 1
+    assert f"FAIL {stage}" in result.stdout
+
+
+def test_other_weights_are_refused(tiny_bundle):
+    result = run(parity, tiny_bundle, "--dino-weights", "random:3")
+    assert result.exit_code == 1
+    assert "dino weights given (random:3)" in result.stderr and "--dino-weights" in result.stderr
+
+
+def test_weights_from_a_file_must_be_given_again(tiny_networks, tmp_path):
+    import torch
+
+    path = tmp_path / "dino.pth"
+    torch.save(tiny_networks.models["dino"].state_dict(), path)
+    networks = Networks.load(load_recipe("tiny"), {"dino": str(path)})
+    build_bundle(networks, tmp_path / "b", stages=["dino"])
+    result = run(parity, tmp_path / "b")
+    assert result.exit_code == 1 and "'dino.pth'" in result.stderr
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_segment_then_splice_methods_pass(method, tmp_path):
+    """The rows of the methods table, on the tiny models."""
+    tiny, row = load_recipe("tiny"), load_recipe(method)
+    parameters = msgspec.structs.replace(row.parameters, short_side=150, crop=96, stride=48)
+    recipe = msgspec.structs.replace(tiny, method=row.method, sam=None, parameters=parameters)
+    build_bundle(Networks.load(recipe), tmp_path / "b")
+    result = run(parity, tmp_path / "b")
+    assert result.exit_code == 0, result.stdout
+
+
+def test_the_command_exports_and_tells_where(tmp_path):
+    result = run(export_engines, "tiny", "--output", tmp_path / "b", "--stages", "head,dino", "--sam-weights", "random:4")
+    assert result.exit_code == 0 and result.stdout.strip() == str(tmp_path / "b")
+    assert list(Bundle.load(tmp_path / "b").manifest.stages) == ["dino", "head"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["tinny"], 1, "Did you mean 'tiny'?"),
+        (["tiny", "--clip-weights", "missing.pt"], 1, "no such checkpoint"),
+        (["tiny", "--precision", "int3"], 2, "fp32"),
+        ([], 2, "RECIPE"),
+    ],
+)
+def test_the_command_refuses_clearly(arguments, code, told):
+    result = run(export_engines, *arguments)
+    assert result.exit_code == code and told in result.stderr
+
+
+def test_compare_measures_what_it_says():
+    expected = np.array([3.0, 4.0, 0.0])
+    difference = compare(np.array([3.0, 4.0, 0.5]), expected)
+    assert difference.max_abs == 0.5 and difference.relative == pytest.approx(0.1)
+    assert difference.typical == 0.0, "one entry that flipped does not move the median"
+    assert compare(expected * 1.01, expected).typical == pytest.approx(0.01, rel=0.2)
+    assert compare(expected, expected).cosine == pytest.approx(1)
+    with pytest.raises(ValueError, match="shapes"):
+        compare(expected, expected[:2])

@@ -1,0 +1,169 @@
+"""What must hold of the whole: one direction of imports, a complete wheel, a README that runs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, draw_photo
+from ovdeploy.runtime import Segmenter
+from PIL import Image
+
+FOLDERS = ("runtime", "export", "calib", "engines")
+FORBIDDEN = {
+    "runtime": ("torch", "onnx", "ovdeploy.export", "ovdeploy.calib"),
+    "calib": ("ovdeploy.export",),
+    "export": ("ovdeploy.calib",),
+}
+BLOCK = """
+import importlib.abc, sys
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {top} or name.startswith(("ovdeploy.export", "ovdeploy.calib")):
+            raise ImportError(name + " must not be imported by the runtime")
+sys.meta_path.insert(0, Refuse())
+""".replace("{top}", repr({"torch", "torchvision", "open_clip", "timm", "segment_anything", "onnx", "safetensors"}))
+
+
+def python(code: str, *, cwd: Path, path: Path | None = None) -> str:
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), "OVDEPLOY_CACHE": str(cwd / "cache")}
+    if path:
+        code = f"import sys; sys.path.insert(0, {str(path)!r}); sys.meta_path[:] = [f for f in sys.meta_path if " \
+               f"'editable' not in repr(f).lower()]\n{code}"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def modules(folder: str) -> list[str]:
+    package = importlib.import_module(f"ovdeploy.{folder}")
+    found = pkgutil.walk_packages(package.__path__, f"ovdeploy.{folder}.")
+    return [f"ovdeploy.{folder}", *(info.name for info in found)]
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_imports_point_one_way(folder):
+    """Read in the source, imports inside functions included."""
+    for path in (ROOT / folder).rglob("*.py"):
+        package = ["ovdeploy", *path.relative_to(ROOT).with_suffix("").parts[:-1]]
+        for node in ast.walk(ast.parse(path.read_text())):
+            for name in _imported(node, package):
+                assert not any(name == f or name.startswith(f"{f}.") for f in FORBIDDEN[folder]), f"{path}: {name}"
+
+
+def _imported(node: ast.AST, package: list[str]) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        base = package[: len(package) - node.level + 1] if node.level else []
+        stem = ".".join([*base, *([node.module] if node.module else [])])
+        return [stem, *(f"{stem}.{alias.name}" for alias in node.names)]
+    return []
+
+
+def test_the_runtime_segments_where_torch_cannot_be_imported(tiny_bundle, tmp_path, segmenter):
+    """Every runtime module is imported and a copied bundle segments a photo: the same mask, byte for byte."""
+    photo = draw_photo((90, 121))
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    names = [name for name in modules("runtime") if not name.endswith("__main__")]
+    python(
+        f"{BLOCK}\nimport importlib, numpy, shutil\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+        f"from ovdeploy.runtime import Segmenter\n"
+        f"shutil.copytree({str(tiny_bundle)!r}, 'copied')\n"
+        f"with Segmenter.load('copied') as s:\n"
+        f"    numpy.save('mask.npy', s.segment('photo.png', s.vocabulary(['cup; mug', 'table'])).mask)\n",
+        cwd=tmp_path,
+    )
+    expected = segmenter.segment(photo, segmenter.vocabulary(["cup; mug", "table"])).mask
+    assert np.load(tmp_path / "mask.npy").tobytes() == expected.tobytes()
+
+
+def test_the_wheel_holds_every_module(tmp_path):
+    """Editable installs hide packages that are not listed; so the wheel is built, installed apart and imported."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT], check=True)
+    wheel = next(tmp_path.glob("ovdeploy-*.whl"))
+    subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
+    names = sorted(name for folder in FOLDERS for name in modules(folder))
+    told = python(
+        f"import importlib\nfor name in {names!r}: print(importlib.import_module(name).__file__)\n"
+        f"from ovdeploy.runtime import available_recipes\nprint(*available_recipes())\n"
+        f"from ovdeploy.runtime.photo import demo_photo\nassert demo_photo().is_file()",
+        cwd=tmp_path,
+        path=tmp_path / "site",
+    ).splitlines()
+    assert all(line.startswith(str(tmp_path / "site")) for line in told[:-1])
+    assert told[-1].split() == sorted(path.stem for path in (ROOT / "engines").glob("*.toml"))
+
+
+def test_every_package_is_listed():
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    there = {
+        ".".join(["ovdeploy", *path.parent.relative_to(ROOT).parts])
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("__init__.py")
+    }
+    assert listed == there
+
+
+def test_the_public_names_exist_and_are_sorted():
+    import ovdeploy.runtime as runtime
+
+    assert runtime.__all__ == sorted(runtime.__all__)
+    assert all(hasattr(runtime, name) and getattr(runtime, name).__doc__ for name in runtime.__all__)
+
+
+def test_importing_the_runtime_loads_no_engine_and_no_cli(tmp_path):
+    told = python("import sys, ovdeploy.runtime\nprint('onnxruntime' in sys.modules, 'rich' in sys.modules)", cwd=tmp_path)
+    assert told.split() == ["False", "False"]
+
+
+def test_files_are_small():
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*.py"):
+            assert len(path.read_text().splitlines()) <= 300, path
+
+
+def test_the_readmes_python_runs(tiny_bundle, tmp_path, monkeypatch):
+    """Every Python block, in order, as a user would run it after `make demo`."""
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "tiny").symlink_to(tiny_bundle)
+    (tmp_path / "engines").mkdir()
+    (tmp_path / "engines" / "coffee.jpg").symlink_to(ROOT / "engines" / "coffee.jpg")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    scope: dict = {}
+    for block in blocks:
+        exec(block, scope)
+
+
+def test_the_readmes_commands_exist():
+    """Each `ovdeploy` and `export-engines` line parses: the command is there and so are its options."""
+    from ovdeploy.export.commands import export_engines
+    from ovdeploy.runtime.cli import main
+
+    text = (ROOT / "README.md").read_text()
+    shell = "\n".join(re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
+    lines = [line.strip() for line in shell.splitlines() if re.match(r"\s*(ovdeploy|export-engines)\b", line)]
+    assert lines
+    for line in lines:
+        words = line.split()
+        command = export_engines if words[0] == "export-engines" else main.get_command(None, words[1])
+        assert command is not None, line
+        options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word.split("=")[0] for word in words if word.startswith("--")} <= options | {"--help"}, line
+
+
+def test_loading_a_segmenter_needs_no_export_extra(tiny_bundle):
+    with Segmenter.load(tiny_bundle) as opened:
+        assert opened.backend == "onnxruntime"
