@@ -162,4 +162,3 @@ def _parity_line(check: Check) -> str:
 def main() -> None:
     """Entry point of `export-engines`."""
     export_engines(prog_name="export-engines")
-

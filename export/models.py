@@ -72,9 +72,7 @@ def _pretrained_clip(name: str, tag: str) -> StateDict:
 def _build_dino(name: str) -> nn.Module:
     if name != TINY:
         return timm.create_model(name, pretrained=False)
-    return timm.models.VisionTransformer(
-        img_size=64, patch_size=8, embed_dim=64, depth=3, num_heads=4, num_classes=0
-    )
+    return timm.models.VisionTransformer(img_size=64, patch_size=8, embed_dim=64, depth=3, num_heads=4, num_classes=0)
 
 
 def _pretrained_dino(name: str, tag: str) -> StateDict:

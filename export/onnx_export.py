@@ -7,6 +7,7 @@ import io
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -87,7 +88,7 @@ def _trace(module: nn.Module, contract: StageContract) -> onnx.ModelProto:
     return program.model_proto
 
 
-def _for_forward(module: nn.Module, shapes: tuple[dict[int, object], ...]) -> tuple[object, ...]:
+def _for_forward(module: nn.Module, shapes: tuple[Any, ...]) -> tuple[Any, ...]:
     """Shapes as `forward` takes its arguments: those of *args are grouped."""
     code = module.forward.__code__
     named = code.co_argcount - 1

@@ -1,9 +1,9 @@
 """Parity: a bundle's engines, and the pipeline they make, against the PyTorch reference.
 
-Every stage is fed the reference's own inputs, so that an error is told where it arises; the pipeline is chained, so that
-errors may add up. The pipeline needs classes that the weights tell apart, whatever the weights are: the embeddings are
-taken from the photo's own features, and the IoU threshold is put amid SAM's estimates, so that some regions are refined
-and some fail.
+Every stage is fed the reference's own inputs, so that an error is told where it arises; the pipeline is chained, so
+that errors may add up. The pipeline needs classes that the weights tell apart, whatever the weights are: the embeddings
+are taken from the photo's own features, and the IoU threshold is put amid SAM's estimates, so that some regions are
+refined and some fail.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def check_parity(
 def separating_vocabulary(trace: Trace) -> Vocabulary:
     """Classes that this photo's features fall into, whatever the weights mean; deterministic.
 
-    k-means on the image features, begun at points far apart. An embedding is its cluster's centre less what all features
-    share, so that no class wins everywhere.
+    k-means on the image features, begun at points far apart. An embedding is its cluster's centre less what all
+    features share, so that no class wins everywhere.
     """
     assert trace.image_features is not None
     features = trace.image_features.flatten(0, -2).double().numpy()
@@ -130,7 +130,9 @@ def separating_vocabulary(trace: Trace) -> Vocabulary:
     centres = own[_far_apart(own, CLASSES)]
     for _ in range(ROUNDS):
         nearest = _gaps(own, centres).argmin(axis=1)
-        centres = np.stack([own[nearest == k].mean(axis=0) if (nearest == k).any() else c for k, c in enumerate(centres)])
+        centres = np.stack(
+            [own[nearest == k].mean(axis=0) if (nearest == k).any() else c for k, c in enumerate(centres)]
+        )
     embeddings = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
     return Vocabulary([f"class {index}" for index in range(len(centres))], embeddings)
 
@@ -178,9 +180,7 @@ def _check_stages(
             yield check._replace(torch_ms=torch_ms, engine_ms=engine_ms if torch_ms is not None else None)
 
 
-def _compare_output(
-    stage: str, name: str, came: np.ndarray, expected: np.ndarray, tolerances: Tolerances
-) -> Check:
+def _compare_output(stage: str, name: str, came: np.ndarray, expected: np.ndarray, tolerances: Tolerances) -> Check:
     """Within the output's tolerance, and typically within the strict one even behind a threshold."""
     difference = compare(came, expected)
     key = THRESHOLDED.get((stage, name))
@@ -213,9 +213,7 @@ def _text_case(bundle: Bundle, networks: Networks) -> tuple[dict[str, np.ndarray
     return {"tokens": tokens}, {"features": features.numpy()}
 
 
-def _head_case(
-    networks: Networks, trace: Trace, plan: Plan
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _head_case(networks: Networks, trace: Trace, plan: Plan) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Features as the runtime lays them out, with its splice tables; logits laid out as the engine gives them."""
     inputs, outputs = (_arrays(tensors) for tensors in trace.stages["head"])
     features = trace.stages["clip_image"][1]["features"].numpy()
@@ -234,7 +232,10 @@ def _head_case(
 
 
 def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    return {name: np.ascontiguousarray(tensor.numpy()) if tensor.ndim else tensor.numpy() for name, tensor in tensors.items()}
+    return {
+        name: np.ascontiguousarray(tensor.numpy()) if tensor.ndim else tensor.numpy()
+        for name, tensor in tensors.items()
+    }
 
 
 def _check_pipeline(trace: Trace, result: Result, tolerances: Tolerances) -> Iterator[Check]:
@@ -253,5 +254,6 @@ def _check_pipeline(trace: Trace, result: Result, tolerances: Tolerances) -> Ite
 
 def _agreement(what: str, came: np.ndarray, expected: np.ndarray, tolerances: Tolerances) -> Check:
     share = float((came == expected).mean())
-    return Check("pipeline", what, {"agreement": share}, f"agreement ≥ {tolerances.labels:g}", share >= tolerances.labels)
-
+    return Check(
+        "pipeline", what, {"agreement": share}, f"agreement ≥ {tolerances.labels:g}", share >= tolerances.labels
+    )

@@ -157,7 +157,9 @@ def _fill(module: nn.Module, state: StateDict, what: str, source: str) -> None:
     told = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in problems.items() if keys]
     if told:
         raise WeightsError(f"{source} does not fit {what}: {'; '.join(told)}. Choose the checkpoint of this model.")
-    module.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in state.items()})
+    module.load_state_dict(
+        {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    )
 
 
 def _some(keys: list[str], most: int = 8) -> str:

@@ -1,8 +1,8 @@
 """Segmentation on the deploy box: numpy and OpenCV, no PyTorch.
 
-    from ovdeploy.runtime import Segmenter
-    with Segmenter.load("engines/trident-b16") as segmenter:
-        result = segmenter.segment("photo.jpg", segmenter.vocabulary(["cup; mug", "table"]))
+from ovdeploy.runtime import Segmenter
+with Segmenter.load("engines/trident-b16") as segmenter:
+    result = segmenter.segment("photo.jpg", segmenter.vocabulary(["cup; mug", "table"]))
 """
 
 from __future__ import annotations
@@ -42,5 +42,6 @@ __all__ = [
     "Vocabulary",
     "VocabularyError",
     "available_recipes",
+    "load_photo",
     "load_recipe",
 ]

@@ -179,7 +179,9 @@ class Bundle:
         pure = PurePosixPath(relative)
         path = self.path.joinpath(*pure.parts)
         if pure.is_absolute() or ".." in pure.parts or not path.resolve().is_relative_to(self.path.resolve()):
-            raise BundleError(f"{self.path / MANIFEST} names {relative!r}, which lies outside the bundle; do not use it")
+            raise BundleError(
+                f"{self.path / MANIFEST} names {relative!r}, which lies outside the bundle; do not use it"
+            )
         return path
 
 

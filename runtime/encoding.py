@@ -67,9 +67,7 @@ def encode_photo(
     return Encoded(logits, sam.get("features"))
 
 
-def encode_windows(
-    windows: np.ndarray, sessions: Sessions, method: Method, batch: int, clock: Clock
-) -> np.ndarray:
+def encode_windows(windows: np.ndarray, sessions: Sessions, method: Method, batch: int, clock: Clock) -> np.ndarray:
     """Run `dino`, where the method has it, and `clip_image` on all windows.
 
     Args:

@@ -1,15 +1,15 @@
 """The exception tree. Every error says what was expected, what came, and what to do.
 
-    OvdeployError
-    ├── RecipeError          a recipe that cannot be understood
-    ├── ParameterError       a parameter's name, value or time of change is wrong
-    ├── VocabularyError      class names or embeddings that cannot be used
-    ├── PhotoError           a photo that cannot be read
-    ├── BundleError          a bundle that is missing, damaged, unsafe or of another schema
-    ├── EngineError          an engine that refused its input, failed, or returned NaN
-    ├── MissingExtraError    an optional dependency is not installed
-    ├── WeightsError         a checkpoint that does not fit the model (build box)
-    └── ExportError          a stage that could not be exported (build box)
+OvdeployError
+├── RecipeError          a recipe that cannot be understood
+├── ParameterError       a parameter's name, value or time of change is wrong
+├── VocabularyError      class names or embeddings that cannot be used
+├── PhotoError           a photo that cannot be read
+├── BundleError          a bundle that is missing, damaged, unsafe or of another schema
+├── EngineError          an engine that refused its input, failed, or returned NaN
+├── MissingExtraError    an optional dependency is not installed
+├── WeightsError         a checkpoint that does not fit the model (build box)
+└── ExportError          a stage that could not be exported (build box)
 """
 
 from __future__ import annotations

@@ -130,4 +130,5 @@ def apply_separable(rows: np.ndarray, columns: np.ndarray, planes: np.ndarray) -
         [..., H, W] float32.
     """
     narrow = np.matmul(rows.astype(np.float32), planes)
-    return np.matmul(narrow, columns.astype(np.float32).T)
+    wide: np.ndarray = np.matmul(narrow, columns.astype(np.float32).T)
+    return wide

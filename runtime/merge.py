@@ -80,4 +80,5 @@ def _class_score(probability: np.ndarray, low_res: np.ndarray, frame: SamFrame) 
 def _upsampled_union(ids: np.ndarray, wanted: np.ndarray, hw: tuple[int, ...]) -> np.ndarray:
     """[H, W] bool: the union of some regions, from half resolution by nearest."""
     union = np.isin(ids, wanted) & (ids != NO_REGION)
-    return union[np.ix_(nearest_index(ids.shape[0], hw[0]), nearest_index(ids.shape[1], hw[1]))]
+    enlarged: np.ndarray = union[np.ix_(nearest_index(ids.shape[0], hw[0]), nearest_index(ids.shape[1], hw[1]))]
+    return enlarged

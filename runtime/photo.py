@@ -120,7 +120,8 @@ def resize(image: np.ndarray, hw: HW) -> np.ndarray:
     """OpenCV's bilinear resize to (height, width); the array itself if it has that size."""
     if image.shape[:2] == hw:
         return image
-    return cv2.resize(image, hw[::-1], interpolation=cv2.INTER_LINEAR)
+    resized: np.ndarray = cv2.resize(image, hw[::-1], interpolation=cv2.INTER_LINEAR)
+    return resized
 
 
 def _refuse_huge(hw: tuple[int, ...], max_pixels: int, what: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -117,7 +117,9 @@ class Segmenter:
             BundleError: the text engine is needed and not in the bundle.
         """
         if self._embedder is None:
-            raise VocabularyError("this segmenter has no text engine; use Vocabulary.load or Vocabulary(names, embeddings)")
+            raise VocabularyError(
+                "this segmenter has no text engine; use Vocabulary.load or Vocabulary(names, embeddings)"
+            )
         prompts = self.manifest.templates if templates is None else tuple(templates)
         words = [word for synonyms in parse_classes(classes) for word in synonyms]
         embeddings = np.stack([self._embedder.embed(word, prompts) for word in words])
@@ -202,24 +204,26 @@ class Segmenter:
     def _check_vocabulary(self, vocabulary: Vocabulary, settings: Parameters) -> None:
         expected, came = self.manifest.dimensions.embedding, vocabulary.embeddings.shape[1]
         if came != expected:
-            raise VocabularyError(f"embeddings of length {came} do not fit this bundle's CLIP, whose length is {expected}")
+            raise VocabularyError(
+                f"embeddings of length {came} do not fit this bundle's CLIP, whose length is {expected}"
+            )
         if settings.probability_threshold > 0 and not vocabulary.background:
             raise ParameterError(
-                f"probability_threshold={settings.probability_threshold} sends unlikely pixels to class 0, but class 0 is "
-                f"{vocabulary.names[0]!r}. Name a background first ('background; wall; sky'), or pass background=True "
-                f"if class 0 is meant as one."
+                f"probability_threshold={settings.probability_threshold} sends unlikely pixels to class 0, but class 0 "
+                f"is {vocabulary.names[0]!r}. Name a background first ('background; wall; sky'), or pass "
+                f"background=True if class 0 is meant as one."
             )
 
 
-def _text_embedder(bundle: Bundle, precision: str, open_session: Any) -> TextEmbedder | None:
+def _text_embedder(bundle: Bundle, precision: str, open_engine: Callable[[], Session]) -> TextEmbedder | None:
     """An embedder for the bundle's text engine; None if the bundle has no such stage."""
     entry = bundle.manifest.stages.get("text_encoder")
     if entry is None or precision not in entry.engines:
         return None
     hashes = [file.sha256 for file in (*entry.engines[precision].files, bundle.manifest.tokenizer)]
 
-    def open_engine() -> tuple[Session, ClipTokenizer]:
+    def open_text() -> tuple[Session, ClipTokenizer]:
         tokenizer = ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
-        return open_session(), tokenizer
+        return open_engine(), tokenizer
 
-    return TextEmbedder(open_engine, " ".join(hashes))
+    return TextEmbedder(open_text, " ".join(hashes))

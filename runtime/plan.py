@@ -95,7 +95,7 @@ def plan_photo(photo_hw: HW, parameters: Parameters, method: Method, dimensions:
     axes = tuple(zip(starts, aligned_hw, dimensions.feature_grid, strict=True))
     if splices:
         assert sam is not None, "splicing targets SAM's grid"
-        splice = [_splice_axis(*axes[i], sam.tokens_hw[i], crop, patch) for i in (0, 1)]
+        splice: list[np.ndarray | None] = [_splice_axis(*axes[i], sam.tokens_hw[i], crop, patch) for i in (0, 1)]
         to_photo = [bilinear_matrix(sam.tokens_hw[i], photo_hw[i]) for i in (0, 1)]
     else:
         splice = [None, None]
@@ -114,9 +114,7 @@ def plan_photo(photo_hw: HW, parameters: Parameters, method: Method, dimensions:
     )
 
 
-def _splice_axis(
-    starts: tuple[int, ...], length: int, grid: int, tokens: int, crop: int, patch: int
-) -> np.ndarray:
+def _splice_axis(starts: tuple[int, ...], length: int, grid: int, tokens: int, crop: int, patch: int) -> np.ndarray:
     """One axis of splicing: each window's features → the image's grid, averaged → SAM's valid tokens.
 
     The image's grid has r cells per patch, r = DINO's grid over CLIP's, rounded; a window's grid that is no multiple

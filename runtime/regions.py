@@ -95,7 +95,8 @@ def _drop_small_and_sort(ids: np.ndarray, labels: np.ndarray, min_area: float) -
     order = np.lexsort((first, labels.reshape(-1)[first]))
     renumber = np.full(int(ids.max()) + 2, NO_REGION, np.int32)  # its last entry answers for NO_REGION, index −1
     renumber[numbers[order]] = np.arange(len(order))
-    return renumber[ids]
+    sorted_ids: np.ndarray = renumber[ids]
+    return sorted_ids
 
 
 def _describe(ids: np.ndarray, half: HalfResolution) -> Regions:

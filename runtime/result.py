@@ -69,7 +69,7 @@ class Result:
         return draw_overlay(self.photo, self.mask, self.names, opacity=opacity, legend=legend)
 
     def save_mask(self, path: str | Path) -> None:
-        """Write the mask as a PNG of class indices: indexed with the overlay's colours, or 16-bit grey past 256 classes."""
+        """Write the mask as a PNG of class indices: in the overlay's colours, or 16-bit grey past 256 classes."""
         if len(self.names) <= 256:
             image = Image.fromarray(self.mask.astype(np.uint8), mode="P")
             image.putpalette(palette(256).tobytes())

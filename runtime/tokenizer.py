@@ -29,7 +29,8 @@ class ClipTokenizer:
             context_length: tokens of a text, start and end included; longer texts are cut.
         """
         self._tokenizer = Tokenizer.from_file(str(path))
-        self._special = {token: self._tokenizer.token_to_id(token) for token in (START, END)}
+        ids = {token: self._tokenizer.token_to_id(token) for token in (START, END)}
+        self._special = {token: number for token, number in ids.items() if number is not None}
         self.context_length = context_length
 
     def encode(self, text: str) -> list[int]:

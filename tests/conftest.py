@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from ovdeploy.runtime import Bundle, Segmenter, Vocabulary, load_recipe
 
 ROOT = Path(__file__).parent.parent

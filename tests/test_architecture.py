@@ -8,14 +8,15 @@ import pkgutil
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomllib
+from PIL import Image
+
 from conftest import ROOT, draw_photo
 from ovdeploy.runtime import Segmenter
-from PIL import Image
 
 FOLDERS = ("runtime", "export", "calib", "engines")
 FORBIDDEN = {
@@ -123,7 +124,9 @@ def test_the_public_names_exist_and_are_sorted():
 
 
 def test_importing_the_runtime_loads_no_engine_and_no_cli(tmp_path):
-    told = python("import sys, ovdeploy.runtime\nprint('onnxruntime' in sys.modules, 'rich' in sys.modules)", cwd=tmp_path)
+    told = python(
+        "import sys, ovdeploy.runtime\nprint('onnxruntime' in sys.modules, 'rich' in sys.modules)", cwd=tmp_path
+    )
     assert told.split() == ["False", "False"]
 
 

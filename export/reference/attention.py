@@ -13,18 +13,18 @@ class Similarity(nn.Module):
     """ProxyCLIP's and Trident's attention: patches attend to patches that DINO finds similar.
 
     A = softmax over j of γ (S_ij − β · mean S), entries below 0 masked out, S the cosine similarity within a window.
-    The diagonal always stays: S_ii = 1 is a row's largest entry, so this changes nothing unless no entry is left (a flat
-    photo), and then the patch attends to itself.
+    The diagonal always stays: S_ii = 1 is a row's largest entry, so this changes nothing unless no entry is left (a
+    flat photo), and then the patch attends to itself.
     """
+
+    diagonal: torch.Tensor
 
     def __init__(self, grid: tuple[int, int], beta: float, gamma: float) -> None:
         super().__init__()
         self.grid, self.beta, self.gamma = grid, beta, gamma
         self.register_buffer("diagonal", torch.eye(grid[0] * grid[1], dtype=torch.bool))
 
-    def forward(
-        self, values: torch.Tensor, dino_features: torch.Tensor, mean_similarity: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, values: torch.Tensor, dino_features: torch.Tensor, mean_similarity: torch.Tensor) -> torch.Tensor:
         """Aggregate values.
 
         Args:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import nn
 
-from .embed import Normalise, resample_positions
+from .embed import Normalise, Upstream, resample_positions
 
 
 class ClipImage(nn.Module):
@@ -16,9 +16,11 @@ class ClipImage(nn.Module):
     No residual and no MLP in that block; the class token is dropped before it.
     """
 
-    def __init__(self, visual: nn.Module, crop: int, attention: nn.Module) -> None:
+    positions: torch.Tensor
+
+    def __init__(self, visual: Upstream, crop: int, attention: nn.Module) -> None:
         super().__init__()
-        self.visual = visual
+        self.visual: Upstream = visual
         self.attention = attention
         patch = visual.patch_size[0]
         self.grid = (crop // patch, crop // patch)

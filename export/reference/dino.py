@@ -7,15 +7,17 @@ import torch.nn.functional as F
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
-from .embed import Normalise, resample_positions
+from .embed import Normalise, Upstream, resample_positions
 
 
 class Dino(nn.Module):
     """Patch tokens of a DINO ViT after its final norm, without the class token."""
 
-    def __init__(self, vit: nn.Module, crop: int) -> None:
+    positions: torch.Tensor
+
+    def __init__(self, vit: Upstream, crop: int) -> None:
         super().__init__()
-        self.vit = vit
+        self.vit: Upstream = vit
         patch = vit.patch_embed.patch_size[0]
         self.grid = (crop // patch, crop // patch)
         self.normalise = Normalise(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
@@ -28,7 +30,8 @@ class Dino(nn.Module):
         x = self.vit.norm_pre(x + self.positions)
         for block in self.vit.blocks:
             x = block(x)
-        return self.vit.norm(x)[:, 1:]
+        tokens: torch.Tensor = self.vit.norm(x)[:, 1:]
+        return tokens
 
     def forward(self, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Windows to features and mean similarities.

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+Upstream = Any
+"""A module of open_clip, timm or segment_anything, none of which declares the types of its parts."""
+
 
 class Normalise(nn.Module):
     """(x − mean) / std per channel, so that engines take plain pixels."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()

@@ -6,14 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .embed import Upstream
+
 
 class Project(nn.Module):
     """CLIP's last steps for every token: ln_post, projection, unit length, dot with the embeddings."""
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Upstream) -> None:
         super().__init__()
-        self.norm = visual.ln_post
-        self.projection = visual.proj
+        self.norm: Upstream = visual.ln_post
+        self.projection: Upstream = visual.proj
 
     def image_features(self, features: torch.Tensor) -> torch.Tensor:
         """[..., D] → [..., E], unit length."""
@@ -30,7 +32,7 @@ class FeatureHead(nn.Module):
     Splicing, averaging and resizing to SAM's grid are one linear map per axis (`runtime.plan`).
     """
 
-    def __init__(self, visual: nn.Module, grid: int) -> None:
+    def __init__(self, visual: Upstream, grid: int) -> None:
         super().__init__()
         self.project = Project(visual)
         self.grid = grid
@@ -76,7 +78,7 @@ class FeatureHead(nn.Module):
 class WindowHead(nn.Module):
     """Segment-then-splice: every window's features are projected on their own grid."""
 
-    def __init__(self, visual: nn.Module, grid: int) -> None:
+    def __init__(self, visual: Upstream, grid: int) -> None:
         super().__init__()
         self.project = Project(visual)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-
-from torch import nn
+from typing import Any
 
 from ...runtime.bundle import Dimensions, Provenance
 from ...runtime.errors import ExportError, RecipeError
@@ -15,6 +14,7 @@ from ..weights import load_model
 from .attention import ATTENTIONS
 from .clip_image import ClipImage
 from .dino import Dino
+from .embed import Upstream
 from .head import HEADS
 from .sam_decoder import SamDecoder
 from .sam_encoder import SamEncoder, SamImage
@@ -26,7 +26,7 @@ class Networks:
     """The foundation models of a recipe, and a module for every stage."""
 
     recipe: Recipe
-    models: Mapping[str, nn.Module]
+    models: Mapping[str, Upstream]
     provenance: Mapping[str, Provenance]
 
     @classmethod
@@ -54,7 +54,7 @@ class Networks:
         clip, sam = self.models["clip"], self.models.get("sam")
         patch = self._extractor_patch
         grid = self.recipe.parameters.crop // patch
-        sizes = {}
+        sizes: dict[str, Any] = {}
         if sam is not None:
             sizes = {
                 "sam_side": sam.image_encoder.img_size,
@@ -70,7 +70,7 @@ class Networks:
         )
 
     @cached_property
-    def modules(self) -> dict[str, nn.Module]:
+    def modules(self) -> dict[str, Upstream]:
         """A module for every stage of the recipe, in evaluation mode."""
         method, parameters = self.recipe.row, self.recipe.parameters
         clip, sam = self.models["clip"], self.models.get("sam")
@@ -95,7 +95,7 @@ class Networks:
         return self.models["clip"].visual.patch_size[0]
 
     def _check(self) -> None:
-        visual = getattr(self.models["clip"], "visual", None)
+        visual: Upstream = getattr(self.models["clip"], "visual", None)
         needed = ("conv1", "positional_embedding", "transformer", "ln_post", "proj")
         missing = [name for name in needed if getattr(visual, name, None) is None]
         if missing or getattr(visual, "attn_pool", None) is not None:

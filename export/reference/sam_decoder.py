@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import nn
 
+from .embed import Upstream
+
 FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = 1, 2, 3
 """Rows of SAM's point embeddings."""
 
@@ -18,9 +20,9 @@ class HeightNorm(nn.Module):
     [B, C, H, W] and normalises over H. Batched, that is the mean and variance over axis 2, with the same weights.
     """
 
-    def __init__(self, norm: nn.Module) -> None:
+    def __init__(self, norm: Upstream) -> None:
         super().__init__()
-        self.norm = norm
+        self.norm: Upstream = norm
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[R, C, H, W] → the same shape."""
@@ -36,10 +38,12 @@ class SamDecoder(nn.Module):
     The prompt encoder's own `forward` assigns through boolean masks, which exports badly; this composes its parts.
     """
 
-    def __init__(self, sam: nn.Module, as_published: bool) -> None:
+    grid_positions: torch.Tensor
+
+    def __init__(self, sam: Upstream, as_published: bool) -> None:
         super().__init__()
-        self.prompts = sam.prompt_encoder
-        self.decoder = copy.copy(sam.mask_decoder)
+        self.prompts: Upstream = sam.prompt_encoder
+        self.decoder: Upstream = copy.copy(sam.mask_decoder)
         self.decoder.num_mask_tokens = 1  # all tokens still attend; masks are made of the first alone
         layers = [
             HeightNorm(layer) if as_published and type(layer).__name__ == "LayerNorm2d" else layer

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from segment_anything.modeling.image_encoder import add_decomposed_rel_pos
 from torch import nn
 
-from .embed import Normalise
+from .embed import Normalise, Upstream
 
 LARGEST_THRESHOLD = 0.9
 NEGATIVE_THRESHOLD = 0.6
@@ -16,9 +16,9 @@ NEGATIVE_THRESHOLD = 0.6
 class SamImage(nn.Module):
     """SAM's image encoder, for methods that only refine."""
 
-    def __init__(self, sam: nn.Module) -> None:
+    def __init__(self, sam: Upstream) -> None:
         super().__init__()
-        self.encoder = sam.image_encoder
+        self.encoder: Upstream = sam.image_encoder
         self.normalise = Normalise(sam.pixel_mean.flatten().tolist(), sam.pixel_std.flatten().tolist())
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -34,7 +34,11 @@ class SamEncoder(SamImage):
     """
 
     def forward(  # type: ignore[override]
-        self, image: torch.Tensor, valid_tokens: torch.Tensor, affinity_factor: torch.Tensor, keep_negative: torch.Tensor
+        self,
+        image: torch.Tensor,
+        valid_tokens: torch.Tensor,
+        affinity_factor: torch.Tensor,
+        keep_negative: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Image to features and affinity.
 
@@ -62,7 +66,7 @@ class SamEncoder(SamImage):
 
     def _attend(
         self,
-        attention: nn.Module,
+        attention: Upstream,
         x: torch.Tensor,
         valid: torch.Tensor,
         affinity_factor: torch.Tensor,
@@ -94,8 +98,8 @@ def _threshold(
 ) -> torch.Tensor:
     """θ_i = f · mean over heads and valid keys of C, at most 0.9: [N].
 
-    The mean needs no matrix: mean_j u_i · u_j = u_i · mean_j u_j. A token is always similar to itself (1 > 0.9), so that
-    every valid row keeps an entry.
+    The mean needs no matrix: mean_j u_i · u_j = u_i · mean_j u_j. A token is always similar to itself (1 > 0.9), so
+    that every valid row keeps an entry.
 
     Args:
         units: [heads, N, d], the values at unit length, 0 in the padding.

@@ -57,7 +57,9 @@ def _stages(bundle: Bundle) -> Table:
     for name, stage in bundle.manifest.stages.items():
         for precision, engine in stage.engines.items():
             size = f"{sum(file.bytes for file in engine.files) / 1e6:.1f} MB"
-            inputs, outputs = ("\n".join(map(_signature, specs)) for specs in (stage.contract.inputs, stage.contract.outputs))
+            inputs, outputs = (
+                "\n".join(map(_signature, specs)) for specs in (stage.contract.inputs, stage.contract.outputs)
+            )
             table.add_row(name, precision, size, inputs, outputs)
     return table
 

@@ -28,10 +28,14 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", "
 @click.option("--output", type=click.Path(path_type=Path), default=Path("ovdeploy-out"), show_default=True)
 @click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
 @click.option("--precision", default="fp32", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="Threads within an operator. Default: the backend's choice.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads within an operator. Default: the backend's choice."
+)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated.")
 @click.option("--background", is_flag=True, help="The first class is the background, whatever its name.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON line per photo on standard output, and no progress bar.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON line per photo on standard output, and no progress bar."
+)
 @fail_cleanly
 def segment(
     images: tuple[str, ...],
@@ -94,7 +98,7 @@ def expand(images: Iterable[str]) -> Iterator[Path]:
 
 
 def output_names(paths: list[Path]) -> list[str]:
-    """A distinct name for each photo's results: its stem, its whole name where stems repeat, numbered where those do."""
+    """Distinct names for the results: a photo's stem, its whole name where stems repeat, a number where those do."""
     stems = [path.stem for path in paths]
     names: list[str] = []
     for path in paths:
@@ -111,9 +115,7 @@ def _vocabulary(segmenter: Segmenter, classes: str | None, saved: Path | None, b
     return segmenter.vocabulary([entry.strip() for entry in classes.split(",")], background=background)
 
 
-def _progress(
-    console: Console, work: list[tuple[Path, str]], *, quiet: bool
-) -> Iterator[tuple[Path, str]]:
+def _progress(console: Console, work: list[tuple[Path, str]], *, quiet: bool) -> Iterator[tuple[Path, str]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=quiet) as progress:
         task = progress.add_task("segmenting", total=len(work))

@@ -52,9 +52,7 @@ def choose_backend(name: str) -> str:
     return name
 
 
-def open_session(
-    path: Path, contract: StageContract, backend: str = "auto", *, threads: int | None = None
-) -> Session:
+def open_session(path: Path, contract: StageContract, backend: str = "auto", *, threads: int | None = None) -> Session:
     """Load one engine.
 
     Args:

@@ -5,6 +5,7 @@ import shutil
 import msgspec
 import onnx
 import pytest
+
 from ovdeploy.export import build, onnx_export
 from ovdeploy.export.build import build_bundle
 from ovdeploy.export.contracts import stage_contract
@@ -93,7 +94,9 @@ def test_stages_can_be_chosen_and_added(tiny_networks, exported, tmp_path):
 
 
 @pytest.mark.parametrize("had_one", [False, True])
-def test_an_interrupted_export_leaves_no_half_bundle_and_goes_on(tiny_networks, exported, tmp_path, monkeypatch, had_one):
+def test_an_interrupted_export_leaves_no_half_bundle_and_goes_on(
+    tiny_networks, exported, tmp_path, monkeypatch, had_one
+):
     target = tmp_path / "b"
     if had_one:
         build_bundle(tiny_networks, target)

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+
 from ovdeploy.runtime import Segmenter, Vocabulary, load_recipe
 
 pytestmark = pytest.mark.slow
@@ -104,6 +105,7 @@ def test_reference_meets_the_sizes(trace, case):
 
 def test_reference_meets_the_text_features(networks, case, tmp_path):
     from open_clip import tokenize
+
     from ovdeploy.export.text_assets import imagenet_templates
 
     for name, expected in zip(case["meta"]["names"], case["text_features_official"], strict=False):
@@ -183,6 +185,7 @@ def valid_rows(affinity: np.ndarray, case: dict) -> np.ndarray:
 
 def test_parity_passes_at_full_size(bundle, golden_weights):
     from click.testing import CliRunner
+
     from ovdeploy.export.commands import parity
 
     weights = [word for role, path in golden_weights.items() for word in (f"--{role}-weights", path)]

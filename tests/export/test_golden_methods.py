@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+
 from ovdeploy.export.build import build_bundle
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.export.reference.pipeline import Reference

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from onnx import numpy_helper
+
 from ovdeploy.export.build import build_bundle
 from ovdeploy.export.commands import export_engines, parity
 from ovdeploy.export.compare import compare
@@ -87,7 +88,9 @@ def test_segment_then_splice_methods_pass(method, tmp_path):
 
 
 def test_the_command_exports_and_tells_where(tmp_path):
-    result = run(export_engines, "tiny", "--output", tmp_path / "b", "--stages", "head,dino", "--sam-weights", "random:4")
+    result = run(
+        export_engines, "tiny", "--output", tmp_path / "b", "--stages", "head,dino", "--sam-weights", "random:4"
+    )
     assert result.exit_code == 0 and result.stdout.strip() == str(tmp_path / "b")
     assert list(Bundle.load(tmp_path / "b").manifest.stages) == ["dino", "head"]
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from segment_anything import SamPredictor
+
 from ovdeploy.export.reference.attention import Similarity
 from ovdeploy.export.reference.dino import Dino
 from ovdeploy.export.reference.embed import resample_positions
@@ -13,7 +15,6 @@ from ovdeploy.export.reference.head import FeatureHead
 from ovdeploy.export.reference.sam_decoder import SamDecoder
 from ovdeploy.export.reference.sam_encoder import SamEncoder, SamImage
 from ovdeploy.runtime.geometry import bilinear_matrix
-from segment_anything import SamPredictor
 
 ROUNDING = {"rtol": 1e-4, "atol": 1e-5}  # float32, another order of summation
 LOGITS = {"rtol": 1e-4, "atol": 2e-4}  # the same, where terms of size 10 cancel
@@ -103,7 +104,9 @@ def test_sam_features_are_upstreams(sam, sam_image):
 
 
 @pytest.mark.parametrize("tokens_hw", [(32, 32), (21, 32), (32, 5), (1, 1)])
-@pytest.mark.parametrize(("factor", "keep_negative"), [(1.2, True), (0.0, True), (3.0, False), (-1.0, False), (-1.0, True)])
+@pytest.mark.parametrize(
+    ("factor", "keep_negative"), [(1.2, True), (0.0, True), (3.0, False), (-1.0, False), (-1.0, True)]
+)
 def test_affinity_is_the_formula(sam, sam_image, tokens_hw, factor, keep_negative):
     """W and C of all heads as full matrices, restricted to valid tokens, in double precision."""
     valid = torch.zeros(GRID, GRID)

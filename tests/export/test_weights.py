@@ -4,12 +4,13 @@ import pickle
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from ovdeploy.export.models import build_model
 from ovdeploy.export.weights import load_model, random_state, read_checkpoint, state_digest
 from ovdeploy.runtime import RecipeError
 from ovdeploy.runtime.errors import WeightsError
 from ovdeploy.runtime.recipe import ModelChoice
-from safetensors.torch import save_file
 
 TINY = ModelChoice(model="tiny", weights="random:1")
 
@@ -73,7 +74,9 @@ def test_a_file_without_tensors_is_refused(tmp_path):
         read_checkpoint(tmp_path / "w.pth")
 
 
-@pytest.mark.parametrize(("source", "told"), [("random:x", "random:SEED"), ("random:", "random:SEED"), ("nowhere.pt", "no such")])
+@pytest.mark.parametrize(
+    ("source", "told"), [("random:x", "random:SEED"), ("random:", "random:SEED"), ("nowhere.pt", "no such")]
+)
 def test_sources_that_mean_nothing(source, told):
     with pytest.raises(WeightsError, match=told):
         load_model("dino", TINY, source)
@@ -91,7 +94,7 @@ def test_pretrained_that_cannot_be_fetched_says_what_to_do(monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setitem(models.FAMILIES, "sam", models.FAMILIES["sam"]._replace(pretrained=refuse))
-    with pytest.raises(WeightsError, match="no network.*--sam-weights"):
+    with pytest.raises(WeightsError, match=r"no network.*--sam-weights"):
         load_model("sam", ModelChoice(model="tiny", pretrained="tag"), "pretrained")
 
 

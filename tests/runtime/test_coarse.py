@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ovdeploy.runtime.coarse import class_probabilities, coarse_mask
 from ovdeploy.runtime.geometry import bilinear_matrix
 

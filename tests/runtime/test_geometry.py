@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from segment_anything.utils.transforms import ResizeLongestSide
+
 from ovdeploy.runtime.geometry import (
     aligned_size,
     apply_separable,
@@ -18,7 +20,6 @@ from ovdeploy.runtime.geometry import (
     splice_rows,
     window_starts,
 )
-from segment_anything.utils.transforms import ResizeLongestSide
 
 EXACT = 1e-12  # both sides compute in float64: a few units in the last place of weights, which are at most 1
 AXES = [(1, 1), (1, 7), (7, 1), (1, 4000), (4000, 1), (2, 3), (3, 2), (24, 32), (101, 203), (203, 101), (64, 64)]

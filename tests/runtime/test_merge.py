@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ovdeploy.runtime.bundle import Dimensions
 from ovdeploy.runtime.coarse import Coarse, coarse_mask
 from ovdeploy.runtime.merge import merge

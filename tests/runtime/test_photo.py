@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from segment_anything.utils.transforms import ResizeLongestSide
+
 from ovdeploy.runtime.bundle import Dimensions
 from ovdeploy.runtime.errors import PhotoError
 from ovdeploy.runtime.methods import METHODS
 from ovdeploy.runtime.parameters import Parameters
 from ovdeploy.runtime.photo import as_photo, cut_windows, load_photo, sam_image
 from ovdeploy.runtime.plan import plan_photo
-from PIL import Image
-from segment_anything.utils.transforms import ResizeLongestSide
 
 Image.init()
 FORMATS = [kind for kind in ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "AVIF") if kind in Image.SAVE]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from ovdeploy.runtime.bundle import Dimensions
 from ovdeploy.runtime.errors import ParameterError
 from ovdeploy.runtime.methods import METHODS

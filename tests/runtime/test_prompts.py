@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ovdeploy.runtime.bundle import Dimensions
 from ovdeploy.runtime.geometry import half_size
 from ovdeploy.runtime.methods import METHODS

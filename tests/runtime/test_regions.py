@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ovdeploy.runtime.coarse import Coarse
-from ovdeploy.runtime.regions import NO_REGION, HalfResolution, find_regions, half_resolution
 from skimage.draw import line
 from skimage.measure import label
+
+from ovdeploy.runtime.coarse import Coarse
+from ovdeploy.runtime.regions import NO_REGION, HalfResolution, find_regions, half_resolution
 
 
 class Plain(NamedTuple):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+
 from ovdeploy.runtime.geometry import half_size
 from ovdeploy.runtime.overlay import palette
 from ovdeploy.runtime.regions import NO_REGION, HalfResolution, Regions, find_regions
 from ovdeploy.runtime.result import Region, Result, photo_regions
-from PIL import Image
 
 
 def region_at(half_hw, box_xyxy, point_xy=None):
