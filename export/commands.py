@@ -125,7 +125,7 @@ def parity(
       ovdeploy parity engines/trident-b16 --clip-weights clip.safetensors --dino-weights dino.pth --sam-weights sam.pth
     """
     require_export_extra()
-    from .parity import check_parity, check_weights, weight_sources
+    from .parity import check_parity, check_weights, missing_stages, weight_sources
     from .reference.networks import Networks
 
     opened = Bundle.load(bundle)
@@ -139,6 +139,8 @@ def parity(
             checks.append(check)
             if not as_json:
                 click.echo(_parity_line(check))
+    if missing := missing_stages(opened):
+        console.print(f"the pipeline was not checked: the bundle has no {', '.join(missing)}", highlight=False)
     failed = [check for check in checks if not check.passed]
     if as_json:
         click.echo(msgspec.json.encode({"passed": not failed, "checks": [c._asdict() for c in checks]}).decode())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
+import threading
 from importlib import resources
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from .errors import PhotoError
 from .geometry import HW
@@ -16,6 +16,25 @@ from .plan import Plan, SamFrame
 
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 """Pillow's modes for 16-bit grey; their upper byte is what an 8-bit photo would hold."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
+"""What is opened. Pillow knows more, among them formats that it hands to other programs."""
+
+LONGEST_SIDE = 65_535
+"""Tables grow with a photo's sides, not its area, so a side is limited too (JPEG's own limit)."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings a photo upright, by EXIF orientation. (Pillow's helper writes EXIF anew, and fails on malformed tags.)"""
+
+_pillow_limit = threading.Lock()
 
 
 def load_photo(path: str | Path, max_pixels: int = 100_000_000) -> np.ndarray:
@@ -36,14 +55,14 @@ def load_photo(path: str | Path, max_pixels: int = 100_000_000) -> np.ndarray:
     if path.stat().st_size == 0:
         raise PhotoError(f"{path}: the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels is our own limit
-            with Image.open(path) as image:
-                _refuse_huge(image.size[::-1], max_pixels, str(path))
-                return _upright_rgb(image, str(path))
+        with _opened(path) as image:
+            _refuse_huge(image.size[::-1], max_pixels, str(path))
+            return _upright_rgb(image, str(path))
+    except PhotoError:
+        raise
     except UnidentifiedImageError as error:
-        raise PhotoError(f"{path}: not an image that Pillow can read") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise PhotoError(f"{path}: not an image in a format that is read ({', '.join(FORMATS)})") from error
+    except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
         raise PhotoError(f"{path}: the photo is damaged or truncated ({error})") from error
 
 
@@ -127,13 +146,28 @@ def resize(image: np.ndarray, hw: HW) -> np.ndarray:
 def _refuse_huge(hw: tuple[int, ...], max_pixels: int, what: str) -> None:
     if hw[0] * hw[1] > max_pixels:
         raise PhotoError(
-            f"{what}: {hw[1]}×{hw[0]} are {hw[0] * hw[1] / 1e6:.0f} megapixels, the limit is {max_pixels / 1e6:.0f}. "
+            f"{what}: {hw[1]}×{hw[0]} are {hw[0] * hw[1] / 1e6:.3g} megapixels, the limit is {max_pixels / 1e6:.3g}. "
             f"Scale the photo down, or raise the parameter max_pixels."
         )
+    if max(hw) > LONGEST_SIDE:
+        raise PhotoError(f"{what}: {hw[1]}×{hw[0]} has a side above {LONGEST_SIDE} pixels; cut it into pieces")
+
+
+def _opened(path: Path) -> Image.Image:
+    """Open without Pillow's own limit on pixels, a global of the process: `max_pixels` takes its place."""
+    with _pillow_limit:
+        theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            Image.init()
+            return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])  # older Pillows lack AVIF
+        finally:
+            Image.MAX_IMAGE_PIXELS = theirs
 
 
 def _upright_rgb(image: Image.Image, what: str) -> np.ndarray:
-    image = ImageOps.exif_transpose(image)
+    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode in DEEP_MODES:
         image = Image.fromarray((np.clip(np.asarray(image, np.int64), 0, 65535) >> 8).astype(np.uint8))
     if image.mode == "F":

@@ -80,9 +80,14 @@ def plan_photo(photo_hw: HW, parameters: Parameters, method: Method, dimensions:
         dimensions: sizes that the engines fix.
 
     Raises:
-        ParameterError: the stride does not fit the method.
+        ParameterError: the stride does not fit the window or the method.
     """
     splices, crop, patch = method.across == "features", parameters.crop, dimensions.clip_patch
+    if parameters.stride > crop:
+        raise ParameterError(
+            f"stride={parameters.stride} leaves gaps between windows, whose side is {crop}; "
+            f"choose a stride of at most {crop}"
+        )
     if splices and parameters.stride % patch:
         raise ParameterError(
             f"stride={parameters.stride} must be a multiple of CLIP's patch, {patch}: "

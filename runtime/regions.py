@@ -5,6 +5,7 @@ Everything here is in pixels at half resolution.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -25,7 +26,8 @@ class HalfResolution(NamedTuple):
     """[C, dh, dw] float32, bilinear."""
 
 
-class Regions(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Regions:
     """All regions, in the order of their classes, then of their first pixels (row by row)."""
 
     class_index: np.ndarray

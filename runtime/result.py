@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,7 +111,7 @@ def photo_regions(
     regions: Regions, iou: np.ndarray, iou_threshold: float, names: tuple[str, ...], photo_hw: tuple[int, int]
 ) -> tuple[Region, ...]:
     """Regions at half resolution, told in the photo's pixels: a box covers every pixel that its half-size pixels do."""
-    scale_y, scale_x = (n / half for n, half in zip(photo_hw, regions.ids.shape, strict=True))
+    (h, w), (dh, dw) = photo_hw, regions.ids.shape
     found = []
     for index in range(len(regions)):
         x0, y0, x1, y1 = (int(value) for value in regions.box_xyxy[index])
@@ -122,14 +121,9 @@ def photo_regions(
             Region(
                 class_index=label,
                 class_name=names[label],
-                area=round(int(regions.area[index]) * scale_x * scale_y),
-                box_xyxy=(
-                    math.floor(x0 * scale_x),
-                    math.floor(y0 * scale_y),
-                    math.ceil((x1 + 1) * scale_x) - 1,
-                    math.ceil((y1 + 1) * scale_y) - 1,
-                ),
-                point_xy=(math.floor((x + 0.5) * scale_x), math.floor((y + 0.5) * scale_y)),
+                area=round(int(regions.area[index]) * h * w / (dh * dw)),
+                box_xyxy=(x0 * w // dw, y0 * h // dh, ((x1 + 1) * w - 1) // dw, ((y1 + 1) * h - 1) // dh),
+                point_xy=((2 * x + 1) * w // (2 * dw), (2 * y + 1) * h // (2 * dh)),
                 score=float(regions.score[index]),
                 iou=float(iou[index]),
                 refined=bool(iou[index] > iou_threshold),
