@@ -6,30 +6,20 @@ from pathlib import Path
 
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 from open_clip.tokenizer import SimpleTokenizer
-from tokenizers import Regex, Tokenizer
+from tokenizers import Tokenizer
 from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
-
-from ..runtime.tokenizer import END, START
-
-PIECES = rf"(?i){START}|{END}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+"
-"""CLIP's way of cutting cleaned text, in the regular expressions of `tokenizers`."""
+from tokenizers.pre_tokenizers import ByteLevel
 
 
 def write_tokenizer(path: Path) -> None:
     """Write open_clip's byte-pair encoding as a `tokenizer.json`.
 
-    Cleaning is not in it: `runtime.tokenizer` does that in Python, where it agrees with CLIP.
+    Cleaning and cutting are not in it: `runtime.tokenizer` does both in Python, where it agrees with CLIP.
     """
     clip = SimpleTokenizer()
     merges = sorted(clip.bpe_ranks, key=clip.bpe_ranks.__getitem__)
     tokenizer = Tokenizer(BPE(vocab=clip.encoder, merges=merges, end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = Sequence(
-        [
-            Split(Regex(PIECES), behavior="removed", invert=True),
-            ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False),
-        ]
-    )
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)
     tokenizer.save(str(path))
 
 

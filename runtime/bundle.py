@@ -7,12 +7,14 @@ before its size and SHA-256 have been checked against it.
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 import msgspec
 
 from .contract import StageContract
-from .errors import BundleError, one_of
+from .errors import BundleError, RecipeError, one_of
 from .files import sha256_of, write_bytes
+from .methods import method_named
 from .recipe import Recipe
 
 SCHEMA_VERSION = 1
@@ -23,7 +25,7 @@ TOKENIZER = "tokenizer.json"
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A file of the bundle. The path is relative to the bundle, with forward slashes."""
 
-    path: str
+    path: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\\]+$")]
     sha256: str
     bytes: int
 
@@ -31,7 +33,7 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One stage in one precision: the graph first, then its external data."""
 
-    files: tuple[FileEntry, ...]
+    files: Annotated[tuple[FileEntry, ...], msgspec.Meta(min_length=1)]
     fingerprint: str
     """Hash of all that the export depended on: code, weights, sizes, versions."""
 
@@ -209,6 +211,8 @@ def _decode(path: Path) -> Manifest:
                 f"{path} has schema version {version}, this ovdeploy reads {SCHEMA_VERSION}. "
                 f"Export the bundle again with this version, or install the ovdeploy that made it."
             )
-        return msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        manifest = msgspec.json.decode(data, type=Manifest)
+        method_named(manifest.recipe.method)
+        return manifest
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecipeError) as error:
         raise BundleError(f"{path} cannot be read: {error}. Export the bundle again.") from error

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .errors import EngineError
 from .geometry import apply_separable
 
 
@@ -34,16 +35,22 @@ def class_probabilities(
 
     Returns:
         [C, H, W] float32. A class's synonyms do not add up, so a pixel's values sum to 1 only without synonyms.
+
+    Raises:
+        EngineError: the scaled logits are not finite.
     """
     values = apply_separable(rows, columns, logits)
     values *= logit_scale
-    values -= values.max(axis=0)
+    largest = values.max(axis=0)
+    if not np.isfinite(largest).all():
+        raise EngineError("logits times logit_scale pass what float32 holds; use unit embeddings or a smaller scale")
+    values -= largest
     np.exp(values, out=values)
     values /= values.sum(axis=0)
     if len(query_starts) == len(values):
         return values
-    largest: np.ndarray = np.maximum.reduceat(values, query_starts, axis=0)
-    return largest
+    by_class: np.ndarray = np.maximum.reduceat(values, query_starts, axis=0)
+    return by_class
 
 
 def coarse_mask(probabilities: np.ndarray, probability_threshold: float) -> Coarse:

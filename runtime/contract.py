@@ -12,7 +12,7 @@ from .errors import EngineError
 Dim = int | str
 
 
-class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
+class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One input or output of an engine."""
 
     name: str
@@ -26,7 +26,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What the values may be, in words."""
 
 
-class StageContract(msgspec.Struct, frozen=True, kw_only=True):
+class StageContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What goes into a stage and what comes out, in order."""
 
     stage: str
@@ -58,6 +58,8 @@ class StageContract(msgspec.Struct, frozen=True, kw_only=True):
         sizes: dict[str, int] = {}
         for spec in self.inputs:
             array = feeds[spec.name]
+            if not isinstance(array, np.ndarray):
+                raise EngineError(f"{self.stage}: {spec.name} must be an array, got {type(array).__name__}")
             if array.dtype != np.dtype(spec.dtype):
                 raise EngineError(f"{self.stage}: {spec.name} must be {spec.dtype}, got {array.dtype}")
             if not _fits(array.shape, spec.shape, sizes):
@@ -67,11 +69,13 @@ class StageContract(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
     def check_outputs(self, outputs: Mapping[str, np.ndarray]) -> None:
-        """Refuse outputs that are not finite.
+        """Refuse outputs that are missing or not finite.
 
         Raises:
             EngineError: names the stage and the output.
         """
+        if missing := [name for name in self.output_names if name not in outputs]:
+            raise EngineError(f"the {self.stage} engine did not return {', '.join(missing)}")
         for name, array in outputs.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 bad = int(array.size - np.isfinite(array).sum())

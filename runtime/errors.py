@@ -66,6 +66,6 @@ class MissingExtraError(OvdeployError):
 def one_of(kind: str, name: str, valid: Iterable[str]) -> str:
     """The sentence that answers an unknown name with the valid ones, the likeliest first."""
     names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(str(name), names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"unknown {kind} {name!r}.{hint} Valid: {', '.join(names)}."

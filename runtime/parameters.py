@@ -12,8 +12,9 @@ from .errors import ParameterError, one_of
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
-AboveZero = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # the upper bounds keep infinity out
+AboveZero = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +50,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """τ_c: less certain pixels belong to no region; mask prompts keep what is above it."""
     min_area: NotNegative = 225
     """A_min: smaller regions are not refined, in pixels at half resolution."""
-    iou_threshold: float = 0.8
+    iou_threshold: Score = 0.8
     """τ_iou: a refined region is used if SAM's own IoU estimate is above this."""
     mask_prompt_scale: NotNegative = 0.005
     """α: mask prompts are probabilities times this."""
@@ -85,13 +86,20 @@ def with_overrides(parameters: Parameters, overrides: Mapping[str, Any] | None) 
     for name, value in overrides.items():
         if name not in values:
             raise ParameterError(one_of("parameter", name, values))
-        if name in BAKED and value != values[name]:
+        plain = value.item() if isinstance(value, np.generic) else value
+        if name not in BAKED:
+            values[name] = plain
+        elif not _same(plain, values[name]):
             raise ParameterError(
                 f"{name}={value!r} cannot be set here: {BAKED[name]} (this bundle has {values[name]!r}). "
                 f"Set it in the recipe's [parameters] and run export-engines again."
             )
-        values[name] = value.item() if isinstance(value, np.generic) else value
     try:
         return msgspec.convert(values, Parameters)
     except msgspec.ValidationError as error:
         raise ParameterError(f"a parameter has a value that it cannot take: {error}") from error
+
+
+def _same(value: Any, baked: Any) -> bool:
+    """Whether a value is the baked one, to the precision of the engines."""
+    return bool(np.isscalar(value)) and type(value) in (bool, int, float) and np.float32(value) == np.float32(baked)

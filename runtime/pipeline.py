@@ -13,7 +13,7 @@ from .bundle import Bundle, Manifest
 from .clock import Clock
 from .coarse import class_probabilities, coarse_mask
 from .encoding import Sessions, encode_photo
-from .errors import ParameterError, VocabularyError
+from .errors import BundleError, ParameterError, VocabularyError
 from .parameters import Parameters, with_overrides
 from .photo import as_photo
 from .plan import plan_photo
@@ -57,6 +57,9 @@ class Segmenter:
         self._sessions = dict(sessions)
         self._embedder = embedder
         self._method = manifest.recipe.row
+        needed = set(self._method.stages(with_sam=False)) - {"text_encoder", "sam_decoder"}
+        if missing := sorted(needed - set(sessions)):
+            raise BundleError(f"method {manifest.recipe.method!r} needs a session for {', '.join(missing)}")
         self.parameters = self._parameters(manifest.recipe.parameters, parameters)
 
     @classmethod
@@ -175,7 +178,8 @@ class Segmenter:
         rng = np.random.default_rng(0)
         photo = rng.integers(0, 256, (self.parameters.short_side, self.parameters.short_side, 3), np.uint8)
         embeddings = rng.standard_normal((2, self.manifest.dimensions.embedding))
-        self.segment(photo, Vocabulary(["a", "b"], embeddings), parameters={"probability_threshold": 0.0})
+        anything = {"probability_threshold": 0.0, "max_pixels": photo.size}
+        self.segment(photo, Vocabulary(["a", "b"], embeddings), parameters=anything)
 
     def close(self) -> None:
         """Free all engines."""
@@ -202,6 +206,11 @@ class Segmenter:
         return settings
 
     def _check_vocabulary(self, vocabulary: Vocabulary, settings: Parameters) -> None:
+        if not isinstance(vocabulary, Vocabulary):
+            raise VocabularyError(
+                f"expected a Vocabulary, got {type(vocabulary).__name__}; make one by segmenter.vocabulary([...]), "
+                f"Vocabulary.load(path) or Vocabulary(names, embeddings)"
+            )
         expected, came = self.manifest.dimensions.embedding, vocabulary.embeddings.shape[1]
         if came != expected:
             raise VocabularyError(
@@ -220,6 +229,8 @@ def _text_embedder(bundle: Bundle, precision: str, open_engine: Callable[[], Ses
     entry = bundle.manifest.stages.get("text_encoder")
     if entry is None or precision not in entry.engines:
         return None
+    if all((bundle.path / file.path).exists() for file in entry.engines[precision].files):
+        bundle.engine_path("text_encoder", precision)  # damage is told now; a box may do without the file
     hashes = [file.sha256 for file in (*entry.engines[precision].files, bundle.manifest.tokenizer)]
 
     def open_text() -> tuple[Session, ClipTokenizer]:

@@ -111,7 +111,8 @@ def recipe_from(data: Mapping[str, Any], where: str) -> Recipe:
     _refuse_unknown_keys(data, Recipe, where)
     try:
         recipe = msgspec.convert(data, Recipe)
-    except msgspec.ValidationError as error:
+        method_named(recipe.method)
+    except (msgspec.ValidationError, RecipeError) as error:
         raise RecipeError(f"{where}: {error}") from error
     for role, needed in {"dino": recipe.row.proxy, "sam": recipe.row.affinity}.items():
         if needed and role not in recipe.models:

@@ -91,12 +91,13 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _read(path: Path) -> np.ndarray | None:
-    """A cached embedding; None if it is not there or cannot be read (a cache may always be thrown away)."""
+    """A cached embedding; None if it is not there or is not one (a cache may always be thrown away)."""
     try:
-        embedding: np.ndarray = np.load(path, allow_pickle=False)
-        return embedding
-    except (OSError, ValueError, EOFError):
+        embedding = np.load(path, allow_pickle=False)
+    except Exception:  # numpy raises many kinds on damaged files
         return None
+    sound = isinstance(embedding, np.ndarray) and embedding.dtype == np.float32 and embedding.ndim == 1
+    return embedding if sound and np.isfinite(embedding).all() else None
 
 
 def _write(path: Path, embedding: np.ndarray) -> None:

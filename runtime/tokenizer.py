@@ -1,8 +1,9 @@
 """CLIP's tokenizer, from `tokenizer.json` and without open_clip.
 
-Cleaning is CLIP's, done in Python, because the normalisers of `tokenizers` treat curly quotes, ligatures, full-width
-forms and the final sigma differently. Pieces are cut by the file's pre-tokenizer and merged by its BPE model; special
-tokens are matched as pieces, as CLIP's regular expression does, not searched for in the raw text.
+Cleaning and cutting are CLIP's, done in Python, because `tokenizers` differs in both: its normalisers treat curly
+quotes, ligatures, full-width forms and the final sigma in another way, and its regular expressions know another version
+of Unicode's letters. The file's byte-level pre-tokenizer and BPE model do the rest. Special tokens are matched as
+pieces, as CLIP's expression does, not searched for in the raw text.
 """
 
 from __future__ import annotations
@@ -13,9 +14,14 @@ from pathlib import Path
 
 import ftfy
 import numpy as np
+import regex
 from tokenizers import Tokenizer
 
 START, END = "<start_of_text>", "<end_of_text>"
+PIECES = regex.compile(
+    rf"{START}|{END}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+", regex.IGNORECASE
+)
+"""How CLIP cuts cleaned text."""
 
 
 class ClipTokenizer:
@@ -36,10 +42,15 @@ class ClipTokenizer:
     def encode(self, text: str) -> list[int]:
         """The tokens of a text, without start and end."""
         tokens: list[int] = []
-        for piece, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(clean(text)):
+        for piece in PIECES.findall(clean(text)):
             special = self._special.get(piece)
-            tokens += [special] if special is not None else [t.id for t in self._tokenizer.model.tokenize(piece)]
+            tokens += [special] if special is not None else self._merge(piece)
         return tokens
+
+    def _merge(self, piece: str) -> list[int]:
+        """The tokens of one piece: its UTF-8 bytes as characters, merged."""
+        characters = "".join(part for part, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(piece))
+        return [token.id for token in self._tokenizer.model.tokenize(characters)]
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Tokens of several texts: [P, context_length] int32, padded with zeros."""

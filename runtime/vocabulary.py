@@ -40,7 +40,10 @@ class Vocabulary:
         """
         self.synonyms = parse_classes(classes)
         self.names = tuple(words[0] for words in self.synonyms)
-        self.embeddings = np.ascontiguousarray(embeddings, np.float32)
+        try:
+            self.embeddings = np.ascontiguousarray(embeddings, np.float32)
+        except (TypeError, ValueError) as error:
+            raise VocabularyError(f"the embeddings are not an array of numbers: {error}") from error
         counts = [len(words) for words in self.synonyms]
         self.query_starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.intp)
         names_it = any(word.casefold() == BACKGROUND for word in self.synonyms[0])
@@ -62,22 +65,29 @@ class Vocabulary:
         """Write the vocabulary to one `.npz` file, so that a box can do without the text engine."""
         header = json.dumps({"classes": self.synonyms, "background": self.background})
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, header=np.array(header), embeddings=self.embeddings)
+            np.savez(file, header=np.frombuffer(header.encode(), np.uint8), embeddings=self.embeddings)
 
     @classmethod
-    def load(cls, path: str | Path) -> Vocabulary:
+    def load(cls, path: str | Path, *, background: bool | None = None) -> Vocabulary:
         """Read a vocabulary written by `save`.
+
+        Args:
+            path: the file.
+            background: whether class 0 is the background; None means as it was saved.
 
         Raises:
             VocabularyError: missing, or not such a file.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                header, embeddings = json.loads(str(file["header"])), file["embeddings"]
+                header, embeddings = json.loads(file["header"].tobytes()), file["embeddings"]
             classes = [f"{SEPARATOR} ".join(words) for words in header["classes"]]
-            return cls(classes, embeddings, background=header["background"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            raise VocabularyError(f"{path} is not a vocabulary saved by Vocabulary.save: {error}") from error
+            known = header["background"] if background is None else background
+            return cls(classes, embeddings, background=known)
+        except Exception as error:  # zipfile, numpy and json raise many kinds on damaged files
+            raise VocabularyError(
+                f"{path} is not a vocabulary saved by Vocabulary.save, or it is missing or damaged"
+            ) from error
 
 
 def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
@@ -88,7 +98,10 @@ def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """
     if isinstance(classes, str):
         raise VocabularyError(f"expected a list of class names, got the string {classes!r}; write [{classes!r}]")
-    synonyms = tuple(tuple(word.strip() for word in entry.split(SEPARATOR)) for entry in classes)
+    entries = list(classes)
+    if wrong := [entry for entry in entries if not isinstance(entry, str)]:
+        raise VocabularyError(f"expected class names, got {wrong[0]!r} among them")
+    synonyms = tuple(tuple(word.strip() for word in entry.split(SEPARATOR)) for entry in entries)
     if not synonyms:
         raise VocabularyError('the list of classes is empty; name at least one, for example ["cup; mug", "table"]')
     seen: set[str] = set()

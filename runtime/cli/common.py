@@ -40,7 +40,7 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
-        if not equals:
+        if not equals or not name.strip():
             raise click.BadParameter(f"{setting!r}: expected NAME=VALUE, for example --set stride=112")
         parsed[name.strip()] = _value(text.strip(), setting)
     return parsed

@@ -110,7 +110,7 @@ def output_names(paths: list[Path]) -> list[str]:
 
 def _vocabulary(segmenter: Segmenter, classes: str | None, saved: Path | None, background: bool | None) -> Vocabulary:
     if saved is not None:
-        return Vocabulary.load(saved)
+        return Vocabulary.load(saved, background=background)
     assert classes is not None, "one of the two is given"
     return segmenter.vocabulary([entry.strip() for entry in classes.split(",")], background=background)
 

@@ -17,6 +17,7 @@ class Session(ABC):
 
     def __init__(self, contract: StageContract) -> None:
         self.contract = contract
+        self._closed = False
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the engine once.
@@ -28,8 +29,11 @@ class Session(ABC):
             An array for every output of the contract.
 
         Raises:
-            EngineError: the feeds do not fit, the engine fails, or an output is not finite.
+            EngineError: the session is closed, the feeds do not fit, the engine fails, or an output is missing or not
+                finite.
         """
+        if self._closed:
+            raise EngineError(f"the {self.contract.stage} engine is closed; open it again")
         self.contract.check_feeds(feeds)
         try:
             outputs = self._execute(feeds)
@@ -42,8 +46,9 @@ class Session(ABC):
     def _execute(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the engine on feeds that fit the contract."""
 
-    def close(self) -> None:  # noqa: B027 - most backends free themselves with the object
+    def close(self) -> None:
         """Free what the engine holds."""
+        self._closed = True
 
     def __enter__(self) -> Session:
         return self

@@ -44,9 +44,16 @@ class OnnxRuntimeSession(Session):
             self._session = ort.InferenceSession(str(path), options, providers=PROVIDERS)
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load {path}: {error}") from error
-        names = {value.name for value in self._session.get_inputs()}
-        if names != set(contract.input_names):
-            raise BundleError(f"{path} takes {sorted(names)}, its contract says {sorted(contract.input_names)}")
+        inputs, outputs = (
+            sorted(value.name for value in values)
+            for values in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        for what, names, expected in (
+            ("takes", inputs, contract.input_names),
+            ("gives", outputs, contract.output_names),
+        ):
+            if names != sorted(expected):
+                raise BundleError(f"{path} {what} {names}, its contract says {sorted(expected)}")
 
     def _execute(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         names = list(self.contract.output_names)
@@ -54,4 +61,5 @@ class OnnxRuntimeSession(Session):
 
     def close(self) -> None:
         """Free the graph and its memory arena."""
+        super().close()
         self._session = None
