@@ -82,7 +82,7 @@ def export_engines(
         weights = {"clip": clip_weights, "dino": dino_weights, "sam": sam_weights}
         networks = Networks.load(chosen, weights)
     for role, provenance in networks.provenance.items():
-        console.print(f"{role:13} {provenance.model}, {provenance.source}", highlight=False)
+        click.echo(f"{role:13} {provenance.model}, {provenance.source}", err=True)
     with console.status("") as status:
 
         def tell(stage: str, event: str) -> None:

@@ -42,7 +42,7 @@ class StageEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A stage: its contract, and its engines by precision."""
 
     contract: StageContract
-    engines: dict[str, EngineEntry]
+    engines: Annotated[dict[str, EngineEntry], msgspec.Meta(min_length=1)]
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Dimensions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes that the engines fix and the runtime's geometry needs. Pixels, unless said otherwise."""
 
-    clip_patch: int
+    clip_patch: Annotated[int, msgspec.Meta(ge=1)]
     feature_grid: tuple[int, int]
     """Rows and columns of a window's features."""
     embedding: int
@@ -109,6 +109,7 @@ class Bundle:
                 path outside the folder.
         """
         path = Path(path)
+        path = path.parent if path.name == MANIFEST else path
         manifest_path = path / MANIFEST
         if not manifest_path.is_file():
             raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}. Make one with: export-engines RECIPE")

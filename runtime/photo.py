@@ -20,6 +20,9 @@ DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 """What is opened. Pillow knows more, among them formats that it hands to other programs."""
 
+SUFFIXES = (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""What is looked for in folders."""
+
 LONGEST_SIDE = 65_535
 """Tables grow with a photo's sides, not its area, so a side is limited too (JPEG's own limit)."""
 
@@ -50,6 +53,8 @@ def load_photo(path: str | Path, max_pixels: int = 100_000_000) -> np.ndarray:
         PhotoError: missing, empty, truncated, not an image, of a kind without a fixed range, or too large.
     """
     path = Path(path)
+    if path.is_dir():
+        raise PhotoError(f"{path}: no photos in this folder (looked for {', '.join(SUFFIXES)})")
     if not path.is_file():
         raise PhotoError(f"{path}: no such photo")
     if path.stat().st_size == 0:

@@ -89,6 +89,8 @@ class Segmenter:
         opened = Bundle.load(bundle)
         with_overrides(opened.recipe.parameters, parameters)  # a wrong name should not wait for the engines
         chosen = choose_backend(backend)
+        if threads is not None and threads < 1:
+            raise ParameterError(f"threads={threads!r}: expected 1 or more, or None for the backend's own choice")
 
         def session(stage: str) -> Session:
             path = opened.engine_path(stage, precision)
@@ -123,7 +125,7 @@ class Segmenter:
             raise VocabularyError(
                 "this segmenter has no text engine; use Vocabulary.load or Vocabulary(names, embeddings)"
             )
-        prompts = self.manifest.templates if templates is None else tuple(templates)
+        prompts = self.manifest.templates if templates is None else templates
         words = [word for synonyms in parse_classes(classes) for word in synonyms]
         embeddings = np.stack([self._embedder.embed(word, prompts) for word in words])
         return Vocabulary(classes, embeddings, background=background)
@@ -198,7 +200,7 @@ class Segmenter:
 
     def _parameters(self, base: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
         settings = with_overrides(base, overrides)
-        if settings.refine and "sam_decoder" not in self._sessions:
+        if settings.refine and not {"sam_encoder", "sam_decoder"} <= set(self._sessions):
             raise ParameterError(
                 f"refine=True needs SAM, and this bundle of {self.manifest.recipe.name!r} has none. "
                 f"Add a [sam] table with a model to the recipe and run export-engines again."

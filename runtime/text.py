@@ -59,8 +59,10 @@ class TextEmbedder:
         Raises:
             VocabularyError: there are no templates, or one lacks `{}`.
         """
-        if not templates or any("{}" not in template for template in templates):
-            raise VocabularyError(f"every template needs a {{}} for the name, and there must be one; got {templates!r}")
+        if isinstance(templates, str) or not templates or any("{}" not in template for template in templates):
+            raise VocabularyError(
+                f"every template needs a {{}} for the name, and there must be a list of at least one; got {templates!r}"
+            )
         key = json.dumps([self._identity, list(templates), name])
         path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.npy"
         embedding = _read(path)

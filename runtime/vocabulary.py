@@ -85,9 +85,8 @@ class Vocabulary:
             known = header["background"] if background is None else background
             return cls(classes, embeddings, background=known)
         except Exception as error:  # zipfile, numpy and json raise many kinds on damaged files
-            raise VocabularyError(
-                f"{path} is not a vocabulary saved by Vocabulary.save, or it is missing or damaged"
-            ) from error
+            state = "it is damaged, or something else" if Path(path).is_file() else "there is no such file"
+            raise VocabularyError(f"{path} is not a vocabulary saved by Vocabulary.save: {state}") from error
 
 
 def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..bundle import Bundle
@@ -36,7 +37,7 @@ def inspect(bundle: Path, as_json: bool, verify: bool) -> None:
         return
     console = Console()
     recipe = opened.recipe
-    console.print(f"[bold]{recipe.name}[/]  {recipe.description}", highlight=False)
+    console.print(f"[bold]{escape(recipe.name)}[/]  {escape(recipe.description)}", highlight=False)
     console.print(f"method {recipe.method}; {recipe.row.source}", highlight=False)
     console.print(_weights(opened))
     console.print(_stages(opened))
@@ -48,7 +49,7 @@ def inspect(bundle: Path, as_json: bool, verify: bool) -> None:
 def _weights(bundle: Bundle) -> Table:
     table = Table("model", "name", "weights", "sha256", box=None)
     for role, provenance in bundle.manifest.provenance.items():
-        table.add_row(role, provenance.model, provenance.source, provenance.sha256[:16])
+        table.add_row(role, escape(provenance.model), escape(provenance.source), provenance.sha256[:16])
     return table
 
 

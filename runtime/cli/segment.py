@@ -9,15 +9,17 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..errors import OvdeployError, PhotoError
+from ..errors import EngineError, PhotoError
+from ..photo import SUFFIXES
 from ..pipeline import Segmenter
 from ..result import Result
 from ..vocabulary import Vocabulary
 from .common import fail_cleanly, parse_settings
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
+RESULTS = (".overlay.png", ".mask.png")
 
 
 @click.command()
@@ -25,7 +27,9 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", "
 @click.option("--bundle", required=True, type=click.Path(path_type=Path), help="A folder that export-engines wrote.")
 @click.option("--classes", help='Comma-separated classes, each with synonyms by semicolon: "cup; mug, table".')
 @click.option("--vocabulary", "saved", type=click.Path(path_type=Path), help="A file of Vocabulary.save, instead.")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("ovdeploy-out"), show_default=True)
+@click.option(
+    "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("ovdeploy-out"), show_default=True
+)
 @click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
 @click.option("--precision", default="fp32", show_default=True)
 @click.option(
@@ -74,23 +78,24 @@ def segment(
             try:
                 result = segmenter.segment(path, vocabulary)
                 _write(result, path, output, target, as_json)
-            except (OvdeployError, OSError) as error:
+            except (PhotoError, EngineError, OSError) as error:  # of this photo; the next may be fine
                 failed += 1
                 click.echo(f"error: {error}", err=True)
     if not as_json:
-        console.print(f"{len(paths) - failed} of {len(paths)} photos segmented, in {output}", highlight=False)
+        click.echo(f"{len(paths) - failed} of {len(paths)} photos segmented, in {output}", err=True)
     sys.exit(1 if failed else 0)
 
 
 def expand(images: Iterable[str]) -> Iterator[Path]:
-    """Files of folders (by suffix, sorted) and globs; what names nothing stays, to be reported as missing."""
+    """Files of folders (by suffix, sorted) and globs; what names nothing stays, to be reported as missing.
+
+    In folders our own results are passed over, so that photos and results may lie together.
+    """
     for image in images:
         path = Path(image)
         if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-            if not found:
-                raise PhotoError(f"{path}: no photos in this folder (looked for {', '.join(sorted(SUFFIXES))})")
-            yield from found
+            photos = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.endswith(RESULTS))
+            yield from sorted(photos) or [path]
         elif path.exists():
             yield path
         else:
@@ -120,7 +125,7 @@ def _progress(console: Console, work: list[tuple[Path, str]], *, quiet: bool) ->
     with Progress(*columns, console=console, disable=quiet) as progress:
         task = progress.add_task("segmenting", total=len(work))
         for path, name in work:
-            progress.update(task, description=path.name)
+            progress.update(task, description=escape(path.name))
             yield path, name
             progress.advance(task)
 

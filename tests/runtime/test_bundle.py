@@ -234,3 +234,7 @@ def test_an_altered_manifest_can_be_rewritten_for_an_altered_file(tiny_bundle, t
     head = msgspec.structs.replace(manifest.stages["head"], engines={"fp32": entry})
     write_manifest(path, msgspec.structs.replace(manifest, stages={**manifest.stages, "head": head}))
     assert Bundle.load(path).engine_path("head", "fp32") == path / HEAD
+
+
+def test_a_bundle_may_be_named_by_its_manifest(tiny_bundle):
+    assert Bundle.load(tiny_bundle / "bundle.json").path == tiny_bundle

@@ -243,3 +243,31 @@ def test_help_gives_an_example_or_says_what_the_command_tells(command):
 
 def test_an_unknown_command_ends_with_2():
     assert invoke("segmnt").exit_code == 2
+
+
+def test_an_empty_folder_does_not_stop_the_others(segment, folder):
+    result = segment("empty", "one/cat.png")
+    assert result.exit_code == 1 and "empty: no photos" in result.stderr
+    assert written(folder) == three("cat")
+
+
+def test_results_beside_the_photos_are_not_segmented_again(folder):
+    (folder / "two" / "cat.overlay.png").write_bytes((folder / "two" / "cat.png").read_bytes())
+    assert [path.name for path in expand(["two"])] == ["cat.png"]
+
+
+def test_what_looks_like_markup_is_printed_as_it_is(tiny_bundle, folder, segment):
+    shutil.copytree(tiny_bundle, folder / "b")
+    manifest = (folder / "b" / "bundle.json").read_text()
+    description = Bundle.load(tiny_bundle).recipe.description
+    (folder / "b" / "bundle.json").write_text(manifest.replace(description, "a [/bad] [red]word"))
+    assert "a [/bad] [red]word" in invoke("inspect", "b", "--no-verify").stdout
+    shutil.copy(folder / "one" / "cat.png", folder / "one" / "a[b].png")
+    assert segment("one").exit_code == 0
+    assert "a[b].mask.png" in written(folder)
+
+
+def test_what_fails_for_every_photo_is_told_once(segment, folder):
+    result = segment("one", "two", "--set", "stride=50")
+    assert result.exit_code == 1 and result.stderr.count("multiple") == 1
+    assert written(folder) == []

@@ -161,7 +161,7 @@ def test_damage_anywhere_is_told_as_such_or_harmless(tmp_path, file_format):
     ("name", "content", "message"),
     [
         ("missing.jpg", None, "no such photo"),
-        (".", None, "no such photo"),  # a folder
+        (".", None, "no photos in this folder"),  # a folder
         ("empty.jpg", b"", "empty"),
         ("text.jpg", b"this is no photo, whatever its name says", "not an image"),
         ("nothing.png", png_header(20, 20), "damaged"),

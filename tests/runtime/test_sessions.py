@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from ovdeploy.runtime import BundleError, EngineError, MissingExtraError, Segmenter
+from ovdeploy.runtime import BundleError, EngineError, MissingExtraError, ParameterError, Segmenter
 from ovdeploy.runtime.bundle import Bundle
 from ovdeploy.runtime.contract import StageContract, TensorSpec
 from ovdeploy.runtime.sessions import BACKENDS, FakeSession, available_backends, choose_backend, fake, open_session
@@ -209,3 +209,9 @@ def test_a_closed_session_says_that_it_is_closed(tiny_bundle):
     session.close()
     with pytest.raises(EngineError, match="closed"):
         session.run(windows)
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_threads_are_one_or_more(tiny_bundle, threads):
+    with pytest.raises(ParameterError, match="threads"):
+        Segmenter.load(tiny_bundle, threads=threads)
