@@ -26,7 +26,6 @@ from ..runtime.bundle import (
 )
 from ..runtime.errors import BundleError, ExportError, one_of
 from ..runtime.files import write_bytes
-from ..runtime.parameters import BAKED
 from .contracts import stage_contract
 from .onnx_export import OPSET, export_onnx
 from .reference.networks import Networks
@@ -36,6 +35,9 @@ from .weights import state_digest
 PRECISIONS = ("fp32",)
 MAKERS = ("ovdeploy", "torch", "onnx", "onnxscript", "onnxslim", "open_clip_torch", "timm", "segment-anything")
 """Packages on which the graphs depend."""
+
+BAKED_INTO = {"clip_image": ("similarity_beta", "similarity_gamma"), "sam_decoder": ("as_published",)}
+"""Parameters that become constants of an engine. (The crop is in the contracts.)"""
 
 Progress = Callable[[str, str], None]
 """Called with a stage and what happens to it."""
@@ -135,7 +137,7 @@ def _fingerprint(stage: str, networks: Networks, contract: Any, precision: str) 
         "opset": OPSET,
         "contract": contract,
         "method": networks.recipe.row,
-        "baked": {name: parameters[name] for name in BAKED},
+        "baked": {name: parameters[name] for name in BAKED_INTO.get(stage, ())},
         "weights": state_digest(networks.modules[stage].state_dict()),
         "code": _code_digest(),
         "versions": _versions(),

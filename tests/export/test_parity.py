@@ -87,6 +87,19 @@ def test_segment_then_splice_methods_pass(method, tmp_path):
     assert result.exit_code == 0, result.stdout
 
 
+def test_refinement_as_meant_passes(tiny_bundle, tmp_path):
+    """With `as_published` off, another decoder is exported, and prompts and merging differ."""
+    folder = shutil.copytree(tiny_bundle, tmp_path / "b")
+    tiny = load_recipe("tiny")
+    meant = msgspec.structs.replace(tiny.parameters, as_published=False)
+    build_bundle(Networks.load(msgspec.structs.replace(tiny, parameters=meant)), folder)
+    before, after = (Bundle.load(path).manifest.stages for path in (tiny_bundle, folder))
+    assert [stage for stage in after if after[stage] != before[stage]] == ["sam_decoder"]
+    result = run(parity, folder)
+    assert result.exit_code == 0, result.stdout
+    assert "refined mask" in result.stdout
+
+
 def test_the_command_exports_and_tells_where(tmp_path):
     result = run(
         export_engines, "tiny", "--output", tmp_path / "b", "--stages", "head,dino", "--sam-weights", "random:4"
