@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import platform
 import sys
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 import msgspec
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ..sessions import BACKENDS
+from ..contract import StageContract, TensorSpec
+from ..sessions import BACKENDS, open_session
 
 EXTRAS = {
     "export": ("torch", "torchvision", "open_clip_torch", "segment-anything", "timm", "safetensors", "onnx",
                "onnxscript", "onnxslim"),
 }  # fmt: skip
 """Packages that the optional parts beside the backends need, by extra."""
+
+
+IDENTITY = bytes.fromhex(
+    "08093a370a100a017812017922084964656e746974791201675a0f0a0178120a0"
+    "a08080112040a020801620f0a0179120a0a08080112040a02080142040a001014"
+)
+"""The smallest ONNX graph there is: y = x, float32 [1], opset 20. (Writing one would need the onnx package.)"""
+
+ONE = TensorSpec(name="x", dtype="float32", shape=(1,), layout="one number", range="any")
+IDENTITY_CONTRACT = StageContract(stage="identity", inputs=(ONE,), outputs=(msgspec.structs.replace(ONE, name="y"),))
 
 
 class Check(NamedTuple):
@@ -60,12 +74,16 @@ def _backend(name: str) -> Check:
         found = version(backend.package)
     except PackageNotFoundError:
         return Check(f"backend {name}", "not installed", False, install)
+    one = np.ones(1, np.float32)
     try:
-        module = __import__(backend.package)
-        state = f"{found}, {', '.join(module.get_available_providers())}"
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "identity.onnx"
+            path.write_bytes(IDENTITY)
+            with open_session(path, IDENTITY_CONTRACT, name) as session:
+                works = bool((session.run({"x": one})["y"] == one).all())
     except Exception as error:  # a broken wheel can raise anything; the doctor reports it
-        return Check(f"backend {name}", f"{found} does not import: {error}", False, f"reinstall: {install}")
-    return Check(f"backend {name}", state, True, "")
+        return Check(f"backend {name}", f"{found} does not work: {error}", False, f"reinstall: {install}")
+    return Check(f"backend {name}", f"{found}, runs" if works else f"{found}, computes wrongly", works, "")
 
 
 def _extra(name: str, packages: tuple[str, ...]) -> Check:
