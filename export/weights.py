@@ -27,7 +27,8 @@ WRAPPERS = ("state_dict", "model")
 RANDOM_SCALES = (
     (r"rel_pos", 0.05),
     (r"gaussian_matrix", 1.0),
-    (r"pos_embed|positional_embedding|class_embedding|cls_token|token_embedding|_embed\.weight|_token", 0.3),
+    (r"(pos_embed|positional_embedding|class_embedding|cls_token)$", 0.3),
+    (r"(token_embedding|point_embeddings\.\d|_embed|(iou|mask)_tokens?)\.weight$", 0.3),
 )
 """Standard deviations of random tensors that no fan-in describes: embeddings, and what is added to attention."""
 
