@@ -32,7 +32,6 @@ from .reference.networks import Networks
 from .text_assets import imagenet_templates, write_tokenizer
 from .weights import state_digest
 
-PRECISIONS = ("fp32",)
 MAKERS = ("ovdeploy", "torch", "onnx", "onnxscript", "onnxslim", "open_clip_torch", "timm", "segment-anything")
 """Packages on which the graphs depend."""
 
