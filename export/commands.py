@@ -14,7 +14,7 @@ from ..runtime.bundle import Bundle
 from ..runtime.cli.common import fail_cleanly
 from ..runtime.errors import MissingExtraError
 from ..runtime.photo import demo_photo
-from ..runtime.recipe import available_recipes, load_recipe
+from ..runtime.recipe import available_recipes, load_recipe, with_optional
 
 if TYPE_CHECKING:
     from .parity import Check
@@ -48,6 +48,7 @@ def require_export_extra() -> None:
 @weight_options
 @click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
 @click.option("--stages", metavar="A,B", help="Export only these; others are kept where they are unchanged.")
+@click.option("--interactive", is_flag=True, help="Add sam_prompt_decoder, for `ovdeploy prompt` and segmenter.prompt.")
 @click.option("--force", is_flag=True, help="Export again what is unchanged.")
 @fail_cleanly
 def export_engines(
@@ -58,6 +59,7 @@ def export_engines(
     sam_weights: str | None,
     precision: str,
     stages: str | None,
+    interactive: bool,
     force: bool,
 ) -> None:
     """Export every stage of RECIPE to ONNX and write a bundle.
@@ -69,9 +71,12 @@ def export_engines(
     Examples:
       export-engines trident-b16
       export-engines trident-b16 --clip-weights clip.safetensors --dino-weights dino.pth --sam-weights sam.pth
-      export-engines tiny --output /tmp/tiny
+      export-engines tiny --output /tmp/tiny --interactive
+      export-engines trident-b16 --stages sam_prompt_decoder   (adds it to the bundle that is there)
     """
     chosen = load_recipe(recipe)
+    if interactive:
+        chosen = with_optional(chosen, "sam_prompt_decoder")
     require_export_extra()
     from .build import build_bundle
     from .reference.networks import Networks
@@ -150,15 +155,16 @@ def parity(
 
 
 def _parity_line(check: Check) -> str:
-    measures = "  ".join(f"{name} {value:.3g}" for name, value in check.measures.items() if name != "cosine")
-    if "agreement" in check.measures:
-        measures = f"agreement {check.measures['agreement']:.6f}"
+    shown = {name: value for name, value in check.measures.items() if name != "cosine"}
+    measures = "  ".join(
+        f"{name} {value:.6f}" if name == "agreement" else f"{name} {value:.3g}" for name, value in shown.items()
+    )
     if "cosine" in check.measures:
         measures += f"  1−cosine {1 - check.measures['cosine']:.1e}"
     times = ""
     if check.torch_ms is not None and check.engine_ms is not None:
         times = f"  torch {check.torch_ms:.0f} ms, engine {check.engine_ms:.0f} ms"
-    return f"{'ok  ' if check.passed else 'FAIL'} {check.stage:13} {check.what:16} {measures}  ({check.limit}){times}"
+    return f"{'ok  ' if check.passed else 'FAIL'} {check.stage:18} {check.what:24} {measures}  ({check.limit}){times}"
 
 
 def main() -> None:

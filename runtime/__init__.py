@@ -15,12 +15,15 @@ from .errors import (
     OvdeployError,
     ParameterError,
     PhotoError,
+    PromptError,
     RecipeError,
     VocabularyError,
 )
+from .interactive import PromptablePhoto, PromptedMasks, Prompter
 from .parameters import Parameters
 from .photo import load_photo
 from .pipeline import Segmenter
+from .prompt_input import Prompt
 from .recipe import Recipe, available_recipes, load_recipe
 from .result import Region, Result
 from .vocabulary import Vocabulary
@@ -34,6 +37,11 @@ __all__ = [
     "ParameterError",
     "Parameters",
     "PhotoError",
+    "Prompt",
+    "PromptError",
+    "PromptablePhoto",
+    "PromptedMasks",
+    "Prompter",
     "Recipe",
     "RecipeError",
     "Region",

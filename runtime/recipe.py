@@ -12,6 +12,7 @@ import msgspec
 
 from .errors import RecipeError, one_of
 from .methods import Method, method_named
+from .optional import OPTIONAL, optional_stages
 from .parameters import Parameters
 
 if sys.version_info >= (3, 11):
@@ -44,6 +45,10 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Of the affinity, which consists of thresholded entries."""
     labels: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.999
     """Share of pixels on which two masks must agree."""
+    prompted_masks: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9995
+    """Share of pixels on which an interactive mask must agree with SamPredictor's."""
+    prompted_iou: Tolerance = 1e-3
+    """How far interactive IoU estimates may be from SamPredictor's."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +60,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     clip: ModelChoice
     dino: ModelChoice | None = None
     sam: ModelChoice | None = None
+    optional_stages: tuple[str, ...] = ()
+    """Stages beside the pipeline's that are exported too (`runtime.optional`)."""
     parameters: Parameters = msgspec.field(default_factory=Parameters)
     tolerances: Tolerances = msgspec.field(default_factory=Tolerances)
 
@@ -65,8 +72,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages of a complete bundle, in running order."""
+        """The stages of the pipeline, in running order."""
         return self.row.stages(with_sam=self.sam is not None)
+
+    @property
+    def possible_stages(self) -> tuple[str, ...]:
+        """The pipeline's stages, then all optional ones that these models allow."""
+        return (*self.stages, *optional_stages(with_sam=self.sam is not None))
 
     @property
     def models(self) -> dict[str, ModelChoice]:
@@ -112,12 +124,27 @@ def recipe_from(data: Mapping[str, Any], where: str) -> Recipe:
     try:
         recipe = msgspec.convert(data, Recipe)
         method_named(recipe.method)
+        recipe = with_optional(recipe, *recipe.optional_stages)
     except (msgspec.ValidationError, RecipeError) as error:
         raise RecipeError(f"{where}: {error}") from error
     for role, needed in {"dino": recipe.row.proxy, "sam": recipe.row.affinity}.items():
         if needed and role not in recipe.models:
             raise RecipeError(f"{where}: method {recipe.method!r} needs a [{role}] table with a model")
     return recipe
+
+
+def with_optional(recipe: Recipe, *stages: str) -> Recipe:
+    """The recipe with optional stages beside those it asks for.
+
+    Raises:
+        RecipeError: there is no such stage, or the recipe's models do not allow it.
+    """
+    for stage in stages:
+        if stage not in OPTIONAL:
+            raise RecipeError(one_of("optional stage", stage, OPTIONAL))
+        if stage not in recipe.possible_stages:
+            raise RecipeError(f"the optional stage {stage} needs a [sam] table with a model")
+    return msgspec.structs.replace(recipe, optional_stages=tuple(dict.fromkeys((*recipe.optional_stages, *stages))))
 
 
 def _refuse_unknown_keys(data: Mapping[str, Any], kind: type[msgspec.Struct], where: str) -> None:

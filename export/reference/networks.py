@@ -18,6 +18,7 @@ from .embed import Upstream
 from .head import HEADS
 from .sam_decoder import SamDecoder
 from .sam_encoder import SamEncoder, SamImage
+from .sam_prompt_decoder import SamPromptDecoder
 from .text_encoder import TextEncoder
 
 
@@ -71,7 +72,7 @@ class Networks:
 
     @cached_property
     def modules(self) -> dict[str, Upstream]:
-        """A module for every stage of the recipe, in evaluation mode."""
+        """A module for every stage that the recipe may have, optional ones included, in evaluation mode."""
         method, parameters = self.recipe.row, self.recipe.parameters
         clip, sam = self.models["clip"], self.models.get("sam")
         attention = ATTENTIONS[method.attention](
@@ -84,8 +85,9 @@ class Networks:
             "sam_encoder": lambda: (SamEncoder if method.affinity else SamImage)(sam),
             "head": lambda: HEADS[method.across](clip.visual, self.dimensions.sam_grid),
             "sam_decoder": lambda: SamDecoder(sam, parameters.as_published),
+            "sam_prompt_decoder": lambda: SamPromptDecoder(sam),
         }
-        return {stage: makers[stage]().eval().requires_grad_(False) for stage in self.recipe.stages}
+        return {stage: makers[stage]().eval().requires_grad_(False) for stage in self.recipe.possible_stages}
 
     @property
     def _extractor_patch(self) -> int:

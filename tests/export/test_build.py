@@ -12,6 +12,7 @@ from ovdeploy.export.contracts import stage_contract
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import Bundle, RecipeError, load_recipe
 from ovdeploy.runtime.errors import ExportError
+from ovdeploy.runtime.recipe import with_optional
 
 
 @pytest.fixture
@@ -91,6 +92,29 @@ def test_stages_can_be_chosen_and_added(tiny_networks, exported, tmp_path):
     assert list(Bundle.load(tmp_path / "b").manifest.stages) == ["dino", "head"]
     with pytest.raises(ExportError, match=r"Did you mean 'head'\?"):
         build_bundle(tiny_networks, tmp_path / "b", stages=["heads"])
+
+
+def test_optional_stages_are_left_out_unless_asked_for(tiny_networks, exported, tmp_path):
+    recipe = tiny_networks.recipe
+    build_bundle(tiny_networks, tmp_path / "b")
+    assert exported == list(recipe.stages)
+    exported.clear()
+    build_bundle(tiny_networks, tmp_path / "b", stages=["sam_prompt_decoder"])
+    assert exported == ["sam_prompt_decoder"]
+    assert list(Bundle.load(tmp_path / "b").manifest.stages) == [*recipe.stages, "sam_prompt_decoder"]
+
+
+def test_a_bundle_keeps_its_optional_stages_and_with_other_weights_gets_them_anew(tiny_networks, exported, tmp_path):
+    build_bundle(tiny_networks, tmp_path / "b", stages=["head", "sam_prompt_decoder"])
+    exported.clear()
+    build_bundle(Networks.load(tiny_networks.recipe, {"sam": "random:9"}), tmp_path / "b")
+    assert exported == [stage for stage in tiny_networks.recipe.stages if stage != "head"] + ["sam_prompt_decoder"]
+
+
+def test_a_recipe_can_ask_for_optional_stages(exported, tmp_path):
+    recipe = with_optional(load_recipe("tiny"), "sam_prompt_decoder")
+    build_bundle(Networks.load(recipe), tmp_path / "b")
+    assert exported == [*recipe.stages, "sam_prompt_decoder"]
 
 
 @pytest.mark.parametrize("had_one", [False, True])
