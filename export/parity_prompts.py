@@ -16,7 +16,7 @@ from ..runtime.plan import sam_frame
 from ..runtime.prompt_input import Prompt, prompt_feeds
 from ..runtime.recipe import Tolerances
 from .reference.networks import Networks
-from .reference.pipeline import Tensors
+from .reference.trace import Tensors
 
 
 class PromptTrace(NamedTuple):

@@ -16,8 +16,7 @@ from ovdeploy.export.compare import compare
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import Bundle, load_recipe
 from ovdeploy.runtime.bundle import file_entry, write_manifest
-
-METHODS = ["proxyclip-b16", "maskclip-b16"]
+from ovdeploy.runtime.methods import METHODS
 
 
 def run(command, *arguments):
@@ -76,15 +75,40 @@ def test_weights_from_a_file_must_be_given_again(tiny_networks, tmp_path):
     assert result.exit_code == 1 and "'dino.pth'" in result.stderr
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_segment_then_splice_methods_pass(method, tmp_path):
-    """The rows of the methods table, on the tiny models."""
-    tiny, row = load_recipe("tiny"), load_recipe(method)
-    parameters = msgspec.structs.replace(row.parameters, short_side=150, crop=96, stride=48)
-    recipe = msgspec.structs.replace(tiny, method=row.method, sam=None, parameters=parameters)
-    build_bundle(Networks.load(recipe), tmp_path / "b")
+@pytest.mark.parametrize("method", [name for name, row in METHODS.items() if name != "trident"])
+def test_every_row_passes(method, tmp_path):
+    """The rows of the methods table on the tiny models; `trident` is the recipe `tiny` itself."""
+    tiny, row = load_recipe("tiny"), METHODS[method]
+    parameters = msgspec.structs.replace(tiny.parameters, short_side=150, stride=48, refine=row.refine)
+    sam = tiny.sam if row.affinity or row.refine else None
+    recipe = msgspec.structs.replace(tiny, method=method, sam=sam, parameters=parameters)
+    build_bundle(Networks.load(recipe), tmp_path / "b", stages=[s for s in recipe.stages if s != "text_encoder"])
     result = run(parity, tmp_path / "b")
     assert result.exit_code == 0, result.stdout
+    assert ("refined mask" in result.stdout) == row.refine
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"affinity_kind": "attention"},
+        {"affinity_kind": "cosine"},
+        {"sam_halves": True},
+        {"split_regions": False},
+        {"prompts": ("box", "mask")},
+        {"prompts": ("point",)},
+        {"prompts": ("mask",), "as_published": False},
+    ],
+    ids=str,
+)
+def test_tridents_ablations_pass(changed, tiny_bundle, tmp_path):
+    folder = shutil.copytree(tiny_bundle, tmp_path / "b")
+    tiny = load_recipe("tiny")
+    ablated = msgspec.structs.replace(tiny.parameters, **changed)
+    build_bundle(Networks.load(msgspec.structs.replace(tiny, parameters=ablated)), folder)
+    result = run(parity, folder)
+    assert result.exit_code == 0, result.stdout
+    assert "refined mask" in result.stdout
 
 
 def test_refinement_as_meant_passes(tiny_bundle, tmp_path):
