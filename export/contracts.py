@@ -152,6 +152,18 @@ def _sam_prompt_decoder(networks: Networks) -> StageContract:
     )
 
 
+def _clip_layers(networks: Networks) -> StageContract:
+    visual = networks.models["clip"].visual
+    side = networks.recipe.parameters.crop // visual.patch_size[0]
+    depth = len(visual.transformer.resblocks)
+    layout = "window, block, channel, y, x (CLIP's own grid)"
+    return StageContract(
+        stage="clip_layers",
+        inputs=(_windows(networks),),
+        outputs=(_tensor("features", ("B", depth, _width(networks), side, side), layout),),
+    )
+
+
 CONTRACTS: dict[str, Callable[[Networks], StageContract]] = {
     "text_encoder": _text_encoder,
     "dino": _dino,
@@ -160,4 +172,5 @@ CONTRACTS: dict[str, Callable[[Networks], StageContract]] = {
     "head": _head,
     "sam_decoder": _sam_decoder,
     "sam_prompt_decoder": _sam_prompt_decoder,
+    "clip_layers": _clip_layers,
 }

@@ -29,6 +29,8 @@ from ..runtime.sessions import open_session
 from ..runtime.tokenizer import ClipTokenizer
 from ..runtime.vocabulary import Vocabulary
 from .compare import compare
+from .parity_layers import STAGE as LAYERS
+from .parity_layers import trace_layers
 from .parity_prompts import PromptTrace, prompt_gaps, trace_prompts
 from .reference.networks import Networks
 from .reference.pipeline import Reference
@@ -124,6 +126,8 @@ def check_parity(
     prompted = trace_prompts(networks, trace.photo) if DECODER in bundle.manifest.stages else None
     if prompted is not None:
         trace.stages[DECODER], trace.timings[DECODER] = (prompted.inputs, prompted.outputs), prompted.milliseconds
+    if LAYERS in bundle.manifest.stages:
+        trace_layers(networks, trace)
     yield from _check_stages(bundle, networks, trace, plan, backend, precision)
     if prompted is not None:
         yield from _check_prompts(bundle, trace, prompted, backend, precision)

@@ -15,6 +15,7 @@ class OptionalStage(NamedTuple):
 
 OPTIONAL = {
     "sam_prompt_decoder": OptionalStage(True, "interactive prompts: segmenter.prompt, `ovdeploy prompt`"),
+    "clip_layers": OptionalStage(False, "measuring CLIP's blocks: `ovdeploy layers`"),
 }
 """By name. A recipe asks for one in `optional_stages`, the command line by --interactive or --stages."""
 

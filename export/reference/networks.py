@@ -13,6 +13,7 @@ from ...runtime.recipe import Recipe
 from ..weights import load_model
 from .calibrated import CalibratedClipImage
 from .clip_image import ClipImage, ClipTower
+from .clip_layers import ClipLayers
 from .dino import Dino
 from .embed import Upstream
 from .head import HEADS
@@ -84,6 +85,7 @@ class Networks:
             "head": lambda: HEADS[method.across](clip.visual, self.dimensions.sam_grid),
             "sam_decoder": lambda: SamDecoder(sam, parameters.as_published, parameters.prompts),
             "sam_prompt_decoder": lambda: SamPromptDecoder(sam),
+            "clip_layers": lambda: ClipLayers(clip.visual, parameters.crop),
         }
         return {stage: makers[stage]().eval().requires_grad_(False) for stage in self.recipe.possible_stages}
 
