@@ -6,6 +6,19 @@ load_spec("voc21").entries  # "sky; wall; …", "aeroplane", …: what Segmenter
 
 from __future__ import annotations
 
+from .folders import FolderDataset
+from .sample import IGNORED, Dataset, Sample
+from .scenes import ScenesDataset
 from .spec import DatasetSpec, LabelFiles, available_specs, load_spec
 
-__all__ = ["DatasetSpec", "LabelFiles", "available_specs", "load_spec"]
+__all__ = [
+    "IGNORED",
+    "Dataset",
+    "DatasetSpec",
+    "FolderDataset",
+    "LabelFiles",
+    "Sample",
+    "ScenesDataset",
+    "available_specs",
+    "load_spec",
+]

@@ -20,7 +20,7 @@ else:
 PLACE = "{}"
 """Stands for a photo's name in the patterns of paths."""
 
-Pattern = Annotated[str, msgspec.Meta(pattern=r"^[^{}]*\{\}[^{}/]*$")]
+Pattern = Annotated[str, msgspec.Meta(pattern=r"^[^{}]*\{\}[^{}/]+$")]
 Values = Annotated[str, msgspec.Meta(pattern=r"^(\d+(-\d+)?(, \d+(-\d+)?)*)?$")]
 
 
