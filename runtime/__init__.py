@@ -10,6 +10,7 @@ from __future__ import annotations
 from .bundle import Bundle
 from .errors import (
     BundleError,
+    DatasetError,
     EngineError,
     MissingExtraError,
     OvdeployError,
@@ -31,6 +32,7 @@ from .vocabulary import Vocabulary
 __all__ = [
     "Bundle",
     "BundleError",
+    "DatasetError",
     "EngineError",
     "MissingExtraError",
     "OvdeployError",

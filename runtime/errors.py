@@ -6,6 +6,7 @@ OvdeployError
 ├── VocabularyError      class names or embeddings that cannot be used
 ├── PhotoError           a photo that cannot be read
 ├── PromptError          points, a box or a mask that cannot be used
+├── DatasetError         a dataset, or a label map of it, that cannot be read
 ├── BundleError          a bundle that is missing, damaged, unsafe or of another schema
 ├── EngineError          an engine that refused its input, failed, or returned NaN
 ├── MissingExtraError    an optional dependency is not installed
@@ -41,6 +42,10 @@ class PhotoError(OvdeployError):
 
 class PromptError(OvdeployError):
     """Points, a box or a mask of an interactive prompt are missing or malformed."""
+
+
+class DatasetError(OvdeployError):
+    """A dataset is unknown or not laid out as expected, or a label map does not fit its photo."""
 
 
 class BundleError(OvdeployError):
