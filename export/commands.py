@@ -14,6 +14,7 @@ from ..runtime.bundle import Bundle
 from ..runtime.cli.common import fail_cleanly
 from ..runtime.errors import MissingExtraError
 from ..runtime.photo import demo_photo
+from ..runtime.presets import available_presets, with_preset
 from ..runtime.recipe import available_recipes, load_recipe, with_optional
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ def require_export_extra() -> None:
 
 @click.command("export-engines", epilog=f"Recipes: {', '.join(available_recipes())}; or the path of a TOML file.")
 @click.argument("recipe")
-@click.option("--output", type=click.Path(path_type=Path), help="The bundle's folder. Default: engines/RECIPE.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="The bundle's folder. Default: engines/RECIPE[-PRESET]."
+)
+@click.option("--preset", type=click.Choice(available_presets()), help="Settings and classes of a benchmark.")
 @weight_options
 @click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
 @click.option("--stages", metavar="A,B", help="Export only these; others are kept where they are unchanged.")
@@ -54,6 +58,7 @@ def require_export_extra() -> None:
 def export_engines(
     recipe: str,
     output: Path | None,
+    preset: str | None,
     clip_weights: str | None,
     dino_weights: str | None,
     sam_weights: str | None,
@@ -72,9 +77,12 @@ def export_engines(
       export-engines trident-b16
       export-engines trident-b16 --clip-weights clip.safetensors --dino-weights dino.pth --sam-weights sam.pth
       export-engines tiny --output /tmp/tiny --interactive
+      export-engines s2clip-b16 --preset voc21
       export-engines trident-b16 --stages sam_prompt_decoder   (adds it to the bundle that is there)
     """
     chosen = load_recipe(recipe)
+    if preset:
+        chosen = with_preset(chosen, preset)
     if interactive:
         chosen = with_optional(chosen, "sam_prompt_decoder")
     require_export_extra()
@@ -82,10 +90,12 @@ def export_engines(
     from .reference.networks import Networks
 
     console = Console(stderr=True)
-    target = output or Path("engines") / chosen.name
+    target = output or Path("engines") / (f"{chosen.name}-{preset}" if preset else chosen.name)
     with console.status("loading the models"):
         weights = {"clip": clip_weights, "dino": dino_weights, "sam": sam_weights}
         networks = Networks.load(chosen, weights)
+    if chosen.preset and chosen.preset.assumed:
+        click.echo(f"preset {preset}: assumed, not published: {', '.join(chosen.preset.assumed)}", err=True)
     for role, provenance in networks.provenance.items():
         click.echo(f"{role:13} {provenance.model}, {provenance.source}", err=True)
     with console.status("") as status:

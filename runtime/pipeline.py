@@ -112,12 +112,17 @@ class Segmenter:
         )
 
     def vocabulary(
-        self, classes: Sequence[str], *, templates: Sequence[str] | None = None, background: bool | None = None
+        self,
+        classes: Sequence[str] | None = None,
+        *,
+        templates: Sequence[str] | None = None,
+        background: bool | None = None,
     ) -> Vocabulary:
         """Embed class names.
 
         Args:
-            classes: one entry a class, synonyms separated by semicolons: `["cup; mug", "table"]`.
+            classes: one entry a class, synonyms separated by semicolons: `["cup; mug", "table"]`; None means the
+                recipe's own, which a preset sets.
             templates: prompts with `{}` for the name; None means the bundle's (CLIP's 80 for ImageNet).
             background: whether class 0 is the background; None means that it is if one of its synonyms is
                 "background".
@@ -130,6 +135,12 @@ class Segmenter:
             raise VocabularyError(
                 "this segmenter has no text engine; use Vocabulary.load or Vocabulary(names, embeddings)"
             )
+        if classes is None:
+            recipe = self.manifest.recipe
+            if not recipe.classes:
+                raise VocabularyError(f"the recipe {recipe.name!r} has no classes of its own; name some")
+            classes = recipe.classes
+            background = recipe.background if background is None else background
         prompts = self.manifest.templates if templates is None else templates
         words = [word for synonyms in parse_classes(classes) for word in synonyms]
         embeddings = np.stack([self._embedder.embed(word, prompts) for word in words])

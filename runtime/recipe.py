@@ -10,10 +10,11 @@ from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
-from .errors import RecipeError, one_of
+from .errors import RecipeError, VocabularyError, one_of
 from .methods import Method, method_named
 from .optional import OPTIONAL, optional_stages
 from .parameters import Parameters
+from .vocabulary import parse_classes
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,6 +54,17 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How far interactive IoU estimates may be from SamPredictor's."""
 
 
+class PresetNote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which benchmark's settings a recipe has, and where they come from."""
+
+    name: str
+    source: str
+    assumed: tuple[str, ...] = ()
+    """Parameters whose published value was not found."""
+    left_out: str = ""
+    """What the source does beside, and this package does not."""
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `export-engines` builds a bundle from."""
 
@@ -64,6 +76,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sam: ModelChoice | None = None
     optional_stages: tuple[str, ...] = ()
     """Stages beside the pipeline's that are exported too (`runtime.optional`)."""
+    classes: tuple[str, ...] = ()
+    """What is looked for unless the user names classes: one entry a class, synonyms separated by semicolons."""
+    background: bool | None = None
+    """Whether the first of these is the background; None means that it is if one of its synonyms is "background"."""
+    preset: PresetNote | None = None
+    """Set by `export-engines --preset`."""
     parameters: Parameters = msgspec.field(default_factory=Parameters)
     tolerances: Tolerances = msgspec.field(default_factory=Tolerances)
 
@@ -81,6 +99,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def possible_stages(self) -> tuple[str, ...]:
         """The pipeline's stages, then all optional ones that these models allow."""
         return (*self.stages, *optional_stages(with_sam=self.sam is not None))
+
+    @property
+    def origin(self) -> str:
+        """What to give `export-engines` for this recipe."""
+        return self.name + (f" --preset {self.preset.name}" if self.preset else "")
 
     @property
     def models(self) -> dict[str, ModelChoice]:
@@ -128,7 +151,9 @@ def recipe_from(data: Mapping[str, Any], where: str) -> Recipe:
         refine = recipe.row.refine and recipe.sam is not None
         recipe = msgspec.convert({**data, "parameters": {"refine": refine, **data.get("parameters", {})}}, Recipe)
         recipe = with_optional(recipe, *recipe.optional_stages)
-    except (msgspec.ValidationError, RecipeError) as error:
+        if recipe.classes:
+            parse_classes(recipe.classes)
+    except (msgspec.ValidationError, RecipeError, VocabularyError) as error:
         raise RecipeError(f"{where}: {error}") from error
     for role, needed in {"dino": recipe.row.proxy, "sam": recipe.row.affinity}.items():
         if needed and role not in recipe.models:

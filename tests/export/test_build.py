@@ -181,7 +181,7 @@ def test_a_stage_that_cannot_be_exported_says_which(tiny_networks, tmp_path):
 def test_a_crop_that_does_not_fit_the_patch_is_refused():
     recipe = load_recipe("tiny")
     bad = msgspec.structs.replace(recipe, parameters=msgspec.structs.replace(recipe.parameters, crop=100))
-    with pytest.raises(RecipeError, match="multiple of the patch"):
+    with pytest.raises(RecipeError, match="multiple of CLIP's patch"):
         Networks.load(bad)
 
 
@@ -197,3 +197,17 @@ def test_weights_past_the_limit_go_beside_the_graph(tiny_networks, tmp_path, mon
     moved = tmp_path / "moved"
     shutil.move(target, moved)
     open_session(Bundle.load(moved).engine_path("dino", "fp32"), bundle.stage("dino").contract).close()
+
+
+def test_a_preset_goes_into_the_bundle_and_its_folders_name(exported, tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from ovdeploy.export.commands import export_engines
+
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(export_engines, ["tiny", "--preset", "context60", "--interactive"])
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.strip() == "engines/tiny-context60" and "assumed, not published" in result.stderr
+    recipe = Bundle.load(tmp_path / "engines" / "tiny-context60").recipe
+    assert recipe.preset.name == "context60" and len(recipe.classes) == 60 and recipe.parameters.short_side == 576
+    assert exported[-1] == "sam_prompt_decoder"
