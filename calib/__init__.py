@@ -1,1 +1,1 @@
-"""What is fitted on the user's own photos. Nothing has landed here yet."""
+"""What is fitted on the user's own photos: the choice of CLIP's blocks (`ovdeploy layers`)."""

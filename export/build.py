@@ -65,19 +65,22 @@ def build_bundle(
         networks: the models.
         output: the bundle's folder.
         precision: of the engines.
-        stages: which to export; None means all. Others are kept where they are unchanged, and left out otherwise.
+        stages: which to export; None means the pipeline's, the recipe's optional ones, and the optional ones that the
+            bundle holds already. Others are kept where they are unchanged, and left out otherwise.
         force: export again what is unchanged.
         progress: is told what happens to each stage.
 
     Raises:
         ExportError: a stage is not the recipe's, or cannot be exported.
     """
-    chosen = _chosen_stages(networks, stages)
     previous = _previous(output)
+    chosen = _chosen_stages(networks, stages, previous)
     staging = output.parent / f".{output.name}.partial"
     staging.mkdir(parents=True, exist_ok=True)
     entries: dict[str, StageEntry] = {}
-    for stage in networks.recipe.stages:
+    for stage in networks.recipe.possible_stages:
+        if stage not in {*chosen, *networks.recipe.stages, *_held(previous)}:
+            continue
         contract = stage_contract(stage, networks)
         fingerprint = _fingerprint(stage, networks, contract, precision)
         start = time.perf_counter()
@@ -114,11 +117,20 @@ def build_bundle(
     return manifest
 
 
-def _chosen_stages(networks: Networks, stages: Sequence[str] | None) -> Sequence[str]:
+def _chosen_stages(networks: Networks, stages: Sequence[str] | None, previous: Bundle | None) -> Sequence[str]:
+    recipe = networks.recipe
     for stage in stages or ():
-        if stage not in networks.recipe.stages:
-            raise ExportError(one_of(f"stage of {networks.recipe.name}", stage, networks.recipe.stages))
-    return stages or networks.recipe.stages
+        if stage not in recipe.possible_stages:
+            raise ExportError(one_of(f"stage of {recipe.name}", stage, recipe.possible_stages))
+    optional = [
+        s for s in recipe.possible_stages if s in {*recipe.optional_stages, *_held(previous)} - {*recipe.stages}
+    ]
+    return stages or (*recipe.stages, *optional)
+
+
+def _held(bundle: Bundle | None) -> Iterable[str]:
+    """Stages that a bundle holds."""
+    return bundle.manifest.stages if bundle else ()
 
 
 def _previous(output: Path) -> Bundle | None:

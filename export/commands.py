@@ -14,7 +14,8 @@ from ..runtime.bundle import Bundle
 from ..runtime.cli.common import fail_cleanly
 from ..runtime.errors import MissingExtraError
 from ..runtime.photo import demo_photo
-from ..runtime.recipe import available_recipes, load_recipe
+from ..runtime.presets import available_presets, with_preset
+from ..runtime.recipe import available_recipes, load_recipe, with_optional
 
 if TYPE_CHECKING:
     from .parity import Check
@@ -44,20 +45,26 @@ def require_export_extra() -> None:
 
 @click.command("export-engines", epilog=f"Recipes: {', '.join(available_recipes())}; or the path of a TOML file.")
 @click.argument("recipe")
-@click.option("--output", type=click.Path(path_type=Path), help="The bundle's folder. Default: engines/RECIPE.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="The bundle's folder. Default: engines/RECIPE[-PRESET]."
+)
+@click.option("--preset", type=click.Choice(available_presets()), help="Settings and classes of a benchmark.")
 @weight_options
 @click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
 @click.option("--stages", metavar="A,B", help="Export only these; others are kept where they are unchanged.")
+@click.option("--interactive", is_flag=True, help="Add sam_prompt_decoder, for `ovdeploy prompt` and segmenter.prompt.")
 @click.option("--force", is_flag=True, help="Export again what is unchanged.")
 @fail_cleanly
 def export_engines(
     recipe: str,
     output: Path | None,
+    preset: str | None,
     clip_weights: str | None,
     dino_weights: str | None,
     sam_weights: str | None,
     precision: str,
     stages: str | None,
+    interactive: bool,
     force: bool,
 ) -> None:
     """Export every stage of RECIPE to ONNX and write a bundle.
@@ -69,18 +76,26 @@ def export_engines(
     Examples:
       export-engines trident-b16
       export-engines trident-b16 --clip-weights clip.safetensors --dino-weights dino.pth --sam-weights sam.pth
-      export-engines tiny --output /tmp/tiny
+      export-engines tiny --output /tmp/tiny --interactive
+      export-engines s2clip-b16 --preset voc21
+      export-engines trident-b16 --stages sam_prompt_decoder   (adds it to the bundle that is there)
     """
     chosen = load_recipe(recipe)
+    if preset:
+        chosen = with_preset(chosen, preset)
+    if interactive:
+        chosen = with_optional(chosen, "sam_prompt_decoder")
     require_export_extra()
     from .build import build_bundle
     from .reference.networks import Networks
 
     console = Console(stderr=True)
-    target = output or Path("engines") / chosen.name
+    target = output or Path("engines") / (f"{chosen.name}-{preset}" if preset else chosen.name)
     with console.status("loading the models"):
         weights = {"clip": clip_weights, "dino": dino_weights, "sam": sam_weights}
         networks = Networks.load(chosen, weights)
+    if chosen.preset and chosen.preset.assumed:
+        click.echo(f"preset {preset}: assumed, not published: {', '.join(chosen.preset.assumed)}", err=True)
     for role, provenance in networks.provenance.items():
         click.echo(f"{role:13} {provenance.model}, {provenance.source}", err=True)
     with console.status("") as status:
@@ -150,15 +165,16 @@ def parity(
 
 
 def _parity_line(check: Check) -> str:
-    measures = "  ".join(f"{name} {value:.3g}" for name, value in check.measures.items() if name != "cosine")
-    if "agreement" in check.measures:
-        measures = f"agreement {check.measures['agreement']:.6f}"
+    shown = {name: value for name, value in check.measures.items() if name != "cosine"}
+    measures = "  ".join(
+        f"{name} {value:.6f}" if name == "agreement" else f"{name} {value:.3g}" for name, value in shown.items()
+    )
     if "cosine" in check.measures:
         measures += f"  1−cosine {1 - check.measures['cosine']:.1e}"
     times = ""
     if check.torch_ms is not None and check.engine_ms is not None:
         times = f"  torch {check.torch_ms:.0f} ms, engine {check.engine_ms:.0f} ms"
-    return f"{'ok  ' if check.passed else 'FAIL'} {check.stage:13} {check.what:16} {measures}  ({check.limit}){times}"
+    return f"{'ok  ' if check.passed else 'FAIL'} {check.stage:18} {check.what:24} {measures}  ({check.limit}){times}"
 
 
 def main() -> None:

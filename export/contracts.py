@@ -132,6 +132,38 @@ def _sam_decoder(networks: Networks) -> StageContract:
     )
 
 
+def _sam_prompt_decoder(networks: Networks) -> StageContract:
+    side, mask = networks.dimensions.sam_side, networks.dimensions.mask_side
+    masks = 1 + networks.models["sam"].mask_decoder.num_multimask_outputs
+    labels = "1 foreground, 0 background, 2 and 3 a box's corners, -1 padding"
+    return StageContract(
+        stage="sam_prompt_decoder",
+        inputs=(
+            _sam_features(networks, "sam_features"),
+            _tensor("points", ("R", "N", 2), "prompt, point, x y in SAM's pixels", f"0 to {side}"),
+            _tensor("labels", ("R", "N"), "prompt, point", labels, "int32"),
+            _tensor("mask_prompts", ("R", 1, mask, mask), "prompt, mask, y, x", "logits of a round before"),
+            _tensor("has_mask", ("R",), "prompt", "true or false", "bool"),
+        ),
+        outputs=(
+            _tensor("low_res_logits", ("R", masks, mask, mask), "prompt, mask (the single one first), y, x"),
+            _tensor("iou", ("R", masks), "prompt, mask", "about 0 to 1"),
+        ),
+    )
+
+
+def _clip_layers(networks: Networks) -> StageContract:
+    visual = networks.models["clip"].visual
+    side = networks.recipe.parameters.crop // visual.patch_size[0]
+    depth = len(visual.transformer.resblocks)
+    layout = "window, block, channel, y, x (CLIP's own grid)"
+    return StageContract(
+        stage="clip_layers",
+        inputs=(_windows(networks),),
+        outputs=(_tensor("features", ("B", depth, _width(networks), side, side), layout),),
+    )
+
+
 CONTRACTS: dict[str, Callable[[Networks], StageContract]] = {
     "text_encoder": _text_encoder,
     "dino": _dino,
@@ -139,4 +171,6 @@ CONTRACTS: dict[str, Callable[[Networks], StageContract]] = {
     "sam_encoder": _sam_encoder,
     "head": _head,
     "sam_decoder": _sam_decoder,
+    "sam_prompt_decoder": _sam_prompt_decoder,
+    "clip_layers": _clip_layers,
 }

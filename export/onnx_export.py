@@ -26,7 +26,7 @@ EXTERNAL_DATA_ABOVE = 2_000_000_000
 SET_ASIDE_ABOVE = 1_000_000
 """Bytes of a weight past which it is kept from the simplifier in such a graph."""
 
-EXAMPLE_SIZES = {"B": 2, "P": 3, "Q": 5, "R": 3, "Wy": 2, "Wx": 3, "vh": 6, "vw": 7}
+EXAMPLE_SIZES = {"B": 2, "P": 3, "Q": 5, "R": 3, "N": 4, "Wy": 2, "Wx": 3, "vh": 6, "vw": 7}
 """Sizes of the dynamic axes while tracing; all differ from each other where they meet, and from 1."""
 
 

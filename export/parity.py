@@ -19,6 +19,7 @@ from open_clip import tokenize
 from ..runtime.bundle import Bundle
 from ..runtime.encoding import head_parts
 from ..runtime.errors import WeightsError
+from ..runtime.interactive import DECODER
 from ..runtime.parameters import with_overrides
 from ..runtime.pipeline import Segmenter
 from ..runtime.plan import Plan, plan_photo
@@ -28,6 +29,9 @@ from ..runtime.sessions import open_session
 from ..runtime.tokenizer import ClipTokenizer
 from ..runtime.vocabulary import Vocabulary
 from .compare import compare
+from .parity_layers import STAGE as LAYERS
+from .parity_layers import trace_layers
+from .parity_prompts import PromptTrace, prompt_gaps, trace_prompts
 from .reference.networks import Networks
 from .reference.pipeline import Reference
 from .reference.trace import Trace
@@ -119,7 +123,14 @@ def check_parity(
         trace.timings = encoded_ms  # times add up, and this decides a second time
         reference.decide(trace, vocabulary)
     plan = plan_photo(trace.photo.shape[:2], trace.settings, reference.method, reference.dimensions)
+    prompted = trace_prompts(networks, trace.photo) if DECODER in bundle.manifest.stages else None
+    if prompted is not None:
+        trace.stages[DECODER], trace.timings[DECODER] = (prompted.inputs, prompted.outputs), prompted.milliseconds
+    if LAYERS in bundle.manifest.stages:
+        trace_layers(networks, trace)
     yield from _check_stages(bundle, networks, trace, plan, backend, precision)
+    if prompted is not None:
+        yield from _check_prompts(bundle, trace, prompted, backend, precision)
     if missing_stages(bundle):
         return
     with Segmenter.load(bundle.path, backend=backend, precision=precision) as segmenter:
@@ -256,6 +267,16 @@ def _check_pipeline(trace: Trace, result: Result, tolerances: Tolerances) -> Ite
     refined = sum(region.refined for region in result.regions)
     check = _agreement(f"refined mask ({refined} of {came} regions refined)", result.mask, trace.mask, tolerances)
     yield check._replace(torch_ms=sum(trace.timings.values()), engine_ms=result.timings["total"])
+
+
+def _check_prompts(
+    bundle: Bundle, trace: Trace, prompted: PromptTrace, backend: str, precision: str
+) -> Iterator[Check]:
+    tolerances = bundle.recipe.tolerances
+    limit = f"SamPredictor's: agreement ≥ {tolerances.prompted_masks:g}, IoU within {tolerances.prompted_iou:g}"
+    for gap in prompt_gaps(bundle, trace.photo, prompted, backend, precision):
+        measures = {"agreement": gap.agreement, "iou_gap": gap.iou}
+        yield Check("prompt", gap.name, measures, limit, gap.passes(tolerances))
 
 
 def _agreement(what: str, came: np.ndarray, expected: np.ndarray, tolerances: Tolerances) -> Check:

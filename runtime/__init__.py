@@ -10,17 +10,21 @@ from __future__ import annotations
 from .bundle import Bundle
 from .errors import (
     BundleError,
+    DatasetError,
     EngineError,
     MissingExtraError,
     OvdeployError,
     ParameterError,
     PhotoError,
+    PromptError,
     RecipeError,
     VocabularyError,
 )
+from .interactive import PromptablePhoto, PromptedMasks, Prompter
 from .parameters import Parameters
 from .photo import load_photo
 from .pipeline import Segmenter
+from .prompt_input import Prompt
 from .recipe import Recipe, available_recipes, load_recipe
 from .result import Region, Result
 from .vocabulary import Vocabulary
@@ -28,12 +32,18 @@ from .vocabulary import Vocabulary
 __all__ = [
     "Bundle",
     "BundleError",
+    "DatasetError",
     "EngineError",
     "MissingExtraError",
     "OvdeployError",
     "ParameterError",
     "Parameters",
     "PhotoError",
+    "Prompt",
+    "PromptError",
+    "PromptablePhoto",
+    "PromptedMasks",
+    "Prompter",
     "Recipe",
     "RecipeError",
     "Region",

@@ -136,7 +136,7 @@ class Bundle:
         if name not in self.manifest.stages:
             raise BundleError(
                 f"{self.path} holds no {name} stage; it has {', '.join(self.manifest.stages)}. "
-                f"Export it with: export-engines {self.recipe.name} --stages {name}"
+                f"Export it with: export-engines {self.recipe.origin} --stages {name}"
             )
         return self.manifest.stages[name]
 
@@ -163,7 +163,7 @@ class Bundle:
             BundleError: missing, truncated or altered.
         """
         path = self._inside(entry.path)
-        again = f"Copy the bundle again, or rebuild it with: export-engines {self.recipe.name} --force"
+        again = f"Copy the bundle again, or rebuild it with: export-engines {self.recipe.origin} --force"
         if not path.is_file():
             raise BundleError(f"{path} is missing. {again}")
         size = path.stat().st_size

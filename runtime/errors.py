@@ -5,6 +5,8 @@ OvdeployError
 ├── ParameterError       a parameter's name, value or time of change is wrong
 ├── VocabularyError      class names or embeddings that cannot be used
 ├── PhotoError           a photo that cannot be read
+├── PromptError          points, a box or a mask that cannot be used
+├── DatasetError         a dataset, or a label map of it, that cannot be read
 ├── BundleError          a bundle that is missing, damaged, unsafe or of another schema
 ├── EngineError          an engine that refused its input, failed, or returned NaN
 ├── MissingExtraError    an optional dependency is not installed
@@ -36,6 +38,14 @@ class VocabularyError(OvdeployError):
 
 class PhotoError(OvdeployError):
     """A photo is missing, truncated, empty, not an image, or too large."""
+
+
+class PromptError(OvdeployError):
+    """Points, a box or a mask of an interactive prompt are missing or malformed."""
+
+
+class DatasetError(OvdeployError):
+    """A dataset is unknown or not laid out as expected, or a label map does not fit its photo."""
 
 
 class BundleError(OvdeployError):

@@ -48,12 +48,22 @@ def draw_overlay(
 def _with_legend(image: Image.Image, mask: np.ndarray, names: Sequence[str], colours: np.ndarray) -> Image.Image:
     counts = np.bincount(mask.reshape(-1), minlength=len(names))
     present = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
-    labels = [f"{names[i]}  {100 * counts[i] / mask.size:.1f} %" for i in present]
-    size = max(11, min(28, image.width // 40))
+    entries = [(f"{names[i]}  {100 * counts[i] / mask.size:.1f} %", colours[i]) for i in present]
+    return add_legend(image, entries, max(11, min(28, image.width // 40)))
+
+
+def add_legend(image: Image.Image, entries: Sequence[tuple[str, np.ndarray]], size: int) -> Image.Image:
+    """The image with a legend below.
+
+    Args:
+        image: RGB.
+        entries: text and colour (uint8 RGB) of each entry.
+        size: of the letters, in pixels.
+    """
     font = ImageFont.load_default(size)
     row = size + MARGIN
     places, x, y = [], MARGIN, MARGIN
-    for label in labels:
+    for label, _ in entries:
         width = size + MARGIN // 2 + int(font.getlength(label)) + 2 * MARGIN
         if x > MARGIN and x + width > image.width:
             x, y = MARGIN, y + row
@@ -62,8 +72,8 @@ def _with_legend(image: Image.Image, mask: np.ndarray, names: Sequence[str], col
     canvas = Image.new("RGB", (image.width, image.height + y + row), "white")
     canvas.paste(image)
     draw = ImageDraw.Draw(canvas)
-    for index, label, (x, y) in zip(present, labels, places, strict=True):
+    for (label, colour), (x, y) in zip(entries, places, strict=True):
         top = image.height + y
-        draw.rectangle((x, top, x + size - 1, top + size - 1), fill=tuple(int(v) for v in colours[index]))
+        draw.rectangle((x, top, x + size - 1, top + size - 1), fill=tuple(int(v) for v in colour))
         draw.text((x + size + MARGIN // 2, top + size // 2), label, fill="black", font=font, anchor="lm")
     return canvas

@@ -14,6 +14,7 @@ from .clock import Clock
 from .coarse import class_probabilities, coarse_mask
 from .encoding import Sessions, encode_photo
 from .errors import BundleError, ParameterError, VocabularyError
+from .interactive import DECODER, PromptablePhoto, Prompter
 from .parameters import Parameters, with_overrides
 from .photo import as_photo
 from .plan import plan_photo
@@ -42,6 +43,7 @@ class Segmenter:
         embedder: TextEmbedder | None = None,
         parameters: Mapping[str, Any] | None = None,
         backend: str = "",
+        open_stage: Callable[[str], Session] | None = None,
     ) -> None:
         """A segmenter over sessions that are open already (`Segmenter.load` opens a bundle's).
 
@@ -51,10 +53,12 @@ class Segmenter:
             embedder: turns names into embeddings; None if vocabularies come with theirs.
             parameters: overrides of the recipe's.
             backend: what runs the sessions, for information.
+            open_stage: opens the session of an optional stage when it is first needed.
         """
         self.manifest = manifest
         self.backend = backend
         self._sessions = dict(sessions)
+        self._open_stage = open_stage
         self._embedder = embedder
         self._method = manifest.recipe.row
         needed = set(self._method.stages(with_sam=False)) - {"text_encoder", "sam_decoder"}
@@ -104,15 +108,21 @@ class Segmenter:
             embedder=_text_embedder(opened, precision, lambda: session("text_encoder")),
             parameters=parameters,
             backend=chosen,
+            open_stage=session,
         )
 
     def vocabulary(
-        self, classes: Sequence[str], *, templates: Sequence[str] | None = None, background: bool | None = None
+        self,
+        classes: Sequence[str] | None = None,
+        *,
+        templates: Sequence[str] | None = None,
+        background: bool | None = None,
     ) -> Vocabulary:
         """Embed class names.
 
         Args:
-            classes: one entry a class, synonyms separated by semicolons: `["cup; mug", "table"]`.
+            classes: one entry a class, synonyms separated by semicolons: `["cup; mug", "table"]`; None means the
+                recipe's own, which a preset sets.
             templates: prompts with `{}` for the name; None means the bundle's (CLIP's 80 for ImageNet).
             background: whether class 0 is the background; None means that it is if one of its synonyms is
                 "background".
@@ -125,6 +135,12 @@ class Segmenter:
             raise VocabularyError(
                 "this segmenter has no text engine; use Vocabulary.load or Vocabulary(names, embeddings)"
             )
+        if classes is None:
+            recipe = self.manifest.recipe
+            if not recipe.classes:
+                raise VocabularyError(f"the recipe {recipe.name!r} has no classes of its own; name some")
+            classes = recipe.classes
+            background = recipe.background if background is None else background
         prompts = self.manifest.templates if templates is None else templates
         words = [word for synonyms in parse_classes(classes) for word in synonyms]
         embeddings = np.stack([self._embedder.embed(word, prompts) for word in words])
@@ -174,6 +190,26 @@ class Segmenter:
         regions = photo_regions(refinement.regions, refinement.iou, settings.iou_threshold, vocabulary.names, hw)
         labels, scores = refinement.refined
         return Result(labels, coarse.labels, scores, vocabulary.names, regions, clock.timings(), image)
+
+    def prompt(self, photo: str | Path | np.ndarray) -> PromptablePhoto:
+        """Encode a photo once for interactive prompts: points, boxes and masks, as with SamPredictor.
+
+        Args:
+            photo: a path, or [H, W, 3] uint8 RGB.
+
+        Raises:
+            BundleError: the bundle holds no SAM, or was exported without `sam_prompt_decoder`.
+            PhotoError: the photo cannot be read.
+            EngineError: an engine failed or returned NaN.
+        """
+        if "sam_encoder" not in self._sessions:
+            raise BundleError(f"this bundle of {self.manifest.recipe.name!r} has no SAM, and so nothing to prompt")
+        if DECODER not in self._sessions:
+            if self._open_stage is None:
+                raise BundleError(f"this segmenter has no session for {DECODER}, which prompts need")
+            self._sessions[DECODER] = self._open_stage(DECODER)
+        encoder, decoder = self._sessions["sam_encoder"], self._sessions[DECODER]
+        return Prompter(self.manifest.dimensions, encoder, decoder, self.parameters).encode(photo)
 
     def warmup(self) -> None:
         """Run everything once on a photo of noise, so that the first real photo does not pay for the start."""

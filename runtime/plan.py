@@ -33,7 +33,7 @@ class SamFrame:
     """How the photo lies in SAM's square input: at the top left, padded right and below."""
 
     padded_hw: HW
-    """The photo with each side rounded up to a multiple of CLIP's patch."""
+    """The photo with each side rounded up to a multiple (of CLIP's patch, in the pipeline)."""
     columns: tuple[int, int]
     """The columns of that which SAM sees, from and up to: all of them, or those of a half."""
     valid_hw: HW
@@ -102,7 +102,7 @@ def plan_photo(photo_hw: HW, parameters: Parameters, method: Method, dimensions:
     resized_hw = resized_size(photo_hw, parameters.short_side, parameters.max_long_side)
     aligned_hw = aligned_size(resized_hw, patch if splices else 1, crop)
     starts = tuple(window_starts(length, crop, parameters.stride) for length in aligned_hw)
-    sam = _sam_frame(photo_hw, dimensions) if dimensions.sam_side else None
+    sam = sam_frame(photo_hw, dimensions, dimensions.clip_patch) if dimensions.sam_side else None
     aggregated = _aggregated_frames(sam, parameters, dimensions) if splices and sam else ()
     axes = tuple(zip(starts, aligned_hw, dimensions.feature_grid, strict=True))
     if splices:
@@ -151,9 +151,15 @@ def _window_logits_axis(starts: tuple[int, ...], length: int, grid: int, photo: 
     return resize_rows(splice_rows(bilinear_matrix(grid, crop), starts, length), photo)
 
 
-def _sam_frame(photo_hw: HW, dimensions: Dimensions) -> SamFrame:
-    """The frame of the whole photo."""
-    padded = (round_up(photo_hw[0], dimensions.clip_patch), round_up(photo_hw[1], dimensions.clip_patch))
+def sam_frame(photo_hw: HW, dimensions: Dimensions, multiple: int) -> SamFrame:
+    """How a whole photo lies in SAM's input once its sides have been rounded up to a multiple.
+
+    Args:
+        photo_hw: the photo's size.
+        dimensions: sizes that the engines fix.
+        multiple: CLIP's patch in Trident's pipeline; 1 for what SamPredictor does.
+    """
+    padded = (round_up(photo_hw[0], multiple), round_up(photo_hw[1], multiple))
     valid = longest_side_size(padded, dimensions.sam_side)
     masks = [_mask_axis(photo_hw[i], padded[i], valid[i], dimensions) for i in (0, 1)]
     return SamFrame(padded, (0, padded[1]), valid, _tokens(valid, dimensions), masks[0], masks[1])

@@ -10,9 +10,11 @@ from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
-from .errors import RecipeError, one_of
+from .errors import RecipeError, VocabularyError, one_of
 from .methods import Method, method_named
+from .optional import OPTIONAL, optional_stages
 from .parameters import Parameters
+from .vocabulary import parse_classes
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -46,6 +48,21 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Of the affinity, which consists of thresholded entries."""
     labels: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.999
     """Share of pixels on which two masks must agree."""
+    prompted_masks: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9995
+    """Share of pixels on which an interactive mask must agree with SamPredictor's."""
+    prompted_iou: Tolerance = 1e-3
+    """How far interactive IoU estimates may be from SamPredictor's."""
+
+
+class PresetNote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which benchmark's settings a recipe has, and where they come from."""
+
+    name: str
+    source: str
+    assumed: tuple[str, ...] = ()
+    """Parameters whose published value was not found."""
+    left_out: str = ""
+    """What the source does beside, and this package does not."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +74,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     clip: ModelChoice
     dino: ModelChoice | None = None
     sam: ModelChoice | None = None
+    optional_stages: tuple[str, ...] = ()
+    """Stages beside the pipeline's that are exported too (`runtime.optional`)."""
+    classes: tuple[str, ...] = ()
+    """What is looked for unless the user names classes: one entry a class, synonyms separated by semicolons."""
+    background: bool | None = None
+    """Whether the first of these is the background; None means that it is if one of its synonyms is "background"."""
+    preset: PresetNote | None = None
+    """Set by `export-engines --preset`."""
     parameters: Parameters = msgspec.field(default_factory=Parameters)
     tolerances: Tolerances = msgspec.field(default_factory=Tolerances)
 
@@ -67,8 +92,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages of a complete bundle, in running order."""
+        """The stages of the pipeline, in running order."""
         return self.row.stages(with_sam=self.sam is not None)
+
+    @property
+    def possible_stages(self) -> tuple[str, ...]:
+        """The pipeline's stages, then all optional ones that these models allow."""
+        return (*self.stages, *optional_stages(with_sam=self.sam is not None))
+
+    @property
+    def origin(self) -> str:
+        """What to give `export-engines` for this recipe."""
+        return self.name + (f" --preset {self.preset.name}" if self.preset else "")
 
     @property
     def models(self) -> dict[str, ModelChoice]:
@@ -115,12 +150,29 @@ def recipe_from(data: Mapping[str, Any], where: str) -> Recipe:
         recipe = msgspec.convert(data, Recipe)
         refine = recipe.row.refine and recipe.sam is not None
         recipe = msgspec.convert({**data, "parameters": {"refine": refine, **data.get("parameters", {})}}, Recipe)
-    except (msgspec.ValidationError, RecipeError) as error:
+        recipe = with_optional(recipe, *recipe.optional_stages)
+        if recipe.classes:
+            parse_classes(recipe.classes)
+    except (msgspec.ValidationError, RecipeError, VocabularyError) as error:
         raise RecipeError(f"{where}: {error}") from error
     for role, needed in {"dino": recipe.row.proxy, "sam": recipe.row.affinity}.items():
         if needed and role not in recipe.models:
             raise RecipeError(f"{where}: method {recipe.method!r} needs a [{role}] table with a model")
     return recipe
+
+
+def with_optional(recipe: Recipe, *stages: str) -> Recipe:
+    """The recipe with optional stages beside those it asks for.
+
+    Raises:
+        RecipeError: there is no such stage, or the recipe's models do not allow it.
+    """
+    for stage in stages:
+        if stage not in OPTIONAL:
+            raise RecipeError(one_of("optional stage", stage, OPTIONAL))
+        if stage not in recipe.possible_stages:
+            raise RecipeError(f"the optional stage {stage} needs a [sam] table with a model")
+    return msgspec.structs.replace(recipe, optional_stages=tuple(dict.fromkeys((*recipe.optional_stages, *stages))))
 
 
 def _refuse_unknown_keys(data: Mapping[str, Any], kind: type[msgspec.Struct], where: str) -> None:

@@ -77,13 +77,18 @@ class TextEmbedder:
         session, tokenizer = self._engine
         tokens = tokenizer([template.replace("{}", name) for template in templates])
         features = session.run({"tokens": tokens})["features"]
-        return unit(unit(features).mean(axis=0))
+        return ensemble(features)
 
     def close(self) -> None:
         """Close the text engine, if it was opened."""
         if self._engine is not None:
             self._engine[0].close()
             self._engine = None
+
+
+def ensemble(features: np.ndarray) -> np.ndarray:
+    """CLIP's prompt ensembling: [P, E] features of a name's prompts to its embedding, [E] of unit length."""
+    return unit(unit(features).mean(axis=0))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

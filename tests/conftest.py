@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,18 @@ def tiny_bundle(tiny_networks, tmp_path_factory: pytest.TempPathFactory) -> Path
 
     path = tmp_path_factory.mktemp("bundles") / "tiny"
     build_bundle(tiny_networks, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def complete_bundle(tiny_bundle: Path, tiny_networks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with all optional stages, which were added afterwards. Shared: copy it before changing it."""
+    from ovdeploy.export.build import build_bundle
+    from ovdeploy.runtime.optional import OPTIONAL
+
+    path = tmp_path_factory.mktemp("bundles") / "complete"
+    shutil.copytree(tiny_bundle, path)
+    build_bundle(tiny_networks, path, stages=list(OPTIONAL))
     return path
 
 

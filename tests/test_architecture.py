@@ -136,10 +136,10 @@ def test_files_are_small():
             assert len(path.read_text().splitlines()) <= 300, path
 
 
-def test_the_readmes_python_runs(tiny_bundle, tmp_path, monkeypatch):
+def test_the_readmes_python_runs(complete_bundle, tmp_path, monkeypatch):
     """Every Python block, in order, as a user would run it after `make demo`."""
     (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / "tiny").symlink_to(tiny_bundle)
+    (tmp_path / "demo" / "tiny").symlink_to(complete_bundle)
     (tmp_path / "engines").mkdir()
     (tmp_path / "engines" / "coffee.jpg").symlink_to(ROOT / "engines" / "coffee.jpg")
     monkeypatch.chdir(tmp_path)

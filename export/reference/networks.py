@@ -13,11 +13,13 @@ from ...runtime.recipe import Recipe
 from ..weights import load_model
 from .calibrated import CalibratedClipImage
 from .clip_image import ClipImage, ClipTower
+from .clip_layers import ClipLayers
 from .dino import Dino
 from .embed import Upstream
 from .head import HEADS
 from .sam_decoder import SamDecoder
 from .sam_encoder import SAM_ENCODERS, SamImage
+from .sam_prompt_decoder import SamPromptDecoder
 from .text_encoder import TextEncoder
 
 TOWERS: dict[str, Callable[..., ClipTower]] = {"path": ClipImage, "calibrated": CalibratedClipImage}
@@ -72,7 +74,7 @@ class Networks:
 
     @cached_property
     def modules(self) -> dict[str, Upstream]:
-        """A module for every stage of the recipe, in evaluation mode."""
+        """A module for every stage that the recipe may have, optional ones included, in evaluation mode."""
         method, parameters = self.recipe.row, self.recipe.parameters
         clip, sam = self.models["clip"], self.models.get("sam")
         makers = {
@@ -82,8 +84,10 @@ class Networks:
             "sam_encoder": lambda: (SAM_ENCODERS[parameters.affinity_kind] if method.affinity else SamImage)(sam),
             "head": lambda: HEADS[method.across](clip.visual, self.dimensions.sam_grid),
             "sam_decoder": lambda: SamDecoder(sam, parameters.as_published, parameters.prompts),
+            "sam_prompt_decoder": lambda: SamPromptDecoder(sam),
+            "clip_layers": lambda: ClipLayers(clip.visual, parameters.crop),
         }
-        return {stage: makers[stage]().eval().requires_grad_(False) for stage in self.recipe.stages}
+        return {stage: makers[stage]().eval().requires_grad_(False) for stage in self.recipe.possible_stages}
 
     @cached_property
     def extractor(self) -> Dino:

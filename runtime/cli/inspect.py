@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ..bundle import Bundle
 from ..contract import TensorSpec
+from ..recipe import Recipe
 from .common import fail_cleanly
 
 
@@ -39,11 +40,29 @@ def inspect(bundle: Path, as_json: bool, verify: bool) -> None:
     recipe = opened.recipe
     console.print(f"[bold]{escape(recipe.name)}[/]  {escape(recipe.description)}", highlight=False)
     console.print(f"method {recipe.method}; {recipe.row.source}", highlight=False)
+    for line in _classes(recipe):
+        console.print(line, highlight=False)
     console.print(_weights(opened))
     console.print(_stages(opened))
     console.print(_parameters(opened))
     made_by = ", ".join(f"{name} {number}" for name, number in opened.manifest.versions.items())
     console.print(f"made by {made_by}", style="dim", highlight=False)
+
+
+def _classes(recipe: Recipe) -> list[str]:
+    """What is said of the recipe's own classes and of its preset."""
+    lines = []
+    if recipe.preset:
+        lines.append(f"preset {recipe.preset.name}, from {escape(recipe.preset.source)}")
+        if recipe.preset.assumed:
+            lines.append(f"[yellow]assumed, not published:[/] {', '.join(recipe.preset.assumed)}")
+        if recipe.preset.left_out:
+            lines.append(f"left out: {escape(recipe.preset.left_out)}")
+    if recipe.classes:
+        first = " (the first is the background)" if recipe.background else ""
+        names = ", ".join(entry.partition(";")[0].strip() for entry in recipe.classes)
+        lines.append(f"{len(recipe.classes)} classes unless --classes is given{first}: {escape(names)}")
+    return lines
 
 
 def _weights(bundle: Bundle) -> Table:

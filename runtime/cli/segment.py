@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..bundle import Bundle
 from ..errors import EngineError, PhotoError
 from ..photo import SUFFIXES
 from ..pipeline import Segmenter
@@ -25,7 +26,9 @@ RESULTS = (".overlay.png", ".mask.png")
 @click.command()
 @click.argument("images", nargs=-1, required=True)
 @click.option("--bundle", required=True, type=click.Path(path_type=Path), help="A folder that export-engines wrote.")
-@click.option("--classes", help='Comma-separated classes, each with synonyms by semicolon: "cup; mug, table".')
+@click.option(
+    "--classes", help='Classes by comma, synonyms by semicolon: "cup; mug, table". Default: the bundle\'s own.'
+)
 @click.option("--vocabulary", "saved", type=click.Path(path_type=Path), help="A file of Vocabulary.save, instead.")
 @click.option(
     "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("ovdeploy-out"), show_default=True
@@ -64,8 +67,10 @@ def segment(
     Example:
       ovdeploy segment photos/ --bundle engines/trident-b16 --classes "cup; mug, table" --set stride=112
     """
-    if bool(classes) == bool(saved):
+    if classes and saved:
         raise click.UsageError("give either --classes or --vocabulary")
+    if not classes and not saved and not Bundle.load(bundle).recipe.classes:
+        raise click.UsageError("give --classes or --vocabulary; this bundle was not exported with classes of its own")
     overrides = parse_settings(settings)
     paths = list(expand(images))
     console = Console(stderr=True)
@@ -116,8 +121,8 @@ def output_names(paths: list[Path]) -> list[str]:
 def _vocabulary(segmenter: Segmenter, classes: str | None, saved: Path | None, background: bool | None) -> Vocabulary:
     if saved is not None:
         return Vocabulary.load(saved, background=background)
-    assert classes is not None, "one of the two is given"
-    return segmenter.vocabulary([entry.strip() for entry in classes.split(",")], background=background)
+    named = [entry.strip() for entry in classes.split(",")] if classes else None
+    return segmenter.vocabulary(named, background=background)
 
 
 def _progress(console: Console, work: list[tuple[Path, str]], *, quiet: bool) -> Iterator[tuple[Path, str]]:

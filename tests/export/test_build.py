@@ -12,6 +12,7 @@ from ovdeploy.export.contracts import stage_contract
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import Bundle, RecipeError, load_recipe
 from ovdeploy.runtime.errors import ExportError
+from ovdeploy.runtime.recipe import with_optional
 
 
 @pytest.fixture
@@ -93,6 +94,29 @@ def test_stages_can_be_chosen_and_added(tiny_networks, exported, tmp_path):
         build_bundle(tiny_networks, tmp_path / "b", stages=["heads"])
 
 
+def test_optional_stages_are_left_out_unless_asked_for(tiny_networks, exported, tmp_path):
+    recipe = tiny_networks.recipe
+    build_bundle(tiny_networks, tmp_path / "b")
+    assert exported == list(recipe.stages)
+    exported.clear()
+    build_bundle(tiny_networks, tmp_path / "b", stages=["sam_prompt_decoder"])
+    assert exported == ["sam_prompt_decoder"]
+    assert list(Bundle.load(tmp_path / "b").manifest.stages) == [*recipe.stages, "sam_prompt_decoder"]
+
+
+def test_a_bundle_keeps_its_optional_stages_and_with_other_weights_gets_them_anew(tiny_networks, exported, tmp_path):
+    build_bundle(tiny_networks, tmp_path / "b", stages=["head", "sam_prompt_decoder"])
+    exported.clear()
+    build_bundle(Networks.load(tiny_networks.recipe, {"sam": "random:9"}), tmp_path / "b")
+    assert exported == [stage for stage in tiny_networks.recipe.stages if stage != "head"] + ["sam_prompt_decoder"]
+
+
+def test_a_recipe_can_ask_for_optional_stages(exported, tmp_path):
+    recipe = with_optional(load_recipe("tiny"), "sam_prompt_decoder")
+    build_bundle(Networks.load(recipe), tmp_path / "b")
+    assert exported == [*recipe.stages, "sam_prompt_decoder"]
+
+
 @pytest.mark.parametrize("had_one", [False, True])
 def test_an_interrupted_export_leaves_no_half_bundle_and_goes_on(
     tiny_networks, exported, tmp_path, monkeypatch, had_one
@@ -157,7 +181,7 @@ def test_a_stage_that_cannot_be_exported_says_which(tiny_networks, tmp_path):
 def test_a_crop_that_does_not_fit_the_patch_is_refused():
     recipe = load_recipe("tiny")
     bad = msgspec.structs.replace(recipe, parameters=msgspec.structs.replace(recipe.parameters, crop=100))
-    with pytest.raises(RecipeError, match="multiple of the patch"):
+    with pytest.raises(RecipeError, match="multiple of CLIP's patch"):
         Networks.load(bad)
 
 
@@ -173,3 +197,17 @@ def test_weights_past_the_limit_go_beside_the_graph(tiny_networks, tmp_path, mon
     moved = tmp_path / "moved"
     shutil.move(target, moved)
     open_session(Bundle.load(moved).engine_path("dino", "fp32"), bundle.stage("dino").contract).close()
+
+
+def test_a_preset_goes_into_the_bundle_and_its_folders_name(exported, tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from ovdeploy.export.commands import export_engines
+
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(export_engines, ["tiny", "--preset", "context60", "--interactive"])
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.strip() == "engines/tiny-context60" and "assumed, not published" in result.stderr
+    recipe = Bundle.load(tmp_path / "engines" / "tiny-context60").recipe
+    assert recipe.preset.name == "context60" and len(recipe.classes) == 60 and recipe.parameters.short_side == 576
+    assert exported[-1] == "sam_prompt_decoder"

@@ -6,8 +6,9 @@ import pytest
 
 from ovdeploy.runtime import ParameterError, Parameters, RecipeError, available_recipes, load_recipe
 from ovdeploy.runtime.methods import METHODS
+from ovdeploy.runtime.optional import OPTIONAL
 from ovdeploy.runtime.parameters import BAKED, with_overrides
-from ovdeploy.runtime.recipe import Recipe
+from ovdeploy.runtime.recipe import Recipe, with_optional
 
 PARAMETERS = Parameters()
 NAMES = Parameters.__struct_fields__
@@ -90,6 +91,8 @@ def test_the_stages_follow_from_the_method_and_the_models(tmp_path, text, stages
         (TRIDENT + "[parameters]\nlogit_scale = inf", ["logit_scale"]),
         (TRIDENT + "[parameters]\niou_threshold = nan", ["iou_threshold"]),
         (TRIDENT + "[tolerances]\nlabels = 0", ["labels"]),
+        ("optional_stages = ['sam_prompt']\n" + TRIDENT, ["'sam_prompt'", *OPTIONAL]),
+        ("optional_stages = ['sam_prompt_decoder']\n" + MASKCLIP, ["sam_prompt_decoder needs a [sam] table"]),
         (TRIDENT.replace('[clip]\nmodel = "tiny"', 'clip = "tiny"'), ["clip", "str"]),
         (TRIDENT.replace('[dino]\nmodel = "tiny"', ""), ["'trident' needs a [dino] table"]),
         (TRIDENT.replace('[sam]\nmodel = "tiny"', ""), ["'trident' needs a [sam] table"]),
@@ -110,6 +113,15 @@ def test_what_is_no_text_is_refused(tmp_path):
     (tmp_path / "own.toml").write_bytes(b"\xff\xfe\x00")
     assert "not a TOML file" in refusal(tmp_path / "own.toml")
     assert "unknown recipe" in refusal(tmp_path)
+
+
+def test_optional_stages_are_asked_for_by_name_and_only_where_the_models_allow_them():
+    recipe = load_recipe("trident-b16")
+    assert not recipe.optional_stages and "sam_prompt_decoder" not in recipe.stages
+    asked = with_optional(recipe, "sam_prompt_decoder", "sam_prompt_decoder")
+    assert asked.optional_stages == ("sam_prompt_decoder",) and asked.stages == recipe.stages
+    with pytest.raises(RecipeError, match=r"sam_prompt_decoder needs a \[sam\]"):
+        with_optional(load_recipe("maskclip-b16"), "sam_prompt_decoder")
 
 
 @pytest.mark.parametrize("overrides", [None, {}])

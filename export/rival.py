@@ -1,0 +1,70 @@
+"""The PyTorch reference as a rival of `ovdeploy evaluate --against torch`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..runtime.bundle import Bundle
+from ..runtime.datasets.sample import Sample
+from ..runtime.evaluation.predictors import Predictor, Settings, Words, kinds
+from ..runtime.text import ensemble
+from ..runtime.tokenizer import ClipTokenizer
+from ..runtime.vocabulary import parse_classes
+from .commands import require_export_extra
+
+
+@contextmanager
+def torch_reference(settings: Settings) -> Iterator[Predictor]:
+    """The reference with the weights of a bundle's export.
+
+    Raises:
+        MissingExtraError: PyTorch or one of its companions is not installed.
+        WeightsError: the weights are not to be had, or are not those of the export.
+    """
+    require_export_extra()
+    from .parity import check_weights, weight_sources
+    from .reference.networks import Networks
+
+    bundle = Bundle.load(settings.bundle)
+    networks = Networks.load(bundle.recipe, weight_sources(bundle, dict(settings.weights or {})))
+    check_weights(bundle, networks)
+    yield TorchPredictor(bundle, networks, settings)
+
+
+class TorchPredictor:
+    """The reference: its own words' embeddings, its own masks."""
+
+    def __init__(self, bundle: Bundle, networks: Any, settings: Settings) -> None:
+        from .reference.pipeline import Reference
+
+        self._reference = Reference(networks)
+        self._parameters = settings.parameters
+        self.identity = {"weights": {role: each.sha256 for role, each in networks.provenance.items()}}
+        tokenizer = ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
+        templates = settings.templates or bundle.manifest.templates
+
+        def embed(entries: Sequence[str]) -> np.ndarray:
+            words = [word for synonyms in parse_classes(entries) for word in synonyms]
+            return np.stack([embed_word(networks, tokenizer, word, templates) for word in words])
+
+        self._words = Words(settings.dataset, embed)
+
+    def predict(self, sample: Sample) -> dict[str, np.ndarray]:
+        """`refined` where the recipe or an override says so, and `coarse`."""
+        vocabulary = self._words.given(sample)
+        trace = self._reference.segment(sample.photo, vocabulary, parameters=self._parameters)
+        assert trace.mask is not None and trace.coarse is not None
+        return kinds(trace.mask, trace.coarse, trace.settings.refine, sample)
+
+
+def embed_word(networks: Any, tokenizer: ClipTokenizer, word: str, templates: Sequence[str]) -> np.ndarray:
+    """A name's embedding by the reference's text encoder: [E] float32, unit length."""
+    import torch
+
+    tokens = torch.from_numpy(tokenizer([template.replace("{}", word) for template in templates]))
+    with torch.no_grad():
+        return ensemble(networks.modules["text_encoder"](tokens).numpy())

@@ -1,0 +1,76 @@
+"""Drawn scenes as a dataset: exact labels, and as many photos as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import DatasetError
+from ..scenes import ALL_NAMES, FIRST_TEST_SEED, HELD_OUT, SEEN, STUFF, draw_scene
+from .sample import Sample
+
+
+class ScenesDataset:
+    """Scenes of consecutive seeds, which training never drew.
+
+    Attributes:
+        classes: every name that a scene can hold; the labels index it whatever names are given.
+        entries: the same: they are words already.
+    """
+
+    title = "drawn scenes"
+    classes = ALL_NAMES
+    entries = ALL_NAMES
+    background = False
+
+    def __init__(
+        self,
+        photos: int = 300,
+        *,
+        first_seed: int = FIRST_TEST_SEED,
+        held_out: bool = False,
+        all_names: bool = False,
+    ) -> None:
+        """Scenes of the seeds from `first_seed` on.
+
+        Args:
+            photos: how many.
+            first_seed: of the first; training draws below `FIRST_TEST_SEED`.
+            held_out: whether combinations that training never draws are among the things.
+            all_names: whether all names are given for every photo, or only those present in it and all stuff.
+
+        Raises:
+            DatasetError: no photos are wanted, or the seed is negative.
+        """
+        if photos < 1 or first_seed < 0:
+            raise DatasetError(f"scenes need 1 or more photos and a seed of 0 or more, got {photos} and {first_seed}")
+        self.names = [str(seed) for seed in range(first_seed, first_seed + photos)]
+        self._held_out, self._all_names = held_out, all_names
+
+    @property
+    def groups(self) -> Mapping[str, tuple[int, ...]]:
+        """Things that training draws, things that it never draws, and stuff."""
+        return {
+            "seen things": tuple(map(ALL_NAMES.index, SEEN)),
+            "held-out things": tuple(map(ALL_NAMES.index, HELD_OUT)),
+            "stuff": tuple(map(ALL_NAMES.index, STUFF)),
+        }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What is drawn and given; not which seeds, so that a run on some can go on to more."""
+        return {
+            "name": "scenes",
+            "held_out": self._held_out,
+            "all_names": self._all_names,
+            "classes": list(self.classes),
+        }
+
+    def read(self, name: str) -> Sample:
+        """Draw a scene."""
+        scene = draw_scene(int(name), held_out=self._held_out)
+        names = set(ALL_NAMES) if self._all_names else {*scene.names, *STUFF}
+        given = tuple(index for index, each in enumerate(ALL_NAMES) if each in names)
+        return Sample(scene.photo, scene.labels.astype(np.uint16), given)

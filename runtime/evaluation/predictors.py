@@ -1,0 +1,158 @@
+"""What is measured: anything that turns a sample into masks. Here a bundle's engines; others come as rivals."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from ..bundle import MANIFEST
+from ..datasets.sample import Dataset, Sample
+from ..errors import ParameterError, one_of
+from ..pipeline import Segmenter
+from ..vocabulary import Vocabulary
+
+RIVALS = "ovdeploy.rivals"
+"""Entry-point group of what a bundle can be compared with.
+
+A rival is called with `Settings` and gives a context manager over a `Predictor`. It is imported when it is asked for:
+one may need PyTorch, and the runtime need not know.
+"""
+
+
+KINDS = ("refined", "coarse")
+"""The masks that a pipeline gives, the one that counts first."""
+
+
+class Predictor(Protocol):
+    """Turns samples into masks."""
+
+    identity: dict[str, Any]
+    """Plain values that differ where the masks may; never a path."""
+
+    def predict(self, sample: Sample) -> dict[str, np.ndarray]:
+        """[H, W] class index by the mask's kind (`refined`, `coarse`, …), the one that counts first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a bundle is run, and on what."""
+
+    bundle: Path
+    dataset: Dataset
+    backend: str = "auto"
+    precision: str = "fp32"
+    threads: int | None = None
+    parameters: Mapping[str, Any] | None = None
+    templates: tuple[str, ...] | None = None
+    weights: Mapping[str, str] | None = None
+    """Where a reference takes the models' weights from, by role; for bundles made from files."""
+
+
+Rival = Callable[[Settings], AbstractContextManager[Predictor]]
+
+
+class Words:
+    """A dataset's vocabulary, embedded once, and the parts of it that single photos are given."""
+
+    def __init__(self, dataset: Dataset, embed: Callable[[Sequence[str]], np.ndarray]) -> None:
+        """Embed all words.
+
+        Args:
+            dataset: names the classes.
+            embed: entries as `Segmenter.vocabulary` takes them to embeddings [Q, E].
+        """
+        self._background = dataset.background
+        self._all = Vocabulary(dataset.entries, embed(dataset.entries), background=dataset.background)
+        self._parts: dict[tuple[int, ...], Vocabulary] = {}
+
+    def given(self, sample: Sample) -> Vocabulary:
+        """The vocabulary of the names that a sample is given, in the dataset's order."""
+        if sample.given is None:
+            return self._all
+        if sample.given not in self._parts:
+            self._parts = {sample.given: self._part(sample.given)}  # the last one is enough: photos come one by one
+        return self._parts[sample.given]
+
+    def _part(self, given: tuple[int, ...]) -> Vocabulary:
+        entries = ["; ".join(self._all.synonyms[index]) for index in given]
+        starts = [*self._all.query_starts, len(self._all.embeddings)]
+        rows = [self._all.embeddings[starts[index] : starts[index + 1]] for index in given]
+        return Vocabulary(entries, np.concatenate(rows), background=self._background and 0 in given)
+
+
+def to_dataset(mask: np.ndarray, sample: Sample) -> np.ndarray:
+    """A mask over the names given, as one over the dataset's classes: [H, W] uint16."""
+    if sample.given is None:
+        return mask.astype(np.uint16)
+    indices: np.ndarray = np.asarray(sample.given, np.uint16)[mask]
+    return indices
+
+
+def kinds(mask: np.ndarray, coarse: np.ndarray, refined: bool, sample: Sample) -> dict[str, np.ndarray]:
+    """The masks of a pipeline by kind: `refined` first where there was refinement, `coarse`."""
+    found = dict(zip(KINDS, (mask, coarse), strict=True))
+    return {kind: to_dataset(found[kind], sample) for kind in KINDS[not refined :]}
+
+
+class BundlePredictor:
+    """A bundle's engines."""
+
+    def __init__(self, segmenter: Segmenter, settings: Settings) -> None:
+        def embed(entries: Sequence[str]) -> np.ndarray:
+            return segmenter.vocabulary(entries, templates=settings.templates).embeddings
+
+        self._segmenter = segmenter
+        self._words = Words(settings.dataset, embed)
+        self.identity = {
+            "bundle": hashlib.sha256((settings.bundle / MANIFEST).read_bytes()).hexdigest(),
+            "backend": segmenter.backend,
+            "precision": settings.precision,
+            "parameters": msgspec.structs.asdict(segmenter.parameters),
+            "templates": settings.templates,
+        }
+
+    def predict(self, sample: Sample) -> dict[str, np.ndarray]:
+        """`refined` where the recipe or an override says so, and `coarse`."""
+        result = self._segmenter.segment(sample.photo, self._words.given(sample))
+        return kinds(result.mask, result.coarse_mask, self._segmenter.parameters.refine, sample)
+
+
+@contextmanager
+def open_bundle(settings: Settings) -> Iterator[Predictor]:
+    """A bundle as a predictor.
+
+    Raises:
+        BundleError: it is missing, damaged or lacks a stage.
+        ParameterError: an override cannot be used.
+    """
+    with Segmenter.load(
+        settings.bundle,
+        backend=settings.backend,
+        precision=settings.precision,
+        parameters=settings.parameters,
+        threads=settings.threads,
+    ) as segmenter:
+        yield BundlePredictor(segmenter, settings)
+
+
+def find_rival(name: str) -> Rival:
+    """A rival by its name, or another bundle by its folder (run with the same settings). Nothing is loaded yet.
+
+    Raises:
+        ParameterError: it is neither.
+    """
+    known = {point.name: point for point in entry_points(group=RIVALS)}
+    if name in known:
+        rival: Rival = known[name].load()
+        return rival
+    if not (Path(name) / MANIFEST).is_file():
+        raise ParameterError(f"{one_of('rival', name, known)} Or give the folder of another bundle.")
+    return lambda settings: open_bundle(replace(settings, bundle=Path(name)))

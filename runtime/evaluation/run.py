@@ -1,0 +1,92 @@
+"""The run: every photo through every predictor, one entry a photo in the journal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from ..datasets.sample import IGNORED, Dataset, Sample
+from ..errors import DatasetError, EngineError, PhotoError
+from .boundary import boundary_scores
+from .journal import BUNDLE, Entry, Journal, Measured, column_name
+from .metrics import confusion
+from .predictors import Predictor
+
+OF_ONE_PHOTO = (PhotoError, DatasetError, EngineError, OSError)
+"""What may go wrong with one photo and not with the next."""
+
+Masks = dict[tuple[str, str], np.ndarray]
+"""[H, W] class index by predictor and kind."""
+
+
+def evaluate(
+    dataset: Dataset,
+    predictors: Mapping[str, Predictor],
+    journal: Journal,
+    *,
+    keep: Callable[[str, Sample, Masks, Entry], None] = lambda name, sample, masks, entry: None,
+) -> Iterator[Entry]:
+    """Do the photos that are not in the journal yet.
+
+    A photo or label map that cannot be read, or a photo on which an engine fails, becomes an entry with its error, and
+    the run goes on.
+
+    Args:
+        dataset: the photos.
+        predictors: by name, `BUNDLE`'s first.
+        journal: takes the entries.
+        keep: called with every photo's sample and masks before they are let go.
+
+    Yields:
+        The entries, after they were written.
+    """
+    for name in dataset.names:
+        if name in journal.done:
+            continue
+        try:
+            sample = dataset.read(name)
+            masks, milliseconds = predict_all(predictors, sample)
+            entry = Entry(photo=name, measured=measure(sample, masks, len(dataset.classes)), milliseconds=milliseconds)
+            keep(name, sample, masks, entry)
+        except OF_ONE_PHOTO as error:
+            entry = Entry(photo=name, error=str(error))
+        journal.add(entry)
+        yield entry
+
+
+def predict_all(predictors: Mapping[str, Predictor], sample: Sample) -> tuple[Masks, dict[str, float]]:
+    """Every predictor's masks, and its milliseconds."""
+    masks: Masks = {}
+    milliseconds = {}
+    for name, predictor in predictors.items():
+        start = time.perf_counter()
+        found = predictor.predict(sample)
+        milliseconds[name] = round((time.perf_counter() - start) * 1e3, 3)
+        masks.update({(name, kind): mask for kind, mask in found.items()})
+    return masks, milliseconds
+
+
+def measure(sample: Sample, masks: Masks, classes: int) -> list[Measured]:
+    """What the masks of one photo give."""
+    counted = sample.labels != IGNORED
+    return [
+        Measured(
+            predictor=predictor,
+            kind=kind,
+            cells=_cells(confusion(sample.labels, mask, classes)),
+            boundary=boundary_scores(sample.labels, mask),
+            agreement={
+                column_name(*other): int((mask == theirs)[counted].sum())
+                for other, theirs in masks.items()
+                if predictor == BUNDLE and other[0] != BUNDLE and other[1] == kind
+            },
+        )
+        for (predictor, kind), mask in masks.items()
+    ]
+
+
+def _cells(counts: np.ndarray) -> list[tuple[int, int, int]]:
+    rows, columns = np.nonzero(counts)
+    return list(zip(rows.tolist(), columns.tolist(), counts[rows, columns].tolist(), strict=True))
