@@ -60,6 +60,7 @@ def test_scenes_with_refinement_against_colour_and_another_bundle(evaluate, tiny
     result = evaluate(*options, "--against", "colour", "--against", "twin")
     assert result.exit_code == 0, result.stderr
     for words in (
+        "IoU coarse",
         "drawn scenes, 2 photos",
         "held-out",
         "refined less twin refined",
