@@ -23,7 +23,7 @@ from ..runtime.pipeline import Segmenter
 from ..runtime.plan import Plan, plan_photo
 from ..runtime.recipe import Tolerances
 from ..runtime.result import Result
-from ..runtime.sessions import open_session
+from ..runtime.sessions import open_stage
 from ..runtime.tokenizer import ClipTokenizer
 from ..runtime.vocabulary import Vocabulary
 from .compare import compare
@@ -179,7 +179,7 @@ def _check_stages(
         if case is None:
             continue
         feeds, expected = case
-        with open_session(bundle.engine_path(stage, precision), bundle.stage(stage).contract, backend) as session:
+        with open_stage(bundle, stage, precision, backend) as session:
             start = time.perf_counter()
             outputs = session.run(feeds)
             engine_ms = (time.perf_counter() - start) * 1e3

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .arrays import Array
 from .bundle import Dimensions
 from .clock import Clock
 from .methods import Method
@@ -23,8 +24,8 @@ class Encoded(NamedTuple):
 
     logits: np.ndarray
     """[Q, vh, vw] float32."""
-    sam_features: np.ndarray | None
-    """[1, 256, 64, 64] float32 for SAM's usual sizes; None where SAM was not run."""
+    sam_features: Array | None
+    """[1, 256, 64, 64] float32 for SAM's usual sizes, where its engine computed it; None where SAM was not run."""
 
 
 def encode_photo(
@@ -52,8 +53,9 @@ def encode_photo(
     with clock("windows"):
         windows = cut_windows(photo, plan, parameters.crop)
     features = encode_windows(windows, sessions, method, parameters.window_batch, clock)
-    feeds = {"window_features": features.reshape(*plan.windows_grid, *features.shape[1:]), "embeddings": embeddings}
-    sam: dict[str, np.ndarray] = {}
+    spread = features.reshape(*plan.windows_grid, *features.shape[1:])
+    feeds: dict[str, Array] = {"window_features": spread, "embeddings": embeddings}
+    sam: dict[str, Array] = {}
     if method.affinity or parameters.refine:
         assert plan.sam is not None, "checked when the parameters were"
         sam = encode_sam(photo, plan.sam, sessions, dimensions, parameters, clock)
@@ -67,8 +69,10 @@ def encode_photo(
     return Encoded(logits, sam.get("features"))
 
 
-def encode_windows(windows: np.ndarray, sessions: Sessions, method: Method, batch: int, clock: Clock) -> np.ndarray:
+def encode_windows(windows: np.ndarray, sessions: Sessions, method: Method, batch: int, clock: Clock) -> Array:
     """Run `dino`, where the method has it, and `clip_image` on all windows.
+
+    On a GPU windows go there once, and features stay there: each batch writes its rows of one array.
 
     Args:
         windows: [B, 3, crop, crop] float32 RGB in [0, 1].
@@ -80,18 +84,23 @@ def encode_windows(windows: np.ndarray, sessions: Sessions, method: Method, batc
     Returns:
         [B, D, h, w] float32.
     """
-    feeds = [{"windows": windows[start : start + batch]} for start in range(0, len(windows), batch)]
+    clip, count = sessions["clip_image"], len(windows)
+    parts = [slice(start, min(start + batch, count)) for start in range(0, count, batch)]
+    inputs = (sessions["dino"] if method.proxy else clip).put("windows", windows)
+    feeds: list[dict[str, Array]] = [{"windows": inputs[part]} for part in parts]
     if method.proxy:
+        dino = sessions["dino"]
         with clock("dino"):
-            outputs = [sessions["dino"].run(feed) for feed in feeds]
+            similar = dino.empty("features", B=count)
+            outputs = [dino.run(feed, {"features": similar[part]}) for feed, part in zip(feeds, parts, strict=True)]
         means = mean_similarities(np.concatenate([output["mean_similarity"] for output in outputs]), method)
-        for index, (feed, output) in enumerate(zip(feeds, outputs, strict=True)):
-            start = index * batch
-            feed["dino_features"] = output["features"]
-            feed["mean_similarity"] = means[start : start + batch]
+        for feed, part in zip(feeds, parts, strict=True):
+            feed |= {"dino_features": similar[part], "mean_similarity": means[part]}
     with clock("clip_image"):
-        features = [sessions["clip_image"].run(feed)["features"] for feed in feeds]
-    return np.concatenate(features)
+        features = clip.empty("features", B=count)
+        for feed, part in zip(feeds, parts, strict=True):
+            clip.run(feed, {"features": features[part]})
+    return features
 
 
 def mean_similarities(per_window: np.ndarray, method: Method) -> np.ndarray:
@@ -108,8 +117,8 @@ def encode_sam(
     dimensions: Dimensions,
     parameters: Parameters,
     clock: Clock,
-) -> dict[str, np.ndarray]:
-    """Run `sam_encoder`, with or without the affinity, as its contract says."""
+) -> dict[str, Array]:
+    """Run `sam_encoder`, with or without the affinity, as its contract says; what it makes stays where it is made."""
     with clock("sam_image"):
         image = sam_image(photo, frame, dimensions.sam_side, dimensions.sam_padding)
     feeds = {
@@ -120,7 +129,9 @@ def encode_sam(
     }
     session = sessions["sam_encoder"]
     with clock("sam_encoder"):
-        return session.run({name: feeds[name] for name in session.contract.input_names})
+        made = {name: session.empty(name) for name in session.contract.output_names}
+        session.run({name: feeds[name] for name in session.contract.input_names}, made)
+    return made
 
 
 def valid_tokens(frame: SamFrame, grid: int) -> np.ndarray:
