@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 from rich.console import Console
 
 from ..runtime.bundle import Bundle
+from ..runtime.cli.build_plans import build_with_bar, make_options, plan_options
 from ..runtime.cli.common import fail_cleanly
 from ..runtime.errors import MissingExtraError
 from ..runtime.photo import demo_photo
 from ..runtime.recipe import available_recipes, load_recipe
+from ..runtime.tensorrt.plans import require_tensorrt
 
 if TYPE_CHECKING:
     from .parity import Check
@@ -49,6 +51,14 @@ def require_export_extra() -> None:
 @click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
 @click.option("--stages", metavar="A,B", help="Export only these; others are kept where they are unchanged.")
 @click.option("--force", is_flag=True, help="Export again what is unchanged.")
+@click.option(
+    "--backend",
+    type=click.Choice(["onnxruntime", "tensorrt"]),
+    default="onnxruntime",
+    show_default=True,
+    help="tensorrt also builds plans for this machine, as `ovdeploy build-plans` does without PyTorch.",
+)
+@plan_options
 @fail_cleanly
 def export_engines(
     recipe: str,
@@ -59,6 +69,9 @@ def export_engines(
     precision: str,
     stages: str | None,
     force: bool,
+    backend: str,
+    device: int,
+    **plans: Any,
 ) -> None:
     """Export every stage of RECIPE to ONNX and write a bundle.
 
@@ -70,9 +83,12 @@ def export_engines(
       export-engines trident-b16
       export-engines trident-b16 --clip-weights clip.safetensors --dino-weights dino.pth --sam-weights sam.pth
       export-engines tiny --output /tmp/tiny
+      export-engines trident-b16 --backend tensorrt --workspace 8
     """
     chosen = load_recipe(recipe)
     require_export_extra()
+    if backend == "tensorrt":
+        require_tensorrt(device)
     from .build import build_bundle
     from .reference.networks import Networks
 
@@ -93,6 +109,10 @@ def export_engines(
 
         names = [name.strip() for name in stages.split(",")] if stages else None
         build_bundle(networks, target, precision=precision, stages=names, force=force, progress=tell)
+    if backend == "tensorrt":
+        bundle = Bundle.load(target)
+        settings = make_options(bundle, **plans)
+        build_with_bar(bundle, precision=precision, stages=stages, device=device, force=force, options=settings)
     click.echo(target)
 
 

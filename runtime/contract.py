@@ -26,6 +26,11 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     range: str
     """What the values may be, in words."""
 
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether some axis has a name instead of a size."""
+        return any(isinstance(dim, str) for dim in self.shape)
+
     def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape with its named sizes filled in."""
         return tuple(sizes[dim] if isinstance(dim, str) else dim for dim in self.shape)

@@ -54,9 +54,9 @@ class Session:
         feeds = {name: self._reachable(array) for name, array in feeds.items()}
         try:
             outputs = self._run(feeds, into)
-        except EngineError:
-            raise
         except Exception as error:
+            if isinstance(error, EngineError) and self.contract.stage in str(error):
+                raise
             raise EngineError(f"the {self.contract.stage} engine failed: {error}") from error
         self._check(feeds, outputs, into)
         return outputs

@@ -23,6 +23,8 @@ class SessionOptions:
     """Whether version-compatible TensorRT plans may be opened: they bring code for the host, so trust their source."""
     ranges: Mapping[str, Range] = field(default_factory=dict)
     """Sizes of the dynamic axes, for backends that compile for them."""
+    shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
+    """What the sessions opened with these options have in common: a GPU's stream."""
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:

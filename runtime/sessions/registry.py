@@ -6,7 +6,7 @@ import dataclasses
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..bundle import Bundle
 from ..contract import StageContract
@@ -24,12 +24,15 @@ class Backend(NamedTuple):
     """A function of the module: path, contract, options → session."""
     package: str
     extra: str
+    engine: Literal["onnx", "plan"] = "onnx"
+    """What it reads."""
 
 
 BACKENDS = {
     "onnxruntime": Backend("onnxruntime", "open_cpu", "onnxruntime", "cpu"),
     "onnxruntime-cuda": Backend("onnxruntime", "open_cuda", "onnxruntime", "gpu"),
     "onnxruntime-tensorrt": Backend("onnxruntime", "open_tensorrt", "onnxruntime", "gpu"),
+    "tensorrt": Backend("tensorrt", "open_plan", "tensorrt", "tensorrt", engine="plan"),
 }
 """By name, the preferred first."""
 
@@ -101,5 +104,10 @@ def open_stage(
     given = options or SessionOptions()
     ranges = {**stage_ranges(contract, bundle), **given.ranges}
     given = dataclasses.replace(given, ranges=ranges)
-    path = bundle.engine_path(stage, precision)
+    if BACKENDS[backend].engine == "plan":
+        from ..tensorrt.plans import plan_path
+
+        path = plan_path(bundle, stage, precision, given)
+    else:
+        path = bundle.engine_path(stage, precision)
     return open_session(path, contract, backend, options=given)
