@@ -35,7 +35,11 @@ from .weights import state_digest
 MAKERS = ("ovdeploy", "torch", "onnx", "onnxscript", "onnxslim", "open_clip_torch", "timm", "segment-anything")
 """Packages on which the graphs depend."""
 
-BAKED_INTO = {"clip_image": ("similarity_beta", "similarity_gamma"), "sam_decoder": ("as_published",)}
+BAKED_INTO = {
+    "clip_image": ("similarity_beta", "similarity_gamma", "similarity_layers", "similarity_eta", "dino_share"),
+    "sam_encoder": ("affinity_kind",),
+    "sam_decoder": ("as_published", "prompts"),
+}
 """Parameters that become constants of an engine. (The crop is in the contracts.)"""
 
 Progress = Callable[[str, str], None]

@@ -28,7 +28,7 @@ def _windows(networks: Networks) -> TensorSpec:
 
 def _dino_features(networks: Networks) -> TensorSpec:
     grid = networks.dimensions.feature_grid
-    return _tensor("features", ("B", networks.models["dino"].embed_dim, *grid), "window, channel, y, x", UNIT)
+    return _tensor("features", ("B", networks.extractor.width, *grid), "window, channel, y, x", UNIT)
 
 
 def _mean_similarity() -> TensorSpec:
@@ -82,11 +82,12 @@ def _sam_encoder(networks: Networks) -> StageContract:
     inputs = [_tensor("image", (1, 3, side, side), "image, RGB, y, x", "0 to 255; sam_padding outside the photo")]
     outputs = [_sam_features(networks, "features")]
     if networks.recipe.row.affinity:
-        inputs += [
-            _tensor("valid_tokens", (tokens,), "token", "1 inside the photo, 0 outside"),
-            _tensor("affinity_factor", (), "scalar", "0 or more"),
-            _tensor("keep_negative", (), "scalar", "true or false", "bool"),
-        ]
+        inputs += [_tensor("valid_tokens", (tokens,), "token", "1 inside the photo, 0 outside")]
+        if networks.recipe.parameters.affinity_kind != "attention":
+            inputs += [
+                _tensor("affinity_factor", (), "scalar", "0 or more"),
+                _tensor("keep_negative", (), "scalar", "true or false", "bool"),
+            ]
         outputs += [_affinity(networks)]
     return StageContract(stage="sam_encoder", inputs=tuple(inputs), outputs=tuple(outputs))
 
@@ -115,14 +116,15 @@ def _head(networks: Networks) -> StageContract:
 def _sam_decoder(networks: Networks) -> StageContract:
     side, mask = networks.dimensions.sam_side, networks.dimensions.mask_side
     pixels = f"0 to {side}"
+    prompts = {
+        "point": _tensor("points", ("R", 2), "region, x y in SAM's pixels", pixels),
+        "box": _tensor("boxes", ("R", 4), "region, x0 y0 x1 y1 in SAM's pixels", pixels),
+        "mask": _tensor("mask_prompts", ("R", 1, mask, mask), "region, mask, y, x", "0 to 1 times mask_prompt_scale"),
+    }
+    chosen = [tensor for kind, tensor in prompts.items() if kind in networks.recipe.parameters.prompts]
     return StageContract(
         stage="sam_decoder",
-        inputs=(
-            _sam_features(networks, "sam_features"),
-            _tensor("points", ("R", 2), "region, x y in SAM's pixels", pixels),
-            _tensor("boxes", ("R", 4), "region, x0 y0 x1 y1 in SAM's pixels", pixels),
-            _tensor("mask_prompts", ("R", 1, mask, mask), "region, mask, y, x", "0 to 1 times mask_prompt_scale"),
-        ),
+        inputs=(_sam_features(networks, "sam_features"), *chosen),
         outputs=(
             _tensor("low_res_logits", ("R", 1, mask, mask), "region, mask, y, x"),
             _tensor("iou", ("R",), "region", "about 0 to 1"),

@@ -25,6 +25,25 @@ TINY = "tiny"
 SAM_RELEASE = "https://dl.fbaipublicfiles.com/segment_anything/{}.pth"
 TINY_SAM_SIDE, TINY_SAM_PATCH, TINY_SAM_WIDTH, TINY_SAM_CHANNELS = 512, 16, 64, 64
 
+SAM_EXTRACTORS = {"sam_vit_b": "vit_b", "sam_vit_l": "vit_l", "sam_vit_h": "vit_h"}
+"""SAM's encoder in DINO's place, by the name that a [dino] table gives it."""
+
+EXTRACTORS = (
+    *(f"vit_{size}_patch{patch}_224.dino" for size in ("small", "base") for patch in (8, 16)),
+    *(f"vit_{size}_patch14_{kind}.lvd142m" for size in ("small", "base") for kind in ("dinov2", "reg4_dinov2")),
+    *(f"vit_{size}_patch16_dinov3.lvd1689m" for size in ("small", "base")),
+    *SAM_EXTRACTORS,
+)
+"""What can stand in a [dino] table; those of timm by its names."""
+
+TRANSFORMERS = (
+    ("visual.transformer", "resblocks"),
+    ("transformer", "resblocks"),
+    ("image_encoder", "blocks"),
+    ("", "blocks"),
+)
+"""Where the models' blocks are: module and attribute. CLIP has two transformers."""
+
 
 class Family(NamedTuple):
     """The models that can play one role."""
@@ -36,12 +55,13 @@ class Family(NamedTuple):
     """Fetch published weights: model name, tag."""
 
 
-def build_model(role: str, name: str) -> nn.Module:
+def build_model(role: str, name: str, depth: int | None = None) -> nn.Module:
     """Make a model in evaluation mode.
 
     Args:
         role: `clip`, `dino` or `sam`.
         name: one of the role's names.
+        depth: keep only so many of the last blocks of its transformers; None keeps all.
 
     Raises:
         RecipeError: no such model; the message lists those there are.
@@ -50,7 +70,21 @@ def build_model(role: str, name: str) -> nn.Module:
     names = set(family.names())
     if name not in names:
         raise RecipeError(one_of(f"{role} model", name, names))
-    return family.build(name).eval().requires_grad_(False)
+    model = family.build(name).eval().requires_grad_(False)
+    if depth is not None:
+        for owner, blocks in TRANSFORMERS:
+            _keep_last(model, owner, blocks, depth)
+    return model
+
+
+def _keep_last(model: nn.Module, owner: str, blocks: str, depth: int) -> None:
+    """Shorten `model.owner.blocks`, where the model has it. The last block of SAM's encoder is global, and stays."""
+    try:
+        module = model.get_submodule(owner)
+    except AttributeError:
+        return
+    if isinstance(getattr(module, blocks, None), (nn.ModuleList, nn.Sequential)):
+        setattr(module, blocks, getattr(module, blocks)[-depth:])
 
 
 def _build_clip(name: str) -> nn.Module:
@@ -70,12 +104,16 @@ def _pretrained_clip(name: str, tag: str) -> StateDict:
 
 
 def _build_dino(name: str) -> nn.Module:
+    if name in SAM_EXTRACTORS:
+        return _build_sam(SAM_EXTRACTORS[name])
     if name != TINY:
         return timm.create_model(name, pretrained=False)
     return timm.models.VisionTransformer(img_size=64, patch_size=8, embed_dim=64, depth=3, num_heads=4, num_classes=0)
 
 
 def _pretrained_dino(name: str, tag: str) -> StateDict:
+    if name in SAM_EXTRACTORS:
+        return _pretrained_sam(SAM_EXTRACTORS[name], tag)
     return timm.create_model(name, pretrained=True).state_dict()
 
 
@@ -123,10 +161,6 @@ FAMILIES = {
         _build_clip,
         _pretrained_clip,
     ),
-    "dino": Family(
-        lambda: [TINY, *(f"vit_{size}_patch{patch}_224.dino" for size in ("small", "base") for patch in (8, 16))],
-        _build_dino,
-        _pretrained_dino,
-    ),
+    "dino": Family(lambda: [TINY, *EXTRACTORS], _build_dino, _pretrained_dino),
     "sam": Family(lambda: [TINY, "vit_b", "vit_l", "vit_h"], _build_sam, _pretrained_sam),
 }

@@ -17,6 +17,7 @@ import torch
 from open_clip import tokenize
 
 from ..runtime.bundle import Bundle
+from ..runtime.encoding import head_parts
 from ..runtime.errors import WeightsError
 from ..runtime.parameters import with_overrides
 from ..runtime.pipeline import Segmenter
@@ -28,7 +29,8 @@ from ..runtime.tokenizer import ClipTokenizer
 from ..runtime.vocabulary import Vocabulary
 from .compare import compare
 from .reference.networks import Networks
-from .reference.pipeline import Reference, Trace
+from .reference.pipeline import Reference
+from .reference.trace import Trace
 
 CLASSES, ROUNDS = 6, 10
 TEXTS = ("a photo of a cup.", "a bad photo of the “naïve” façade &amp; sky!", "")
@@ -229,11 +231,8 @@ def _head_case(networks: Networks, trace: Trace, plan: Plan) -> tuple[dict[str, 
     rows, columns = plan.windows_grid
     feeds = {"window_features": features.reshape(rows, columns, *features.shape[1:]), **inputs}
     if networks.recipe.row.across == "features":
-        assert plan.splice_rows is not None and plan.splice_columns is not None
-        affinity = trace.stages["sam_encoder"][1]["affinity"].numpy()
-        return {
-            **feeds, "row_weights": plan.splice_rows, "column_weights": plan.splice_columns, "affinity": affinity
-        }, outputs  # fmt: skip
+        part = head_parts(plan, [affinity.numpy() for _, affinity in trace.affinities])[0]
+        return {**feeds, **part}, {"logits": outputs["logits"][..., : plan.aggregated[0].tokens_hw[1]]}
     logits = outputs["logits"]  # [B, Q, h, w] → [Q, Wy·h, Wx·w]
     _, queries, h, w = logits.shape
     grid = logits.reshape(rows, columns, queries, h, w).transpose(2, 0, 3, 1, 4)

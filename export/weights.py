@@ -49,7 +49,9 @@ def load_model(role: str, choice: ModelChoice, source: str | None = None) -> tup
         WeightsError: the source is not understood, cannot be had, or does not fit the model.
     """
     source = source or choice.weights
-    module = build_model(role, choice.model)
+    if choice.depth is not None and not source.startswith(RANDOM):
+        raise WeightsError(f"depth={choice.depth} cuts {choice.model!r} short; only random:SEED fits that")
+    module = build_model(role, choice.model, choice.depth)
     if source == PRETRAINED:
         if choice.pretrained is None:
             raise WeightsError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,18 +53,50 @@ def encode_photo(
         windows = cut_windows(photo, plan, parameters.crop)
     features = encode_windows(windows, sessions, method, parameters.window_batch, clock)
     feeds = {"window_features": features.reshape(*plan.windows_grid, *features.shape[1:]), "embeddings": embeddings}
-    sam: dict[str, np.ndarray] = {}
-    if method.affinity or parameters.refine:
-        assert plan.sam is not None, "checked when the parameters were"
-        sam = encode_sam(photo, plan.sam, sessions, dimensions, parameters, clock)
-    if method.across == "features":
-        assert plan.splice_rows is not None and plan.splice_columns is not None, "made for this method"
-        feeds |= {"row_weights": plan.splice_rows, "column_weights": plan.splice_columns}
-    if method.affinity:
-        feeds |= {"affinity": sam["affinity"]}
+    frames = plan.aggregated if method.affinity else ()
+    encoded = [encode_sam(photo, frame, sessions, dimensions, parameters, clock) for frame in frames]
+    parts = head_parts(plan, [outputs["affinity"] for outputs in encoded]) if frames else [{}]
     with clock("head"):
-        logits = sessions["head"].run(feeds)["logits"]
-    return Encoded(logits, sam.get("features"))
+        logits = [sessions["head"].run({**feeds, **part})["logits"] for part in parts]
+    return Encoded(
+        logits[0] if len(logits) == 1 else np.concatenate(logits, axis=2),
+        _sam_features(photo, plan, encoded, sessions, dimensions, parameters, clock) if parameters.refine else None,
+    )
+
+
+def head_parts(plan: Plan, affinities: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """For every part of the photo with an affinity of its own, what the head takes beside features and embeddings.
+
+    Args:
+        plan: the plan for the photo's size.
+        affinities: [N, N] over SAM's tokens, one per part.
+    """
+    assert plan.splice_rows is not None and plan.splice_columns is not None, "made for methods that splice features"
+    ends = np.cumsum([frame.tokens_hw[1] for frame in plan.aggregated])
+    return [
+        {
+            "row_weights": plan.splice_rows,
+            "column_weights": plan.splice_columns[end - frame.tokens_hw[1] : end],
+            "affinity": affinity,
+        }
+        for frame, end, affinity in zip(plan.aggregated, ends, affinities, strict=True)
+    ]
+
+
+def _sam_features(
+    photo: np.ndarray,
+    plan: Plan,
+    encoded: Sequence[Mapping[str, np.ndarray]],
+    sessions: Sessions,
+    dimensions: Dimensions,
+    parameters: Parameters,
+    clock: Clock,
+) -> np.ndarray:
+    """SAM's features of the whole photo: those that came with its affinity, or made now."""
+    assert plan.sam is not None, "checked when the parameters were"
+    if plan.aggregated == (plan.sam,) and encoded:
+        return encoded[0]["features"]
+    return encode_sam(photo, plan.sam, sessions, dimensions, parameters, clock)["features"]
 
 
 def encode_windows(windows: np.ndarray, sessions: Sessions, method: Method, batch: int, clock: Clock) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -36,6 +36,17 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """β: similarities below β times their mean are masked out. Baked."""
     similarity_gamma: AboveZero = 3.0
     """γ: inverse temperature of the similarity's softmax. Baked."""
+    similarity_layers: tuple[Positive, ...] = ()
+    """S2CLIP: the CLIP blocks, counted from 1, whose similarity is used; none means the middle ones. Baked."""
+    similarity_eta: Fraction = 0.5
+    """S2CLIP: η, how much of the shallower blocks' similarity each deeper block keeps. Baked."""
+    dino_share: Fraction = 0.5
+    """S2CLIP: a, the share of DINO's similarity; the rest is the CLIP blocks'. Baked."""
+    affinity_kind: Literal["affinity", "attention", "cosine"] = "affinity"
+    """What aggregates features: SAM's attention where values are alike, the attention alone, or the likeness of SAM's
+    features alone (Trident, Table 3). Baked."""
+    sam_halves: bool = False
+    """Whether the photo's left and right halves get an affinity each (Trident on Cityscapes)."""
     affinity_factor: NotNegative = 1.2
     """f: SAM's attention is kept where values are more alike than f times their mean. 0 keeps nearly all."""
     keep_negative: bool = True
@@ -46,6 +57,14 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Pixels whose largest probability is below this become background (class 0)."""
     refine: bool = True
     """Whether SAM's decoder refines the coarse mask."""
+    split_regions: bool = True
+    """Whether a class's pixels are split into connected regions, each with its own prompts; if not, they are one."""
+    prompts: Annotated[tuple[Literal["point", "box", "mask"], ...], msgspec.Meta(min_length=1)] = (
+        "point",
+        "box",
+        "mask",
+    )
+    """The prompts of a region that SAM's decoder gets. Baked."""
     region_threshold: Fraction = 0.2
     """τ_c: less certain pixels belong to no region; mask prompts keep what is above it."""
     min_area: NotNegative = 225
@@ -64,6 +83,11 @@ BAKED = {
     "crop": "the shape of the dino and clip_image engines' input depends on it",
     "similarity_beta": "it is a constant inside the clip_image engine",
     "similarity_gamma": "it is a constant inside the clip_image engine",
+    "similarity_layers": "the clip_image engine takes these blocks",
+    "similarity_eta": "it is a constant inside the clip_image engine",
+    "dino_share": "it is a constant inside the clip_image engine",
+    "affinity_kind": "the sam_encoder engine computes this kind",
+    "prompts": "the sam_decoder engine takes these prompts",
     "as_published": "the sam_decoder engine is built one way or the other",
 }
 """Parameters that an export fixes, and why."""
@@ -101,5 +125,7 @@ def with_overrides(parameters: Parameters, overrides: Mapping[str, Any] | None) 
 
 
 def _same(value: Any, baked: Any) -> bool:
-    """Whether a value is the baked one, to the precision of the engines."""
+    """Whether a value is the baked one; numbers to the precision of the engines."""
+    if isinstance(baked, (tuple, str)):
+        return (tuple(value) if isinstance(value, list) else value) == baked
     return bool(np.isscalar(value)) and type(value) in (bool, int, float) and np.float32(value) == np.float32(baked)

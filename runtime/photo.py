@@ -133,7 +133,8 @@ def sam_image(photo: np.ndarray, frame: SamFrame, side: int, padding: tuple[floa
         [1, 3, side, side] float32 RGB in [0, 255].
     """
     h, w = frame.valid_hw
-    pillow = Image.fromarray(resize(photo, frame.padded_hw)).resize((w, h), Image.Resampling.BILINEAR)
+    seen = np.ascontiguousarray(resize(photo, frame.padded_hw)[:, slice(*frame.columns)])
+    pillow = Image.fromarray(seen).resize((w, h), Image.Resampling.BILINEAR)
     image = np.empty((1, 3, side, side), np.float32)
     image[:] = np.asarray(padding, np.float32).reshape(1, 3, 1, 1)
     image[0, :, :h, :w] = np.asarray(pillow).transpose(2, 0, 1)

@@ -5,7 +5,7 @@ A plan is computed once per size and cached. It is where the geometry of the pip
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -34,8 +34,10 @@ class SamFrame:
 
     padded_hw: HW
     """The photo with each side rounded up to a multiple of CLIP's patch."""
+    columns: tuple[int, int]
+    """The columns of that which SAM sees, from and up to: all of them, or those of a half."""
     valid_hw: HW
-    """Its size inside SAM's frame, in SAM's pixels."""
+    """Their size inside SAM's frame, in SAM's pixels."""
     tokens_hw: HW
     """Tokens that lie wholly inside the photo, at least one per axis."""
     mask_rows: np.ndarray
@@ -62,6 +64,10 @@ class Plan:
     photo_columns: np.ndarray
     """[W, vw], likewise."""
     sam: SamFrame | None
+    """The whole photo; None without SAM."""
+    aggregated: tuple[SamFrame, ...]
+    """The parts of the photo, left to right, that have an affinity of their own: the whole, two halves, or none. The
+    columns of `splice_columns` are theirs in turn."""
 
     @property
     def windows_grid(self) -> HW:
@@ -97,11 +103,12 @@ def plan_photo(photo_hw: HW, parameters: Parameters, method: Method, dimensions:
     aligned_hw = aligned_size(resized_hw, patch if splices else 1, crop)
     starts = tuple(window_starts(length, crop, parameters.stride) for length in aligned_hw)
     sam = _sam_frame(photo_hw, dimensions) if dimensions.sam_side else None
+    aggregated = _aggregated_frames(sam, parameters, dimensions) if splices and sam else ()
     axes = tuple(zip(starts, aligned_hw, dimensions.feature_grid, strict=True))
     if splices:
-        assert sam is not None, "splicing targets SAM's grid"
-        splice: list[np.ndarray | None] = [_splice_axis(*axes[i], sam.tokens_hw[i], crop, patch) for i in (0, 1)]
-        to_photo = [bilinear_matrix(sam.tokens_hw[i], photo_hw[i]) for i in (0, 1)]
+        tokens_hw = (aggregated[0].tokens_hw[0], sum(frame.tokens_hw[1] for frame in aggregated))
+        splice: list[np.ndarray | None] = [_splice_axis(*axes[i], tokens_hw[i], crop, patch) for i in (0, 1)]
+        to_photo = [bilinear_matrix(tokens_hw[i], photo_hw[i]) for i in (0, 1)]
     else:
         splice = [None, None]
         to_photo = [_window_logits_axis(*axes[i], photo_hw[i], crop) for i in (0, 1)]
@@ -116,6 +123,7 @@ def plan_photo(photo_hw: HW, parameters: Parameters, method: Method, dimensions:
         photo_rows=to_photo[0].astype(np.float32),
         photo_columns=to_photo[1].astype(np.float32),
         sam=sam,
+        aggregated=aggregated,
     )
 
 
@@ -144,11 +152,29 @@ def _window_logits_axis(starts: tuple[int, ...], length: int, grid: int, photo: 
 
 
 def _sam_frame(photo_hw: HW, dimensions: Dimensions) -> SamFrame:
+    """The frame of the whole photo."""
     padded = (round_up(photo_hw[0], dimensions.clip_patch), round_up(photo_hw[1], dimensions.clip_patch))
     valid = longest_side_size(padded, dimensions.sam_side)
-    token = dimensions.sam_side // dimensions.sam_grid
     masks = [_mask_axis(photo_hw[i], padded[i], valid[i], dimensions) for i in (0, 1)]
-    return SamFrame(padded, valid, (max(1, valid[0] // token), max(1, valid[1] // token)), masks[0], masks[1])
+    return SamFrame(padded, (0, padded[1]), valid, _tokens(valid, dimensions), masks[0], masks[1])
+
+
+def _aggregated_frames(whole: SamFrame, parameters: Parameters, dimensions: Dimensions) -> tuple[SamFrame, ...]:
+    """The whole photo's frame, or those of its left and right half."""
+    height, width = whole.padded_hw
+    if not parameters.sam_halves:
+        return (whole,)
+    halves = []
+    for columns in ((0, width // 2), (width // 2, width)):
+        valid = longest_side_size((height, columns[1] - columns[0]), dimensions.sam_side)
+        halves.append(replace(whole, columns=columns, valid_hw=valid, tokens_hw=_tokens(valid, dimensions)))
+    return tuple(halves)
+
+
+def _tokens(valid_hw: HW, dimensions: Dimensions) -> HW:
+    """Tokens that lie wholly inside the photo, at least one per axis."""
+    token = dimensions.sam_side // dimensions.sam_grid
+    return max(1, valid_hw[0] // token), max(1, valid_hw[1] // token)
 
 
 def _mask_axis(photo: int, padded: int, valid: int, dimensions: Dimensions) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import cv2
@@ -26,12 +26,14 @@ class Prompts(NamedTuple):
     mask_index: np.ndarray
     """[R] int, which of them belongs to a region."""
 
-    def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
-        """Feeds for the decoder, `size` regions at a time."""
+    def batches(self, size: int, kinds: Collection[str]) -> Iterator[dict[str, np.ndarray]]:
+        """Feeds for the decoder, `size` regions at a time, of the kinds of prompts that it takes."""
         for start in range(0, len(self.points), size):
             part = slice(start, start + size)
-            masks = self.class_masks[self.mask_index[part], None]
-            yield {"points": self.points[part], "boxes": self.boxes[part], "mask_prompts": masks}
+            feeds = {"points": self.points[part], "boxes": self.boxes[part]}
+            if "mask_prompts" in kinds:
+                feeds["mask_prompts"] = self.class_masks[self.mask_index[part], None]
+            yield {name: array for name, array in feeds.items() if name in kinds}
 
 
 def prompt_sizes(photo_hw: HW, half_hw: HW, frame: SamFrame, mask_side: int, as_published: bool) -> tuple[HW, HW]:

@@ -31,6 +31,8 @@ class ModelChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The tag that weights = "pretrained" stands for, in the library's own words."""
     weights: str = "pretrained"
     """`pretrained`, `random:SEED`, or the path of a checkpoint."""
+    depth: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Keep only the last blocks of the transformers, so many. For trying out large models with random weights."""
 
 
 class Tolerances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,7 +80,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def available_recipes() -> dict[str, Path]:
     """The recipes that the package ships, by name."""
     folder = Path(str(resources.files("ovdeploy.engines")))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)}
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -111,7 +113,8 @@ def recipe_from(data: Mapping[str, Any], where: str) -> Recipe:
     _refuse_unknown_keys(data, Recipe, where)
     try:
         recipe = msgspec.convert(data, Recipe)
-        method_named(recipe.method)
+        refine = recipe.row.refine and recipe.sam is not None
+        recipe = msgspec.convert({**data, "parameters": {"refine": refine, **data.get("parameters", {})}}, Recipe)
     except (msgspec.ValidationError, RecipeError) as error:
         raise RecipeError(f"{where}: {error}") from error
     for role, needed in {"dino": recipe.row.proxy, "sam": recipe.row.affinity}.items():

@@ -40,7 +40,7 @@ def refine(
     """
     with clock("regions"):
         half = half_resolution(coarse)
-        regions = find_regions(half, parameters.region_threshold, parameters.min_area)
+        regions = find_regions(half, parameters.region_threshold, parameters.min_area, split=parameters.split_regions)
     if not len(regions):
         return Refinement(Refined(coarse.labels, coarse.scores), regions, np.zeros(0, np.float32))
     with clock("prompts"):
@@ -49,7 +49,8 @@ def refine(
         prompts = make_prompts(regions, half, hw, frame, mask_side, parameters)
     with clock("sam_decoder"):
         outputs = [
-            decoder.run({"sam_features": sam_features, **feeds}) for feeds in prompts.batches(parameters.prompt_batch)
+            decoder.run({"sam_features": sam_features, **feeds})
+            for feeds in prompts.batches(parameters.prompt_batch, decoder.contract.input_names)
         ]
         low_res = np.concatenate([output["low_res_logits"] for output in outputs])
         iou = np.concatenate([output["iou"] for output in outputs])

@@ -56,7 +56,7 @@ def half_resolution(coarse: Coarse) -> HalfResolution:
     return HalfResolution(labels, np.stack(planes))
 
 
-def find_regions(half: HalfResolution, region_threshold: float, min_area: float) -> Regions:
+def find_regions(half: HalfResolution, region_threshold: float, min_area: float, *, split: bool = True) -> Regions:
     """Split every class into its 8-connected components.
 
     Pixels whose largest probability is below `region_threshold` (τ_c) belong to no region, and a class whose own
@@ -67,22 +67,26 @@ def find_regions(half: HalfResolution, region_threshold: float, min_area: float)
         half: the coarse result at half resolution.
         region_threshold: τ_c.
         min_area: A_min; smaller components are left out.
+        split: whether to; if not, a class is one region.
     """
-    components = _label_components(half, region_threshold)
+    components = _label_components(half, region_threshold, split)
     ids = _drop_small_and_sort(components, half.labels, min_area)
     return _describe(ids, half)
 
 
-def _label_components(half: HalfResolution, region_threshold: float) -> np.ndarray:
+def _label_components(half: HalfResolution, region_threshold: float, split: bool) -> np.ndarray:
     """[dh, dw] int: a number for every component of every class, NO_REGION elsewhere."""
     ids = np.full(half.labels.shape, NO_REGION, np.int32)
-    split = half.labels.astype(np.int32)
-    split[half.probabilities.max(axis=0) < region_threshold] = NO_REGION
+    certain = half.labels.astype(np.int32)
+    certain[half.probabilities.max(axis=0) < region_threshold] = NO_REGION
     count = 0
-    for index in np.unique(split[split != NO_REGION]):
+    for index in np.unique(certain[certain != NO_REGION]):
         if half.probabilities[index].max() < region_threshold:
             continue
-        found, labels = cv2.connectedComponents((split == index).astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+        members = (certain == index).astype(np.uint8)
+        found, labels = 2, members.astype(np.int32)
+        if split:
+            found, labels = cv2.connectedComponents(members, connectivity=8, ltype=cv2.CV_32S)
         inside = labels > 0
         ids[inside] = labels[inside] + (count - 1)
         count += found - 1

@@ -29,23 +29,24 @@ class Normalise(nn.Module):
         return (images - self.mean) / self.std
 
 
-def resample_positions(positions: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+def resample_positions(positions: torch.Tensor, grid: tuple[int, int], prefix: int = 1) -> torch.Tensor:
     """Position embeddings for another grid, by the rule of the original DINO code.
 
     Bicubic with the scale factor (n + 0.1)/√N given, not recomputed; embeddings that fit are left alone.
 
     Args:
-        positions: [1 + N, D], the class token's first, N a square number.
+        positions: [prefix + N, D], N a square number.
         grid: rows and columns wanted.
+        prefix: how many come first that belong to no place, such as the class token's.
 
     Returns:
-        [1 + rows · columns, D].
+        [prefix + rows · columns, D].
     """
-    side = round((len(positions) - 1) ** 0.5)
+    side = round((len(positions) - prefix) ** 0.5)
     if grid == (side, side):
         return positions
-    patches = positions[1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    patches = positions[prefix:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
     scale = [(n + 0.1) / side for n in grid]
     resampled = F.interpolate(patches, scale_factor=scale, mode="bicubic")
     assert tuple(resampled.shape[2:]) == grid, "the 0.1 is there to make the rounding come out"
-    return torch.cat([positions[:1], resampled.flatten(2)[0].T])
+    return torch.cat([positions[:prefix], resampled.flatten(2)[0].T])

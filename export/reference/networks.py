@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,14 +11,17 @@ from ...runtime.bundle import Dimensions, Provenance
 from ...runtime.errors import ExportError, RecipeError
 from ...runtime.recipe import Recipe
 from ..weights import load_model
-from .attention import ATTENTIONS
-from .clip_image import ClipImage
+from .calibrated import CalibratedClipImage
+from .clip_image import ClipImage, ClipTower
 from .dino import Dino
 from .embed import Upstream
 from .head import HEADS
 from .sam_decoder import SamDecoder
-from .sam_encoder import SamEncoder, SamImage
+from .sam_encoder import SAM_ENCODERS, SamImage
 from .text_encoder import TextEncoder
+
+TOWERS: dict[str, Callable[..., ClipTower]] = {"path": ClipImage, "calibrated": CalibratedClipImage}
+"""By the methods table's name."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,6 @@ class Networks:
     def dimensions(self) -> Dimensions:
         """The sizes that the engines fix."""
         clip, sam = self.models["clip"], self.models.get("sam")
-        patch = self._extractor_patch
-        grid = self.recipe.parameters.crop // patch
         sizes: dict[str, Any] = {}
         if sam is not None:
             sizes = {
@@ -63,7 +64,7 @@ class Networks:
             }
         return Dimensions(
             clip_patch=clip.visual.patch_size[0],
-            feature_grid=(grid, grid),
+            feature_grid=self._feature_grid,
             embedding=clip.visual.output_dim,
             context_length=clip.context_length,
             **sizes,
@@ -74,25 +75,28 @@ class Networks:
         """A module for every stage of the recipe, in evaluation mode."""
         method, parameters = self.recipe.row, self.recipe.parameters
         clip, sam = self.models["clip"], self.models.get("sam")
-        attention = ATTENTIONS[method.attention](
-            self.dimensions.feature_grid, parameters.similarity_beta, parameters.similarity_gamma
-        )
         makers = {
             "text_encoder": lambda: TextEncoder(clip),
-            "dino": lambda: Dino(self.models["dino"], parameters.crop),
-            "clip_image": lambda: ClipImage(clip.visual, parameters.crop, attention),
-            "sam_encoder": lambda: (SamEncoder if method.affinity else SamImage)(sam),
+            "dino": lambda: self.extractor,
+            "clip_image": lambda: TOWERS[method.tower](clip.visual, self._feature_grid, method, parameters),
+            "sam_encoder": lambda: (SAM_ENCODERS[parameters.affinity_kind] if method.affinity else SamImage)(sam),
             "head": lambda: HEADS[method.across](clip.visual, self.dimensions.sam_grid),
-            "sam_decoder": lambda: SamDecoder(sam, parameters.as_published),
+            "sam_decoder": lambda: SamDecoder(sam, parameters.as_published, parameters.prompts),
         }
         return {stage: makers[stage]().eval().requires_grad_(False) for stage in self.recipe.stages}
 
+    @cached_property
+    def extractor(self) -> Dino:
+        """The feature extractor of a method with a proxy."""
+        return Dino(self.models["dino"], self.recipe.parameters.crop).eval().requires_grad_(False)
+
     @property
-    def _extractor_patch(self) -> int:
-        """Patch of the model whose grid the features are on: DINO's, or CLIP's without it."""
+    def _feature_grid(self) -> tuple[int, int]:
+        """Rows and columns of a window's features: the extractor's, or CLIP's patches without it."""
         if self.recipe.row.proxy:
-            return self.models["dino"].patch_embed.patch_size[0]
-        return self.models["clip"].visual.patch_size[0]
+            return self.extractor.grid
+        side = self.recipe.parameters.crop // self.models["clip"].visual.patch_size[0]
+        return side, side
 
     def _check(self) -> None:
         visual: Upstream = getattr(self.models["clip"], "visual", None)
@@ -103,6 +107,11 @@ class Networks:
                 f"clip model {self.recipe.clip.model!r} is not a plain CLIP vision transformer "
                 f"({', '.join(missing) or 'it has a pooling of its own'}); choose a ViT such as ViT-B-16-quickgelu"
             )
-        for patch in {visual.patch_size[0], self._extractor_patch}:
-            if self.recipe.parameters.crop % patch:
-                raise RecipeError(f"crop={self.recipe.parameters.crop} must be a multiple of the patch, {patch}")
+        patch, depth = visual.patch_size[0], len(visual.transformer.resblocks)
+        if self.recipe.parameters.crop % patch:
+            raise RecipeError(f"crop={self.recipe.parameters.crop} must be a multiple of CLIP's patch, {patch}")
+        if any(layer >= depth for layer in self.recipe.parameters.similarity_layers):
+            raise RecipeError(
+                f"similarity_layers={list(self.recipe.parameters.similarity_layers)}: blocks are counted from 1, and "
+                f"the last that can be used of this CLIP's {depth} is {depth - 1}"
+            )

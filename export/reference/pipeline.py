@@ -7,10 +7,7 @@ resizes, splicing, thresholds, regions and merging are computed here in their pl
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -20,60 +17,12 @@ import torch.nn.functional as F
 from segment_anything.utils.transforms import ResizeLongestSide
 
 from ...runtime.geometry import HW, aligned_size, half_size, resized_size, round_half_up, round_up, window_starts
-from ...runtime.parameters import Parameters, with_overrides
+from ...runtime.parameters import with_overrides
 from ...runtime.photo import as_photo
 from ...runtime.vocabulary import Vocabulary
 from .networks import Networks
 from .refine import Prompted, find_regions, merge_masks, prompts_for
-
-Tensors = dict[str, torch.Tensor]
-
-
-@dataclass
-class Trace:
-    """What the reference computed on the way.
-
-    Attributes:
-        photo: [H, W, 3] uint8 RGB.
-        settings: the parameters in force.
-        stages: inputs and outputs of every stage, by stage.
-        resized_hw: the photo's size before it was aligned.
-        aligned_hw: the size that windows were cut from.
-        starts: y and x of every window.
-        tokens_hw: SAM's valid tokens; None without SAM.
-        aggregated: [N, D] affinity times spliced features, where features are spliced.
-        image_features: unit features that are compared with the embeddings: [N, E] over SAM's valid tokens where
-            features are spliced, else [B, N, E] for every window.
-        probabilities: [C, H, W] before refinement.
-        coarse: [H, W] class index before refinement.
-        prompted: regions, prompts and what SAM's decoder made of them; None without refinement or regions.
-        mask: [H, W] class index.
-        scores: [H, W] the winning class's probability or score.
-        timings: milliseconds per step.
-    """
-
-    photo: np.ndarray
-    settings: Parameters
-    stages: dict[str, tuple[Tensors, Tensors]] = field(default_factory=dict)
-    resized_hw: HW = (0, 0)
-    aligned_hw: HW = (0, 0)
-    starts: list[HW] = field(default_factory=list)
-    tokens_hw: HW | None = None
-    aggregated: torch.Tensor | None = None
-    image_features: torch.Tensor | None = None
-    probabilities: torch.Tensor | None = None
-    coarse: np.ndarray | None = None
-    prompted: Prompted | None = None
-    mask: np.ndarray | None = None
-    scores: np.ndarray | None = None
-    timings: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def time(self, name: str) -> Iterator[None]:
-        """Add a block's milliseconds under a name."""
-        start = time.perf_counter()
-        yield
-        self.timings[name] = self.timings.get(name, 0.0) + (time.perf_counter() - start) * 1e3
+from .trace import Tensors, Trace
 
 
 class Reference:
@@ -164,27 +113,39 @@ class Reference:
         )["features"]
 
     def _encode_sam(self, trace: Trace) -> None:
-        """SAM's features, and the affinity where the method has one."""
-        image, settings = trace.photo, trace.settings
-        patch, side, grid = self.dimensions.clip_patch, self.dimensions.sam_side, self.dimensions.sam_grid
-        h, w = (round_up(n, patch) for n in image.shape[:2])
-        padded = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR) if (h, w) != image.shape[:2] else image
-        resized = ResizeLongestSide(side).apply_image(padded)
+        """The affinity of the photo, or of its halves, where the method has one; and SAM's features to refine with."""
+        patch, settings = self.dimensions.clip_patch, trace.settings
+        h, w = (round_up(n, patch) for n in trace.photo.shape[:2])
+        padded = cv2.resize(trace.photo, (w, h), interpolation=cv2.INTER_LINEAR)
+        if self.method.affinity:
+            parts = (padded[:, : w // 2], padded[:, w // 2 :]) if settings.sam_halves else (padded,)
+            for part in parts:
+                tokens_hw, outputs = self._run_sam(part, trace)
+                trace.affinities.append((tokens_hw, outputs["affinity"]))
+                trace.sam_features = outputs["features"]
+            heights, widths = zip(*(tokens_hw for tokens_hw, _ in trace.affinities), strict=True)
+            trace.tokens_hw = (heights[0], sum(widths))
+        if settings.refine and len(trace.affinities) != 1:
+            trace.sam_features = self._run_sam(padded, trace)[1]["features"]
+
+    def _run_sam(self, seen: np.ndarray, trace: Trace) -> tuple[HW, Tensors]:
+        """SAM's encoder on [h, w, 3] uint8: the valid tokens, and its outputs."""
+        side, grid = self.dimensions.sam_side, self.dimensions.sam_grid
+        resized = ResizeLongestSide(side).apply_image(np.ascontiguousarray(seen))
         vh, vw = resized.shape[:2]
         frame = torch.tensor(self.dimensions.sam_padding).view(1, 3, 1, 1).repeat(1, 1, side, side)
         frame[0, :, :vh, :vw] = torch.from_numpy(resized).permute(2, 0, 1)
         token = side // grid
-        trace.tokens_hw = (max(1, vh // token), max(1, vw // token))
+        tokens_hw = (max(1, vh // token), max(1, vw // token))
         valid = torch.zeros(grid, grid)
-        valid[: trace.tokens_hw[0], : trace.tokens_hw[1]] = 1
+        valid[: tokens_hw[0], : tokens_hw[1]] = 1
         inputs = {"image": frame}
         if self.method.affinity:
-            inputs |= {
-                "valid_tokens": valid.flatten(),
-                "affinity_factor": torch.tensor(settings.affinity_factor, dtype=torch.float32),
-                "keep_negative": torch.tensor(settings.keep_negative),
-            }
-        self._run("sam_encoder", trace, **inputs)
+            inputs["valid_tokens"] = valid.flatten()
+            if trace.settings.affinity_kind != "attention":
+                inputs["affinity_factor"] = torch.tensor(trace.settings.affinity_factor, dtype=torch.float32)
+                inputs["keep_negative"] = torch.tensor(trace.settings.keep_negative)
+        return tokens_hw, self._run("sam_encoder", trace, **inputs)
 
     def _splice(self, features: torch.Tensor, trace: Trace) -> torch.Tensor:
         """Sum the windows' features on the image's grid and divide by how many windows cover each cell: [D, h, w]."""
@@ -204,10 +165,13 @@ class Reference:
     def _aggregate(self, spliced: torch.Tensor, trace: Trace) -> torch.Tensor:
         """SAM's affinity over valid tokens times the features on SAM's grid: [vh·vw, D]."""
         assert trace.tokens_hw is not None, "methods that splice have SAM"
-        tokens = F.interpolate(spliced[None], trace.tokens_hw, mode="bilinear", align_corners=False)[0].flatten(1).T
-        grid, (vh, vw) = self.dimensions.sam_grid, trace.tokens_hw
-        affinity = trace.stages["sam_encoder"][1]["affinity"].view(grid, grid, grid, grid)
-        return affinity[:vh, :vw, :vh, :vw].reshape(vh * vw, vh * vw) @ tokens
+        tokens = F.interpolate(spliced[None], trace.tokens_hw, mode="bilinear", align_corners=False)[0]  # [D, vh, vw]
+        grid, parts = self.dimensions.sam_grid, []
+        widths = [tokens_hw[1] for tokens_hw, _ in trace.affinities]
+        for ((vh, vw), affinity), part in zip(trace.affinities, tokens.split(widths, dim=2), strict=True):
+            valid = affinity.view(grid, grid, grid, grid)[:vh, :vw, :vh, :vw].reshape(vh * vw, vh * vw)
+            parts.append((valid @ part.flatten(1).T).view(vh, vw, -1))
+        return torch.cat(parts, dim=1).flatten(0, 1)
 
     def _token_logits(self, embeddings: torch.Tensor, trace: Trace) -> torch.Tensor:
         """[Q, vh, vw]: every valid token's dot products."""
@@ -256,15 +220,19 @@ class Reference:
         padded_hw = (round_up(hw[0], patch), round_up(hw[1], patch))
         valid_hw = ResizeLongestSide.get_preprocess_shape(*padded_hw, side)
         points, boxes, masks = prompts_for(regions, halves, hw, valid_hw, side, settings)
-        features = trace.stages["sam_encoder"][1]["features"]
+        features, kinds = trace.sam_features, settings.prompts
+        assert features is not None, "made where the photo is refined"
+        prompts = {"point": ("points", points), "box": ("boxes", boxes), "mask": ("mask_prompts", masks)}
+        chosen = dict(named for kind, named in prompts.items() if kind in kinds)
+        batches = zip(*(tensor.split(settings.prompt_batch) for tensor in chosen.values()), strict=True)
         parts = [
-            self._run("sam_decoder", trace, sam_features=features, points=p, boxes=b, mask_prompts=m)
-            for p, b, m in zip(*(x.split(settings.prompt_batch) for x in (points, boxes, masks)), strict=True)
+            self._run("sam_decoder", trace, sam_features=features, **dict(zip(chosen, batch, strict=True)))
+            for batch in batches
         ]
         low_res = torch.cat([part["low_res_logits"] for part in parts])
         iou = torch.cat([part["iou"] for part in parts])
         trace.stages["sam_decoder"] = (
-            {"sam_features": features, "points": points, "boxes": boxes, "mask_prompts": masks},
+            {"sam_features": features, **chosen},
             {"low_res_logits": low_res, "iou": iou},
         )
         trace.prompted = Prompted(regions, low_res, iou)

@@ -40,7 +40,7 @@ def find_regions(labels: np.ndarray, probabilities: np.ndarray, settings: Parame
     Args:
         labels: [dh, dw] class index.
         probabilities: [C, dh, dw].
-        settings: `region_threshold` and `min_area` are used.
+        settings: `region_threshold`, `min_area` and `split_regions` are used.
     """
     certain = probabilities.max(axis=0) >= settings.region_threshold
     regions = []
@@ -48,8 +48,10 @@ def find_regions(labels: np.ndarray, probabilities: np.ndarray, settings: Parame
         if probability.max() < settings.region_threshold:
             continue
         members = (labels == index) & certain
-        count, components = cv2.connectedComponents(members.astype(np.uint8), connectivity=8)
-        masks = [components == number for number in range(1, count)]
+        masks = [members] if members.any() else []
+        if settings.split_regions:
+            count, components = cv2.connectedComponents(members.astype(np.uint8), connectivity=8)
+            masks = [components == number for number in range(1, count)]
         for mask in sorted(masks, key=lambda m: int(np.flatnonzero(m)[0])):
             if mask.sum() >= settings.min_area:
                 regions.append(_describe(index, mask, probability))

@@ -1,13 +1,17 @@
-"""`sam_decoder`: a point, a box and a mask prompt per region to a mask per region."""
+"""`sam_decoder`: the prompts of regions (points, boxes, masks) to a mask per region."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from .embed import Upstream
+
+PROMPTS = ("point", "box", "mask")
+"""All kinds, in the order in which the decoder takes them."""
 
 FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = 1, 2, 3
 """Rows of SAM's point embeddings."""
@@ -40,8 +44,10 @@ class SamDecoder(nn.Module):
 
     grid_positions: torch.Tensor
 
-    def __init__(self, sam: Upstream, as_published: bool) -> None:
+    def __init__(self, sam: Upstream, as_published: bool, kinds: Sequence[str] = ("point", "box", "mask")) -> None:
+        """`kinds`: which prompts the decoder takes."""
         super().__init__()
+        self.kinds = [kind for kind in PROMPTS if kind in kinds]
         self.prompts: Upstream = sam.prompt_encoder
         self.decoder: Upstream = copy.copy(sam.mask_decoder)
         self.decoder.num_mask_tokens = 1  # all tokens still attend; masks are made of the first alone
@@ -52,34 +58,50 @@ class SamDecoder(nn.Module):
         self.downscale = nn.Sequential(*layers)
         self.register_buffer("grid_positions", sam.prompt_encoder.get_dense_pe())
 
-    def forward(
-        self, sam_features: torch.Tensor, points: torch.Tensor, boxes: torch.Tensor, mask_prompts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, sam_features: torch.Tensor, *prompts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Prompts to masks.
 
         Args:
             sam_features: [1, 256, S/16, S/16].
-            points: [R, 2], x y in SAM's pixels, foreground.
-            boxes: [R, 4], x₀ y₀ x₁ y₁ in SAM's pixels.
-            mask_prompts: [R, 1, S/4, S/4] logits.
+            *prompts: those of the kinds that the decoder takes, in this order: points [R, 2], x y in SAM's pixels,
+                foreground; boxes [R, 4], x₀ y₀ x₁ y₁ in SAM's pixels; mask prompts [R, 1, S/4, S/4] logits.
 
         Returns:
             low-resolution logits [R, 1, S/4, S/4]; IoU estimates [R].
         """
+        given = dict(zip(self.kinds, prompts, strict=True))
+        regions = prompts[0].shape[0]
         masks, iou = self.decoder(
             image_embeddings=sam_features,
             image_pe=self.grid_positions,
-            sparse_prompt_embeddings=self._embed(points, boxes),
-            dense_prompt_embeddings=self.downscale(mask_prompts),
+            sparse_prompt_embeddings=self._sparse(given, regions),
+            dense_prompt_embeddings=self._dense(given, regions),
             multimask_output=False,
         )
         return masks, iou[:, 0]
 
-    def _embed(self, points: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-        """[R, 3, 256]: the point and the box's two corners, at pixel centres."""
-        places = torch.cat([points[:, None], boxes.view(-1, 2, 2)], dim=1) + 0.5
+    def _sparse(self, given: dict[str, torch.Tensor], regions: int) -> torch.Tensor:
+        """[R, T, 256]: the point and the box's two corners. SAM pads a point without a box."""
+        parts = []
+        if "point" in given:
+            parts.append(self._at(given["point"][:, None], FOREGROUND))
+            if "box" not in given:
+                parts.append(self.prompts.not_a_point_embed.weight.expand(regions, 1, -1))
+        if "box" in given:
+            corners = given["box"].view(-1, 2, 2)
+            parts += [self._at(corners[:, :1], TOP_LEFT), self._at(corners[:, 1:], BOTTOM_RIGHT)]
+        return torch.cat(parts, dim=1) if parts else self.prompts.no_mask_embed.weight.expand(regions, 1, -1)[:, :0]
+
+    def _dense(self, given: dict[str, torch.Tensor], regions: int) -> torch.Tensor:
+        """[R, 256, S/16, S/16]."""
+        if "mask" in given:
+            return self.downscale(given["mask"])
+        none: torch.Tensor = self.prompts.no_mask_embed.weight.view(1, -1, 1, 1)
+        return none.expand(regions, -1, *self.prompts.image_embedding_size)
+
+    def _at(self, places: torch.Tensor, kind: int) -> torch.Tensor:
+        """[R, 1, 2] x y in SAM's pixels → [R, 1, 256], at pixel centres."""
         height, width = self.prompts.input_image_size
-        scaled = places / torch.tensor([width, height], dtype=places.dtype)
-        embedding = self.prompts.pe_layer._pe_encoding(scaled)
-        kinds = [self.prompts.point_embeddings[kind].weight for kind in (FOREGROUND, TOP_LEFT, BOTTOM_RIGHT)]
-        return embedding + torch.cat(kinds)
+        scaled = (places + 0.5) / torch.tensor([width, height], dtype=places.dtype)
+        embedded: torch.Tensor = self.prompts.pe_layer._pe_encoding(scaled) + self.prompts.point_embeddings[kind].weight
+        return embedded

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from segment_anything.modeling.image_encoder import add_decomposed_rel_pos
@@ -27,26 +29,22 @@ class SamImage(nn.Module):
 
 
 class SamEncoder(SamImage):
-    """SAM's image encoder with Trident's affinity (Trident, section 3.3).
+    """SAM's image encoder with Trident's affinity (Trident, equation 5).
 
     The last block is global. Its attention is computed head by head, so that it can be read: for each head, W is the
     attention and C the cosine similarity of the values; where C is above a threshold W is kept.
     """
 
     def forward(  # type: ignore[override]
-        self,
-        image: torch.Tensor,
-        valid_tokens: torch.Tensor,
-        affinity_factor: torch.Tensor,
-        keep_negative: torch.Tensor,
+        self, image: torch.Tensor, valid_tokens: torch.Tensor, *threshold: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Image to features and affinity.
 
         Args:
             image: [1, 3, S, S] RGB in [0, 255], padded with the mean.
             valid_tokens: [N] float32, 1 inside the photo and 0 in the padding; N = (S/16)².
-            affinity_factor: f, a scalar; thresholds are f times the mean similarity.
-            keep_negative: a scalar bool; whether a negative threshold stands, or becomes 0.6.
+            *threshold: the affinity factor f, a scalar: thresholds are f times the mean similarity; and whether a
+                negative threshold stands, a scalar bool: if not, it becomes 0.6. The attention alone takes neither.
 
         Returns:
             features [1, 256, S/16, S/16]; and the affinity [N, N], whose rows sum to 1 over valid tokens. Rows and
@@ -59,27 +57,21 @@ class SamEncoder(SamImage):
         for block in encoder.blocks[:-1]:
             x = block(x)
         block = encoder.blocks[-1]
-        attended, affinity = self._attend(block.attn, block.norm1(x), valid_tokens, affinity_factor, keep_negative)
+        attended, affinity = self._attend(block.attn, block.norm1(x), valid_tokens, *threshold)
         x = x + attended
         x = x + block.mlp(block.norm2(x))
         return encoder.neck(x.permute(0, 3, 1, 2)), affinity
 
     def _attend(
-        self,
-        attention: Upstream,
-        x: torch.Tensor,
-        valid: torch.Tensor,
-        affinity_factor: torch.Tensor,
-        keep_negative: torch.Tensor,
+        self, attention: Upstream, x: torch.Tensor, valid: torch.Tensor, *threshold: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """SAM's attention over [1, h, w, D], and the affinity [N, N] on the way."""
         h, w = x.shape[1:3]
         qkv = attention.qkv(x).reshape(h * w, 3, attention.num_heads, -1).permute(1, 2, 0, 3)
         queries, keys, values = qkv.unbind(0)  # [heads, N, d]
-        units = F.normalize(values, dim=-1) * valid[:, None]
-        threshold = _threshold(units, valid, affinity_factor, keep_negative)[:, None]
+        alike = self._alike(values, valid, *threshold)
         outputs, kept = [], torch.zeros(h * w, h * w)
-        for q, k, v, unit in zip(queries, keys, values, units, strict=True):
+        for head, (q, k, v) in enumerate(zip(queries, keys, values, strict=True)):
             scores = (q * attention.scale) @ k.T
             if attention.use_rel_pos:
                 scores = add_decomposed_rel_pos(
@@ -87,10 +79,53 @@ class SamEncoder(SamImage):
                 )[0]
             weights = scores.softmax(dim=-1)
             outputs.append(weights @ v)
-            kept = kept + torch.where(unit @ unit.T > threshold, weights, 0.0)
-        kept = kept * valid * valid[:, None]
-        affinity = kept / (kept.sum(dim=-1, keepdim=True) + (1 - valid[:, None]))  # a row of padding stays 0
-        return attention.proj(torch.cat(outputs, dim=-1)).view(1, h, w, -1), affinity
+            kept = kept + (weights if alike is None else torch.where(alike(head), weights, 0.0))
+        return attention.proj(torch.cat(outputs, dim=-1)).view(1, h, w, -1), row_stochastic(kept, valid)
+
+    def _alike(
+        self, values: torch.Tensor, valid: torch.Tensor, *threshold: torch.Tensor
+    ) -> Callable[[int], torch.Tensor] | None:
+        """Which pairs of tokens a head's attention counts for, [N, N] bool by head; None means all."""
+        units = F.normalize(values, dim=-1) * valid[:, None]
+        least = _threshold(units, valid, *threshold)[:, None]
+        return lambda head: units[head] @ units[head].T > least
+
+
+class SamAttention(SamEncoder):
+    """The attention weights alone ("Attn" in Trident's Table 3)."""
+
+    def _alike(
+        self, values: torch.Tensor, valid: torch.Tensor, *threshold: torch.Tensor
+    ) -> Callable[[int], torch.Tensor] | None:
+        """All pairs count."""
+        return None
+
+
+class SamCosine(SamImage):
+    """The cosine similarity of SAM's features alone ("Cos" in Trident's Table 3, equation 4).
+
+    Its ε is not published: the affinity's rule is taken, on the features in place of the values.
+    """
+
+    def forward(  # type: ignore[override]
+        self, image: torch.Tensor, valid_tokens: torch.Tensor, *threshold: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `SamEncoder.forward`."""
+        features = super().forward(image)
+        units = F.normalize(features[0].flatten(1).T, dim=-1) * valid_tokens[:, None]
+        similarity = units @ units.T
+        alike = (similarity > _threshold(units[None], valid_tokens, *threshold)[:, None]) & (valid_tokens > 0)
+        return features, row_stochastic(torch.where(alike, similarity.exp(), 0.0), valid_tokens)
+
+
+SAM_ENCODERS: dict[str, type[SamImage]] = {"affinity": SamEncoder, "attention": SamAttention, "cosine": SamCosine}
+"""By the kind of affinity."""
+
+
+def row_stochastic(weights: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """[N, N] weights restricted to valid tokens, rows summing to 1; a row of padding stays 0."""
+    kept = weights * valid * valid[:, None]
+    return kept / (kept.sum(dim=-1, keepdim=True) + (1 - valid[:, None]))
 
 
 def _threshold(

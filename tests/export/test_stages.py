@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from segment_anything import SamPredictor
 
-from ovdeploy.export.reference.attention import Similarity
+from ovdeploy.export.reference.attention import above_mean
 from ovdeploy.export.reference.dino import Dino
 from ovdeploy.export.reference.embed import resample_positions
 from ovdeploy.export.reference.head import FeatureHead
@@ -70,7 +70,7 @@ def test_clip_image_is_the_values_of_the_last_block_mixed_by_similarity(tiny_net
     windows = torch.rand(1, 3, 96, 96)
     dino, mean_similarity = tiny_networks.modules["dino"](windows)
     block = tiny_networks.models["clip"].visual.transformer.resblocks[-1]
-    x = block.ln_1(module.tokens(windows)[:, 1:])
+    x = block.ln_1(module.hidden(windows)[-1][:, 1:])
     v = x[0] @ block.attn.in_proj_weight[128:].T + block.attn.in_proj_bias[128:]
     v = F.interpolate(v.T.reshape(1, 64, 6, 6), (12, 12), mode="bilinear")[0].flatten(1).T  # [144, 64]
     s = dino[0].flatten(1).T @ dino[0].flatten(1)
@@ -83,15 +83,11 @@ def test_clip_image_is_the_values_of_the_last_block_mixed_by_similarity(tiny_net
     torch.testing.assert_close(module(windows, dino, mean_similarity), expected, **ROUNDING)
 
 
-@pytest.mark.parametrize("grid", [(1, 1), (3, 4)])
-def test_a_flat_photo_attends_to_itself(grid):
-    n = grid[0] * grid[1]
-    values = torch.randn(1, 5, *grid)
-    dino = F.normalize(torch.ones(1, 7, *grid), dim=1)
+@pytest.mark.parametrize("count", [1, 12])
+def test_a_flat_photo_attends_to_itself(count):
     assert 1.2 * 1.0 > 1, "β · mean S > 1: no entry is left"
-    came = Similarity(grid, 1.2, 3.0)(values, dino, torch.ones(1))
-    torch.testing.assert_close(came, values)
-    assert came.numel() == 5 * n
+    came = above_mean(torch.ones(1, count, count), torch.ones(1), 1.2, 3.0)
+    assert torch.equal(came[0], torch.eye(count))
 
 
 def test_sam_features_are_upstreams(sam, sam_image):

@@ -12,10 +12,12 @@ from ovdeploy.runtime.geometry import half_size
 from ovdeploy.runtime.methods import METHODS
 from ovdeploy.runtime.parameters import Parameters
 from ovdeploy.runtime.plan import plan_photo
-from ovdeploy.runtime.prompts import make_prompts, prompt_sizes
+from ovdeploy.runtime.prompts import Prompts, make_prompts, prompt_sizes
 from ovdeploy.runtime.regions import HalfResolution, find_regions
 
 SIZES = [(1, 1), (1, 400), (400, 1), (2, 3), (150, 203), (203, 150), (400, 600), (333, 332)]
+
+KINDS = ("points", "boxes", "mask_prompts")
 
 
 def frame_of(photo_hw, side=1024, patch=16):
@@ -67,7 +69,7 @@ def check(photo_hw, half, settings, *, side=1024, patch=16, batch=1000):
     regions = find_regions(half, settings.region_threshold, settings.min_area)
     assert len(regions), "a case without regions tests nothing"
     prompts = make_prompts(regions, half, photo_hw, frame, side // 4, settings)
-    batches = list(prompts.batches(batch))
+    batches = list(prompts.batches(batch, KINDS))
     feeds = {name: np.concatenate([feed[name] for feed in batches]) for name in batches[0]}
     points, boxes, resized, masks = plain_prompts(regions, half, photo_hw, frame, side, settings)
     assert {array.dtype for array in feeds.values()} == {np.dtype(np.float32)}
@@ -151,5 +153,13 @@ def test_batches_hold_all_regions_in_order(size):
     for name, array in whole.items():
         np.testing.assert_array_equal(parts[name], array)
     frame, regions = frame_of(photo_hw, 256), find_regions(half, 0.0, 1)
-    lengths = [len(f["boxes"]) for f in make_prompts(regions, half, photo_hw, frame, 64, parameters).batches(size)]
+    lengths = [
+        len(f["boxes"]) for f in make_prompts(regions, half, photo_hw, frame, 64, parameters).batches(size, KINDS)
+    ]
     assert lengths == [min(size, count - start) for start in range(0, count, size)]
+
+
+def test_batches_hold_the_kinds_that_the_decoder_takes():
+    prompts = Prompts(np.zeros((3, 2)), np.zeros((3, 4)), np.zeros((1, 8, 8)), np.zeros(3, int))
+    for kinds in ({"points"}, {"boxes", "mask_prompts"}):
+        assert all(set(feeds) == kinds for feeds in prompts.batches(2, kinds))
