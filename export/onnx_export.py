@@ -15,19 +15,20 @@ import onnxslim
 import torch
 from torch import nn
 
+from ..runtime.census import Census
 from ..runtime.contract import StageContract, TensorSpec
 from ..runtime.errors import ExportError
+from ..runtime.graph.census import take_census
+from ..runtime.graph.model import check_file, prepared, save_model
 
 OPSET = 20
-EXTERNAL_DATA_ABOVE = 2_000_000_000
-"""Bytes of weights past which they go beside the graph: protobuf stops at 2 GiB."""
 
 EXAMPLE_SIZES = {"B": 2, "P": 3, "Q": 5, "R": 3, "Wy": 2, "Wx": 3, "vh": 6, "vw": 7}
 """Sizes of the dynamic axes while tracing; all differ from each other where they meet, and from 1."""
 
 
-def export_onnx(module: nn.Module, contract: StageContract, path: Path) -> None:
-    """Export a stage, simplify its graph, check it, and write it.
+def export_onnx(module: nn.Module, contract: StageContract, path: Path) -> Census:
+    """Export a stage, simplify its graph, check it, write it, and count its precisions.
 
     Args:
         module: the stage, in evaluation mode.
@@ -39,15 +40,10 @@ def export_onnx(module: nn.Module, contract: StageContract, path: Path) -> None:
             the contract's.
     """
     model = _simplify(_trace(module, contract))
-    external = model.ByteSize() > EXTERNAL_DATA_ABOVE
-    onnx.save_model(
-        model,
-        str(path),
-        save_as_external_data=external,
-        all_tensors_to_one_file=True,
-        location=f"{path.name}.data",
-    )
+    census = take_census(prepared(model), contract)
+    save_model(model, path)
     _check(path, contract)
+    return census
 
 
 def example_inputs(contract: StageContract) -> dict[str, torch.Tensor]:
@@ -111,13 +107,7 @@ def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _check(path: Path, contract: StageContract) -> None:
-    try:
-        onnx.checker.check_model(str(path), full_check=False)
-        onnx.shape_inference.infer_shapes_path(str(path), str(path) + ".shapes", strict_mode=True, check_type=True)
-    except Exception as error:
-        raise ExportError(f"the graph of {contract.stage} does not pass ONNX's checks: {error}") from error
-    finally:
-        Path(str(path) + ".shapes").unlink(missing_ok=True)
+    check_file(path, contract.stage)
     graph = onnx.load(str(path), load_external_data=False).graph
     for kind, values, specs in (("input", graph.input, contract.inputs), ("output", graph.output, contract.outputs)):
         came = [(value.name, _shape(value)) for value in values]

@@ -32,15 +32,23 @@ class Session(ABC):
             EngineError: the session is closed, the feeds do not fit, the engine fails, or an output is missing or not
                 finite.
         """
+        outputs = self.run_unchecked(feeds)
+        self.contract.check_outputs(outputs)
+        return outputs
+
+    def run_unchecked(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the engine once, for those who look for NaN and infinity themselves.
+
+        Raises:
+            EngineError: the session is closed, the feeds do not fit, or the engine fails.
+        """
         if self._closed:
             raise EngineError(f"the {self.contract.stage} engine is closed; open it again")
         self.contract.check_feeds(feeds)
         try:
-            outputs = self._execute(feeds)
+            return self._execute(feeds)
         except Exception as error:
             raise EngineError(f"the {self.contract.stage} engine failed: {error}") from error
-        self.contract.check_outputs(outputs)
-        return outputs
 
     @abstractmethod
     def _execute(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ class Backend(NamedTuple):
 
 
 BACKENDS = {
-    "onnxruntime": Backend("onnxruntime", "OnnxRuntimeSession", "onnxruntime", "cpu", ("fp32",)),
+    "onnxruntime": Backend("onnxruntime", "OnnxRuntimeSession", "onnxruntime", "cpu", ("fp32", "fp16")),
 }
 """By name, the preferred first."""
 
