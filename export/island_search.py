@@ -7,14 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from ..runtime.bundle import TOKENIZER, Manifest
 from ..runtime.errors import ExportError
 from ..runtime.graph.emulate import emulated, model_session
 from ..runtime.graph.half import to_half
-from ..runtime.graph.islands import StageIslands, island_nodes
-from ..runtime.graph.model import load_model
+from ..runtime.graph.islands import CLASSES, StageIslands, island_nodes
+from ..runtime.graph.model import View, load_model
 from ..runtime.graph.search import Case, IslandSearch, Limits
 from ..runtime.pipeline import Segmenter
 from ..runtime.sessions import Session
@@ -65,8 +66,7 @@ def search_islands(
         if set(networks.recipe.stages) - {"text_encoder"} - set(graphs):
             tell("pipeline", "masks are not compared, since only some stages are made now; see `ovdeploy parity`")
             return found
-        share = _mask_agreement(networks, graphs, found, precision, seen)
-        tell("pipeline", f"masks agree on {share:.4%} of pixels or more (emulated)")
+        found, share = _search_masks(networks, graphs, found, precision, seen, tell)
         if share >= tolerances.half_labels:
             return found
         limits = Limits(1 - (1 - limits.cosine) / TIGHTER, limits.relative / TIGHTER**0.5)
@@ -100,6 +100,45 @@ def _search_stage(
     search = IslandSearch(load_model(path), contract, cases, precision, limits, lambda line: tell(stage, line))
     islands, _ = search.find(start)
     return islands
+
+
+def _search_masks(
+    networks: Networks,
+    graphs: Mapping[str, Path],
+    islands: dict[str, StageIslands],
+    precision: str,
+    seen: Sequence[Photo],
+    tell: Tell,
+) -> tuple[dict[str, StageIslands], float]:
+    """Add classes to all stages that have them, what decides first, as long as the masks gain and must.
+
+    Stages that agree to four digits can still make other masks: a region whose prompt moves is another region.
+    """
+    share = _mask_agreement(networks, graphs, islands, precision, seen)
+    tell("pipeline", f"masks agree on {share:.3%} of pixels or more (emulated)")
+    classes = {stage: stage_classes(path) for stage, path in graphs.items()}
+    for name in reversed(CLASSES):
+        if share >= networks.recipe.tolerances.half_labels:
+            break
+        tried = {stage: with_class(old, name) if name in classes[stage] else old for stage, old in islands.items()}
+        if tried == islands:
+            continue
+        came = _mask_agreement(networks, graphs, tried, precision, seen)
+        kept = came > share
+        tell("pipeline", f"class {name} everywhere: {'kept' if kept else 'no help'}, masks agree on {came:.3%}")
+        islands, share = (tried, came) if kept else (islands, share)
+    return islands, share
+
+
+def stage_classes(path: Path) -> set[str]:
+    """The classes of islands that a graph has members of."""
+    view = View(load_model(path))
+    return {name for name, members in CLASSES.items() if members(view)}
+
+
+def with_class(islands: StageIslands, name: str) -> StageIslands:
+    """The islands, and a class of nodes."""
+    return msgspec.structs.replace(islands, classes=tuple(dict.fromkeys((*islands.classes, name))))
 
 
 def _mask_agreement(

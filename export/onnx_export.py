@@ -20,6 +20,7 @@ from ..runtime.contract import StageContract, TensorSpec
 from ..runtime.errors import ExportError
 from ..runtime.graph.census import take_census
 from ..runtime.graph.model import check_file, prepared, save_model
+from ..runtime.graph.passes import improved
 
 OPSET = 20
 
@@ -40,7 +41,7 @@ def export_onnx(module: nn.Module, contract: StageContract, path: Path) -> Censu
             the contract's.
     """
     model = _simplify(_trace(module, contract))
-    census = take_census(prepared(model), contract)
+    census = take_census(improved(prepared(model)), contract)
     save_model(model, path)
     _check(path, contract)
     return census

@@ -1,7 +1,7 @@
 """Islands: which nodes stay FP32 in a half graph.
 
-The classes are those that are reported to go wrong on GPUs, and two more that measurements asked for. They are found in
-the graph's structure, so that they hold for every model.
+The classes are those that are reported to go wrong on GPUs, and three more that measurements asked for: coordinates,
+thresholds and outputs. They are found in the graph's structure, so that they hold for every model.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ else:
 CHEAP = MOVEMENT | words("Abs Add And Cast Clip Div Max Min Mul Neg Not Or Pow Sqrt Sub Where")
 REDUCTIONS = words("ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum")
 PRODUCTS = ("MatMul", "Gemm", "Einsum")
+WEIGHTED = (*PRODUCTS, "Conv", "ConvTranspose")
 COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 
 
@@ -197,6 +198,20 @@ def _thresholds(view: View) -> set[str]:
     return found
 
 
+def _outputs(view: View) -> set[str]:
+    """What makes the graph's outputs, but for products with weights.
+
+    Outputs are float32 in any case. Rounded to half, logits have equal neighbours, and which of equals is the largest
+    decides a region's prompt.
+    """
+    makers = (view.source(name) or view.producer.get(name) for name in view.outputs)
+    return {
+        maker.name
+        for maker in makers
+        if maker is not None and (maker.op_type not in WEIGHTED or _is_similarity(maker, view))
+    }
+
+
 def _is_similarity(node: NodeProto, view: View) -> bool:
     return node.op_type in PRODUCTS and _all_computed(node, view)
 
@@ -213,8 +228,9 @@ CLASSES: dict[str, Callable[[View], set[str]]] = {
     "relative_position": _relative_positions,
     "position_encoding": _position_encodings,
     "threshold": _thresholds,
+    "output": _outputs,
 }
-"""By name, in the order in which the search tries them."""
+"""By name, in the order in which the search tries them for a stage; for the masks it is the other way round."""
 
 STANDARD = StageIslands(classes=tuple(CLASSES))
 """What stays FP32 unless something else is asked for."""

@@ -8,8 +8,9 @@ from typing import NamedTuple, TypeGuard
 import numpy as np
 from onnx import NodeProto, numpy_helper
 
-from .model import View, attribute
+from .model import MOVEMENT, View, attribute
 
+CARRIED = MOVEMENT | {"Cast"}
 NORMS = ("LayerNormalization", "GroupNormalization", "InstanceNormalization", "RMSNormalization")
 
 
@@ -74,6 +75,30 @@ def _operand_and_constant(node: NodeProto, view: View) -> tuple[str | None, floa
         if number is not None:
             return node.input[value], number
     return None, None
+
+
+class LateScale(NamedTuple):
+    """Attention scores that are scaled after the product of queries and keys."""
+
+    product: NodeProto
+    scaling: NodeProto
+    factor: float
+
+
+def late_scales(view: View) -> Iterator[LateScale]:
+    """Scales between a product and its softmax, additions of masks and the like in between or not."""
+    for node in view.nodes.values():
+        maker = view.producer.get(node.input[0]) if node.op_type == "Softmax" else None
+        while maker is not None and (maker.op_type in CARRIED or maker.op_type == "Add"):
+            maker = view.producer.get(maker.input[0])
+        if maker is None or maker.op_type not in ("Mul", "Div"):
+            continue
+        value, number = _operand_and_constant(maker, view)
+        product = view.producer.get(value or "")
+        while product is not None and product.op_type in CARRIED:
+            product = view.producer.get(product.input[0])
+        if _is(product, "MatMul") and number and not (maker.op_type == "Div" and maker.input[0] != value):
+            yield LateScale(product, maker, number if maker.op_type == "Mul" else 1 / number)
 
 
 def reduce_axes(node: NodeProto, view: View) -> tuple[int, ...] | None:

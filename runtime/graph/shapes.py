@@ -41,13 +41,16 @@ class ValueType(NamedTuple):
         return int(np.prod([int(n) for n in self.shape if isinstance(n, int)], dtype=np.int64))
 
 
-def value_types(model: ModelProto, shapes: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, ValueType]:
+def value_types(
+    model: ModelProto, shapes: Mapping[str, tuple[int, ...]] | None = None, *, strict: bool = True
+) -> dict[str, ValueType]:
     """Element type and shape of every value.
 
     Args:
         model: a graph without subgraphs.
         shapes: sizes of the graph's inputs, by name. With them, what depends on sizes alone is computed, so that all
             shapes come out as numbers unless they depend on data.
+        strict: refuse graphs that contradict themselves; otherwise what follows from the contradiction is left out.
 
     Raises:
         ExportError: ONNX's strict inference refuses the graph.
@@ -56,9 +59,9 @@ def value_types(model: ModelProto, shapes: Mapping[str, tuple[int, ...]] | None 
     for value in light.graph.input:
         for dim, size in zip(value.type.tensor_type.shape.dim, (shapes or {}).get(value.name, ()), strict=False):
             dim.dim_value = size
-    types = _infer(light)
+    types = _infer(light, strict)
     while shapes is not None and _fold(light, types):
-        types = _infer(light)
+        types = _infer(light, strict)
     return types
 
 
@@ -75,9 +78,9 @@ def _light(model: ModelProto) -> ModelProto:
     return helper.make_model(light, opset_imports=list(model.opset_import), ir_version=model.ir_version)
 
 
-def _infer(model: ModelProto) -> dict[str, ValueType]:
+def _infer(model: ModelProto, strict: bool) -> dict[str, ValueType]:
     try:
-        graph = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True).graph
+        graph = onnx.shape_inference.infer_shapes(model, check_type=strict, strict_mode=strict, data_prop=True).graph
     except onnx.shape_inference.InferenceError as error:
         raise ExportError(f"the graph does not pass ONNX's shape inference: {error}") from error
     types = {tensor.name: ValueType(tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer}
