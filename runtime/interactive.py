@@ -23,7 +23,7 @@ from .parameters import Parameters
 from .photo import as_photo
 from .plan import SamFrame, sam_frame
 from .prompt_input import Prompt, prompt_feeds
-from .sessions import Session, choose_backend, open_session
+from .sessions import Session, SessionOptions, choose_backend, open_stage
 
 ENCODER, DECODER = "sam_encoder", "sam_prompt_decoder"
 
@@ -150,10 +150,8 @@ class Prompter:
         if opened.recipe.sam is None:
             raise BundleError(f"{opened.path} has no SAM, and so nothing to prompt; add a [sam] table to its recipe")
         chosen = choose_backend(backend)
-        paths = {stage: opened.engine_path(stage, precision) for stage in (ENCODER, DECODER)}
-        encoder, decoder = (
-            open_session(path, opened.stage(stage).contract, chosen, threads=threads) for stage, path in paths.items()
-        )
+        options = SessionOptions(threads=threads)
+        encoder, decoder = (open_stage(opened, stage, precision, chosen, options) for stage in (ENCODER, DECODER))
         return cls(opened.manifest.dimensions, encoder, decoder, opened.recipe.parameters)
 
     def encode(self, photo: str | Path | np.ndarray) -> PromptablePhoto:
