@@ -14,7 +14,7 @@ from ..runtime.bundle import TOKENIZER, Manifest
 from ..runtime.errors import ExportError
 from ..runtime.graph.emulate import emulated, model_session
 from ..runtime.graph.half import to_half
-from ..runtime.graph.islands import CLASSES, StageIslands, island_nodes
+from ..runtime.graph.islands import CLASSES, STANDARD, StageIslands, island_nodes
 from ..runtime.graph.model import View, load_model
 from ..runtime.graph.search import Case, IslandSearch, Limits
 from ..runtime.pipeline import Segmenter
@@ -96,6 +96,9 @@ def _search_stage(
     tell: Tell,
 ) -> StageIslands:
     cases = [photo.cases[stage] for photo in seen if stage in photo.cases]
+    if not cases:
+        tell(stage, "did not run on these photos, and gets the usual islands; take photos with regions to refine")
+        return STANDARD
     contract = stage_contract(stage, networks)
     search = IslandSearch(load_model(path), contract, cases, precision, limits, lambda line: tell(stage, line))
     islands, _ = search.find(start)
