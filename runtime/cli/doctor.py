@@ -19,6 +19,7 @@ from ..contract import StageContract, TensorSpec
 from ..sessions import BACKENDS, open_session
 
 EXTRAS = {
+    "graph": ("onnx",),
     "export": ("torch", "torchvision", "open_clip_torch", "segment-anything", "timm", "safetensors", "onnx",
                "onnxscript", "onnxslim"),
 }  # fmt: skip
@@ -94,7 +95,10 @@ def _extra(name: str, packages: tuple[str, ...]) -> Check:
         except PackageNotFoundError:
             missing.append(package)
     state = f"missing: {', '.join(missing)}" if missing else "installed"
-    purpose = {"export": "export-engines and parity (build box)"}[name]
+    purpose = {
+        "graph": "lint, and counting precisions in graphs",
+        "export": "export-engines and parity (build box)",
+    }[name]
     return Check(purpose, state, not missing, f"pip install 'ovdeploy[{name}]'" if missing else "")
 
 
