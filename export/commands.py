@@ -141,7 +141,7 @@ def export_engines(
             if event in ("exporting", "converting"):
                 status.update(f"{stage}: {event}")
             else:
-                console.print(f"{stage:13} {event}", highlight=False)
+                console.print(f"{stage:13} {event}", highlight=False, soft_wrap=True)
 
         names = [name.strip() for name in stages.split(",")] if stages else None
         conversion = None

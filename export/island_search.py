@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 
 from ..runtime.bundle import TOKENIZER, Manifest
+from ..runtime.contract import StageContract
 from ..runtime.errors import ExportError
 from ..runtime.graph.emulate import emulated, model_session
 from ..runtime.graph.half import to_half
-from ..runtime.graph.islands import CLASSES, StageIslands, island_nodes
+from ..runtime.graph.islands import CLASSES, STANDARD, StageIslands, island_nodes
 from ..runtime.graph.model import View, load_model
 from ..runtime.graph.search import Case, IslandSearch, Limits
 from ..runtime.pipeline import Segmenter
@@ -39,6 +40,18 @@ class Photo(NamedTuple):
     traced: Traced
     cases: Mapping[str, Case]
     """By stage."""
+
+
+class _OnDemand(Session):
+    """A session that is open only while it runs, since SAM's encoder takes gigabytes."""
+
+    def __init__(self, contract: StageContract, open_it: Callable[[], Session]) -> None:
+        super().__init__(contract)
+        self._open_it = open_it
+
+    def _execute(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with self._open_it() as session:
+            return session.run_unchecked(feeds)
 
 
 def search_islands(
@@ -96,6 +109,9 @@ def _search_stage(
     tell: Tell,
 ) -> StageIslands:
     cases = [photo.cases[stage] for photo in seen if stage in photo.cases]
+    if not cases:
+        tell(stage, "did not run on these photos, and gets the usual islands; take photos with regions to refine")
+        return STANDARD
     contract = stage_contract(stage, networks)
     search = IslandSearch(load_model(path), contract, cases, precision, limits, lambda line: tell(stage, line))
     islands, _ = search.find(start)
@@ -150,13 +166,18 @@ def _mask_agreement(
 ) -> float:
     """The least share of pixels on which the emulated pipeline's masks are the reference's, refined or not."""
 
-    def session(stage: str) -> Session:
-        model = load_model(graphs[stage])
-        half = to_half(model, precision, island_nodes(model, islands[stage]))
-        return model_session(emulated(half), stage_contract(stage, networks))
+    def opener(stage: str) -> Callable[[], Session]:
+        def open_it() -> Session:
+            model = load_model(graphs[stage])
+            half = to_half(model, precision, island_nodes(model, islands[stage]))
+            return model_session(emulated(half), stage_contract(stage, networks))
+
+        return open_it
 
     manifest = Manifest.bare(networks.recipe, networks.dimensions)
-    sessions = {stage: session(stage) for stage in graphs if stage != "text_encoder"}
+    sessions = {
+        stage: _OnDemand(stage_contract(stage, networks), opener(stage)) for stage in graphs if stage != "text_encoder"
+    }
     shares = []
     with Segmenter(manifest, sessions) as segmenter:
         for traced in (photo.traced for photo in seen):

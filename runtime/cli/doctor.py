@@ -20,6 +20,7 @@ from ..errors import EngineError, OvdeployError
 from ..sessions import BACKENDS, open_session
 
 EXTRAS = {
+    "graph": ("onnx",),
     "export": ("torch", "torchvision", "open_clip_torch", "segment-anything", "timm", "safetensors", "onnx",
                "onnxscript", "onnxslim"),
 }  # fmt: skip
@@ -151,7 +152,10 @@ def _extra(name: str, packages: tuple[str, ...]) -> Check:
         except PackageNotFoundError:
             missing.append(package)
     state = f"missing: {', '.join(missing)}" if missing else "installed"
-    purpose = {"export": "export-engines and parity (build box)"}[name]
+    purpose = {
+        "graph": "lint, and counting precisions in graphs",
+        "export": "export-engines and parity (build box)",
+    }[name]
     return Check(purpose, state, not missing, f"pip install 'ovdeploy[{name}]'" if missing else "")
 
 

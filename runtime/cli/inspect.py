@@ -116,7 +116,7 @@ def _census(bundle: Bundle) -> Table:
 
 def _shares(census: Census, of: str) -> str:
     kinds = sorted(getattr(census, of), key=lambda kind: -census.share(of, kind))
-    return ", ".join(f"{kind} {census.share(of, kind):.1%}" for kind in kinds)
+    return ", ".join(f"{kind} {census.share(of, kind):.2%}" for kind in kinds)
 
 
 def _signature(spec: TensorSpec) -> str:

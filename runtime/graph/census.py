@@ -82,7 +82,7 @@ def node_precision(node: NodeProto, types: Mapping[str, ValueType], view: View) 
 
 
 def _is_weight(tensor: TensorProto, view: View) -> bool:
-    """Zero points are no weights."""
+    """Zero points and scales are no weights."""
     return any(
         node.op_type not in QUANTISERS or node.input[0] == tensor.name for node in view.consumers.get(tensor.name, ())
     )

@@ -238,6 +238,7 @@ STANDARD = StageIslands(classes=tuple(CLASSES))
 
 def describe(islands: StageIslands, names: Collection[str]) -> str:
     """One line about a stage's islands and the nodes they mean."""
-    parts = [*islands.classes, *islands.blocks]
+    parts = ["the usual" if name == STANDARD.classes else ", ".join(name) for name in [islands.classes] if name]
+    parts += islands.blocks
     parts += [f"{len(islands.nodes)} single nodes"] if islands.nodes else []
     return f"{len(names)} nodes in FP32 ({', '.join(parts)})" if parts else "no islands"

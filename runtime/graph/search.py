@@ -211,7 +211,9 @@ class IslandSearch:
         """By how much a node's relative error exceeds what comes in and its own rounding, on the worst case."""
         case, nodes = self.cases[0], island_nodes(self.model, islands)
         exact = self._exact_taps(case)
-        came = self._taps(emulated(to_half(self.model, self.precision, nodes)), case)
+        half = emulated(to_half(self.model, self.precision, nodes))
+        inner = [name for name in exact if name not in self.view.outputs]  # outputs have another name in there
+        came = watch(half, self.contract, case.feeds, inner)
         error = {name: _relative(came[name].sample, exact[name].sample) for name in exact if name in came}
         growth: dict[str, float] = {}
         for name, amount in error.items():
@@ -238,12 +240,9 @@ class IslandSearch:
     def _exact_taps(self, case: Case) -> dict[str, Tap]:
         """Of the FP32 graph; the last case's are kept."""
         if self._exact is None or self._exact[0] is not case:
-            self._exact = (case, self._taps(self.model, case))
+            taps = watch(self.model, self.contract, case.feeds, computed_values(self.model))
+            self._exact = (case, taps)
         return self._exact[1]
-
-    def _taps(self, model: ModelProto, case: Case) -> dict[str, Tap]:
-        values = [name for name in computed_values(self.model) if name not in self.view.outputs]
-        return watch(model, self.contract, case.feeds, values)
 
     def _told(self, what: str, found: Agreement) -> None:
         told = "not finite" if found == NOWHERE else f"cosine 1−{1 - found.cosine:.1e}, relative {found.relative:.1e}"

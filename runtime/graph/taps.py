@@ -73,6 +73,8 @@ def watch(
         threads: threads within an operator.
     """
     wanted = list(values)
+    if not wanted:
+        return {}
     types = value_types(model, {name: array.shape for name, array in feeds.items()})
     with model_session(_tapped(model, wanted, types), _outputs(contract, wanted), threads=threads) as session:
         came = session.run_unchecked(feeds)

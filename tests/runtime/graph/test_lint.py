@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from graphs import graph
+
+from ovdeploy.runtime.cli.lint import lint
+from ovdeploy.runtime.graph.lint import RULES, lint_model
+from ovdeploy.runtime.graph.passes import improved
+from ovdeploy.runtime.graph.tensorrt import CONSTANT_INPUTS, SHAPE_INPUTS, SINCE, TYPES, max_opset
+
+f32 = np.float32
+ROW = "(float[N, 8] x) => (float[N, 8] y)"
+IMAGE = "(float[1, 1, 4, 4] x) => (float[1, 1, 8, 8] y)"
+SIZES = {"sizes": np.array([1, 1, 8, 8])}
+NORM = (
+    "m = ReduceMean(x, last) c = Sub(x, m) s = Pow(c, two) v = ReduceMean(s, last) e = Add(v, eps) r = Sqrt(e) "
+    "y = Div(c, r)"
+)
+LATE = "t = Transpose(x) q = MatMul(x, t) d = Div(q, two) w = Add(d, one) z = Softmax(w) y = MatMul(z, x)"
+
+PLANTED = [
+    ("opset", "", lambda: graph(ROW, "y = Neg(x)", opset=26)),
+    ("operator", "MatMulInteger_y", lambda: graph("(int8[2, 2] x) => (int32[2, 2] y)", "y = MatMulInteger(x, x)")),
+    ("operator", "Det_y", lambda: graph("(float[1, 2, 2] x) => (float[1] y)", "y = Det(x)")),
+    ("operator", "BiasGelu_y", lambda: graph(ROW, "y = com.microsoft.BiasGelu(x, g)", g=np.ones(8, f32))),
+    ("dtype", "Add_y", lambda: graph("(double[2] x) => (double[2] y)", "y = Add(x, x)")),
+    ("dtype", "Clip_y", lambda: graph("(int32[2] x) => (int32[2] y)", "y = Clip(x)")),
+    ("resize", "Resize_y", lambda: graph(IMAGE, 'y = Resize<mode="cubic">(x, , , sizes)', **SIZES)),
+    ("resize", "Resize_y", lambda: graph(IMAGE, 'y = Resize<mode="linear", antialias=1>(x, , , sizes)', **SIZES)),
+    ("constant_axes", "ReduceSum_y",
+     lambda: graph("(float[N, 8] x, int64[1] a) => (float[N, 1] y)", "y = ReduceSum(x, a)")),
+    ("data_dependent_shape", "NonZero_i",
+     lambda: graph("(float[8] x) => (int64[1, M] y)", "i = NonZero(x) y = Neg(i)")),
+    ("data_dependent_shape", "Reshape_y",
+     lambda: graph("(float[8] x, int32[2] s) => (float[A, B] y)", "t = Cast<to=7>(s) y = Reshape(x, t)")),
+    ("int64_data", "Mul_y", lambda: graph("(int32[8] x) => (int64[8] y)", "a = Cast<to=7>(x) y = Mul(a, a)")),
+    ("int64_data", "", lambda: graph("(int64[8] x) => (int64[8] y)", "y = Identity(x)")),
+    ("decomposed_norm", "Div_y", lambda: graph(ROW, NORM, last=np.array([-1]), eps=f32(1e-6), two=f32(2))),
+    ("late_scale", "Div_d", lambda: graph("(float[4, 8] x) => (float[4, 8] y)", LATE, two=f32(2), one=f32(1))),
+    ("mixed_types", "Pow_y", lambda: graph("(float16[2] x) => (float16[2] y)", "y = Pow(x, two)", two=f32(2))),
+    ("mixed_types", "MatMul_y",
+     lambda: graph("(float16[2, 2] x) => (float16[2, 2] y)", "y = MatMul(x, w)", w=np.ones((2, 2), f32))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "node", "make"), PLANTED, ids=[f"{rule}-{node}" for rule, node, _ in PLANTED])
+def test_a_planted_case_is_flagged(rule, node, make):
+    found = [finding for finding in lint_model(make(), (11, 4)) if finding.rule == rule]
+    assert [finding.node for finding in found if finding.node == node]
+    assert all(finding.what and finding.fix and finding.source for finding in found)
+
+
+def test_every_rule_has_a_planted_case():
+    assert {rule.name for rule in RULES} == {rule for rule, _, _ in PLANTED}
+
+
+@pytest.mark.parametrize(
+    ("body", "weights"),
+    [
+        ("y = LayerNormalization(x, g)", {"g": np.ones(8, f32)}),
+        ("n = ReduceL2(x, last) y = Div(x, n)", {"last": np.array([-1])}),
+        ("s = Shape(x) y = Expand(one, s)", {"one": f32(1)}),
+        ("t = Transpose(x) k = Mul(t, one) q = MatMul(x, k) z = Softmax(q) y = MatMul(z, x)", {"one": f32(1)}),
+    ],
+)
+def test_what_is_fine_is_left_alone(body, weights):
+    signature = "(float[4, 8] x) => (float[4, 8] y)"
+    assert lint_model(graph(signature, body, **weights), (10, 0)) == []
+
+
+def test_versions_differ():
+    model = graph(ROW, "y = Neg(x)", opset=24)
+    assert [f.rule for f in lint_model(model, (10, 14))] == ["opset"] and lint_model(model, (10, 15)) == []
+    assert [max_opset(v) for v in ((10, 0), (10, 14), (10, 16), (11, 4))] == [20, 20, 24, 25]
+    attention = graph("(float[1, 1, 4, 8] x) => (float[1, 1, 4, 8] y)", "y = Attention(x, x, x)", opset=23)
+    assert [f.what for f in lint_model(attention, (10, 13)) if f.rule == "operator"] == [
+        "Attention came with TensorRT 10.14, this is for 10.13"
+    ]
+    assert lint_model(attention, (11, 0)) == []
+
+
+def test_the_tables_name_operators_that_exist():
+    import onnx
+
+    schemas = {schema.name for schema in onnx.defs.get_all_schemas_with_history()}
+    assert TYPES.keys() <= schemas
+    assert SINCE.keys() | CONSTANT_INPUTS.keys() | SHAPE_INPUTS.keys() <= TYPES.keys()
+
+
+@pytest.mark.parametrize(("rule", "node", "make"), [c for c in PLANTED if c[0] in ("decomposed_norm", "late_scale")])
+def test_our_passes_mend_what_our_own_graphs_have(rule, node, make):
+    assert lint_model(improved(make()), (11, 4)) == []
+
+
+def test_the_command_passes_on_our_own_bundle(tiny_bundle):
+    result = CliRunner().invoke(lint, [str(tiny_bundle), "--tensorrt", "10.0", "--tensorrt", "11.4"])
+    assert result.exit_code == 0 and result.stdout == "0 findings in 6 graphs, for TensorRT 10.0, 11.4\n"
+
+
+def test_the_command_says_where_and_what_to_do(tiny_bundle, tmp_path):
+    import shutil
+
+    import msgspec
+    import onnx
+
+    from ovdeploy.runtime import Bundle
+    from ovdeploy.runtime.bundle import file_entry, write_manifest
+
+    folder = shutil.copytree(tiny_bundle, tmp_path / "b")
+    path = folder / "head.fp32.onnx"
+    onnx.save(graph("(float[N] embeddings) => (float[N] logits)", "a = Det(embeddings) logits = Identity(a)"), path)
+    manifest = Bundle.load(folder).manifest
+    entry = manifest.stages["head"]
+    engine = msgspec.structs.replace(entry.engines["fp32"], files=(file_entry(path),))
+    manifest.stages["head"] = msgspec.structs.replace(entry, engines={"fp32": engine})
+    write_manifest(folder, manifest)
+    result = CliRunner().invoke(lint, [str(folder), "--json"])
+    report = json.loads(result.stdout)
+    assert result.exit_code == 1 and not report["passed"] and report["graphs"] == 6
+    [finding] = report["findings"]
+    assert (finding["stage"], finding["precision"], finding["rule"]) == ("head", "fp32", "operator")
+    assert finding["node"] == "Det_a" and finding["tensorrt"] == ["10.16", "11.4"]
+    told = CliRunner().invoke(lint, [str(folder)])
+    assert told.exit_code == 1 and "head fp32: operator at Det_a: TensorRT's parser has no Det" in told.stdout
+
+
+@pytest.mark.parametrize("version", ["9.3", "11", "new"])
+def test_the_command_refuses_versions_that_it_does_not_know(tiny_bundle, version):
+    result = CliRunner().invoke(lint, [str(tiny_bundle), "--tensorrt", version])
+    assert result.exit_code == 2 and "such as 11.4" in result.stderr
