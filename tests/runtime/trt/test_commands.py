@@ -17,7 +17,8 @@ def invoke(command, *arguments):
     return result
 
 
-def test_plans_are_built_by_command_shown_and_verified(world, bundle):
+def test_plans_are_built_by_command_shown_and_verified(world, bundle, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
     path = bundle.path
     result = invoke(
         main, "build-plans", path, "--stages", "dino, head", "--range", "Q=1:2:3", "--workspace", "0.5", "--tf32"
