@@ -22,6 +22,7 @@ CLASSES = (
     "DataType",
     "Dims",
     "EngineInspector",
+    "ExecutionContextAllocationStrategy",
     "HardwareCompatibilityLevel",
     "IBuilderConfig",
     "ICudaEngine",
