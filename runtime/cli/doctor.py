@@ -92,8 +92,8 @@ def _backend(name: str) -> Check:
             path.write_bytes(IDENTITY)
             with open_session(path, IDENTITY_CONTRACT, name) as session:
                 works = bool((session.run({"x": one})["y"] == one).all())
-    except EngineError as error:  # says itself what to do
-        return Check(f"backend {name}", f"{found}: {error}", False, install)
+    except EngineError as error:  # a provider that this package does not have, or that does not start
+        return Check(f"backend {name}", f"{found}: {_sentence(error)}", False, f"pip uninstall onnxruntime; {install}")
     except Exception as error:  # a broken wheel can raise anything; the doctor reports it
         return Check(f"backend {name}", f"{found} does not work: {error}", False, f"reinstall: {install}")
     return Check(f"backend {name}", f"{found}, runs" if works else f"{found}, computes wrongly", works, "")
@@ -105,9 +105,14 @@ def _plan_backend(name: str, found: str, install: str) -> Check:
 
     try:
         here = require_tensorrt()
-    except Exception as error:
-        return Check(f"backend {name}", f"{found}: {error}", False, install)
+    except Exception as error:  # a broken wheel can raise anything
+        return Check(f"backend {name}", f"{found}: {_sentence(error)}", False, install)
     return Check(f"backend {name}", f"{found}, {here.gpu} ({here.compute_capability})", True, "")
+
+
+def _sentence(error: Exception) -> str:
+    """The first sentence of an error: the report has a column for what to do."""
+    return str(error).split(". ")[0]
 
 
 def _facts() -> dict[str, str]:

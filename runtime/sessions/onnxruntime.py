@@ -56,7 +56,7 @@ class OnnxRuntimeSession(Session):
         check_providers(ort, provider, options)
         try:
             self._session = ort.InferenceSession(
-                str(path), _session_options(ort, options, provider), providers=provider.request(options, contract)
+                str(path), session_options(ort, options, provider), providers=provider.request(options, contract)
             )
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load {path}: {error}") from error
@@ -151,7 +151,8 @@ def import_onnxruntime() -> Any:
     return ort
 
 
-def _session_options(ort: Any, options: SessionOptions, provider: Provider) -> Any:
+def session_options(ort: Any, options: SessionOptions, provider: Provider) -> Any:
+    """ONNX Runtime's own options."""
     chosen = ort.SessionOptions()
     chosen.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     chosen.enable_mem_pattern = False  # SAM's encoder takes 4.1 GB instead of 7.2, and no longer

@@ -21,6 +21,8 @@ class SessionOptions:
     """Whether work that the GPU provider does not take may run on the CPU instead."""
     allow_host_code: bool = False
     """Whether version-compatible TensorRT plans may be opened: they bring code for the host, so trust their source."""
+    precision: str = "fp32"
+    """Of the engine that is opened."""
     ranges: Mapping[str, Range] = field(default_factory=dict)
     """Sizes of the dynamic axes, for backends that compile for them."""
     shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..contract import StageContract, TensorSpec
@@ -32,6 +32,8 @@ class Provider(NamedTuple):
     """ONNX Runtime's name of the device: "cpu" or "cuda"."""
     resident: bool = True
     """Whether arrays stay on the device between stages."""
+    refuses: Mapping[str, str] = {}
+    """Precisions that it cannot be trusted with, and why."""
 
     def request(self, options: SessionOptions, contract: StageContract) -> list[str | tuple[str, dict[str, str]]]:
         """The providers to ask for, in order, with their options."""
@@ -45,7 +47,10 @@ class Provider(NamedTuple):
 
 CPU = Provider("CPUExecutionProvider", "cpu", resident=False)
 CUDA = Provider("CUDAExecutionProvider", "cuda")
-TENSORRT = Provider("TensorrtExecutionProvider", "cuda")
+WEAK = (
+    "its networks are weakly typed, so that islands of FP32 need not stay; use the backend tensorrt or onnxruntime-cuda"
+)
+TENSORRT = Provider("TensorrtExecutionProvider", "cuda", refuses={"fp16": WEAK, "bf16": WEAK})
 
 
 def check_providers(ort: Any, provider: Provider, options: SessionOptions) -> None:
@@ -57,6 +62,8 @@ def check_providers(ort: Any, provider: Provider, options: SessionOptions) -> No
     if provider.kind != "cpu" and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()
     available = ort.get_available_providers()
+    if options.precision in provider.refuses:
+        raise EngineError(f"{provider.name} does not take {options.precision}: {provider.refuses[options.precision]}")
     if provider.name not in available and not options.allow_fallback:
         raise EngineError(
             f"this onnxruntime has no {provider.name}, only {', '.join(available)}. Install the GPU package instead of "

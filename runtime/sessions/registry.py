@@ -103,7 +103,7 @@ def open_stage(
     contract = bundle.stage(stage).contract
     given = options or SessionOptions()
     ranges = {**stage_ranges(contract, bundle), **given.ranges}
-    given = dataclasses.replace(given, ranges=ranges)
+    given = dataclasses.replace(given, ranges=ranges, precision=precision)
     if BACKENDS[backend].engine == "plan":
         from ..tensorrt.plans import plan_path
 

@@ -53,7 +53,8 @@ class TensorRTSession(Session):
         self._rooms = {name: CudaBlock(self._cuda) for name in names}
         self._pinned = {name: Pinned(self._cuda) for name in names}
         self._staged = Pinned(self._cuda)
-        self.graphs = Graphs(self._cuda, self._prepare, self._execute_async)
+        self._scratch = CudaBlock(self._cuda)
+        self.graphs = Graphs(self._cuda, self._new_context, self._prepare, self._execute_async)
         self._context: Any = None
         self._engine: Any = None
         self._runtime: Any = None
@@ -71,11 +72,18 @@ class TensorRTSession(Session):
         if self._engine is None:
             raise BundleError(f"TensorRT cannot open {path}.{errors_of(self._logger)}")
         check_signature(self._trt, self._engine, path, self.contract)
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
-            raise EngineError(f"{self.contract.stage} finds no room on the GPU.{errors_of(self._logger)}")
+        self._scratch.reserve(max(self._engine.device_memory_size_v2, 1))
+        self._context = self._new_context()
         self._limits = input_limits(self._engine, self.contract)
         self._largest = largest_outputs(self._context, self.contract, self._limits)
+
+    def _new_context(self) -> Any:
+        """An execution context in the scratch memory that all contexts of this engine share."""
+        context = self._engine.create_execution_context(self._trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        if context is None:
+            raise EngineError(f"{self.contract.stage} finds no room on the GPU.{errors_of(self._logger)}")
+        context.set_device_memory(self._scratch.pointer, self._engine.device_memory_size_v2)
+        return context
 
     def put(self, name: str, array: np.ndarray) -> Array:
         """An input brought to the GPU; it stands until the next array of this name is brought."""
@@ -107,11 +115,12 @@ class TensorRTSession(Session):
         placed |= {name: self._target(name, there.get(name)) for name in self.contract.output_names}
         shapes = tuple((name, tuple(array.shape)) for name, array in feeds.items())
         addresses = tuple((name, address) for name, (address, _) in placed.items())
-        self.graphs.enqueue(Call(shapes, addresses), [block for _, block in placed.values()])
+        call, blocks = Call(shapes, addresses), [block for _, block in placed.values()]
+        context = self.graphs.enqueue(self._context, call, blocks)
         for name, array in there.items():
             if array.pointer != placed[name][0]:
                 self._cuda.copy(array.pointer, placed[name][0], array.nbytes)
-        taken = {name: self._take(name) for name in self.contract.output_names if name not in there}
+        taken = {name: self._take(context, name) for name in self.contract.output_names if name not in there}
         self._cuda.synchronize()
         for name in set(into) - set(there):
             into[name][...] = taken.pop(name)  # type: ignore[index]
@@ -138,28 +147,28 @@ class TensorRTSession(Session):
         block = self._buffers[name].reserve(_bytes(self._largest[name], self._dtype(name)))
         return block.pointer, block
 
-    def _take(self, name: str) -> np.ndarray:
+    def _take(self, context: Any, name: str) -> np.ndarray:
         """Enqueue the copy of an output to pinned memory; it is there after synchronising."""
-        shape, dtype = tuple(self._context.get_tensor_shape(name)), self._dtype(name)
+        shape, dtype = tuple(context.get_tensor_shape(name)), self._dtype(name)
         self._pinned[name].view(self._largest[name], dtype)
         view = self._pinned[name].view(shape, dtype)
         self._cuda.copy(self._pinned[name].pointer, self._buffers[name].pointer, view.nbytes)
         return view
 
-    def _prepare(self, call: Call) -> None:
+    def _prepare(self, context: Any, call: Call) -> None:
         for name, shape in call.shapes:
-            if not self._context.set_input_shape(name, shape):
+            if not context.set_input_shape(name, shape):
                 raise EngineError(
                     f"{self.contract.stage}: TensorRT refuses {name} of shape {list(shape)}.{errors_of(self._logger)}"
                 )
         for name, address in call.addresses:
-            if not self._context.set_tensor_address(name, address):
+            if not context.set_tensor_address(name, address):
                 raise EngineError(
                     f"{self.contract.stage}: TensorRT refuses the address of {name}.{errors_of(self._logger)}"
                 )
 
-    def _execute_async(self) -> None:
-        if not self._context.execute_async_v3(self._cuda.stream):
+    def _execute_async(self, context: Any) -> None:
+        if not context.execute_async_v3(self._cuda.stream):
             raise EngineError(f"TensorRT could not enqueue {self.contract.stage}.{errors_of(self._logger)}")
 
     def _dtype(self, name: str) -> np.dtype:
@@ -170,13 +179,14 @@ class TensorRTSession(Session):
         if self._closed:
             return
         super().close()
-        self._context = self._engine = None  # the engine before its runtime
-        self._runtime = None
         blocks = (*self._buffers.values(), *self._rooms.values())
-        memories: list[CudaBlock | Pinned] = [*blocks, *self._pinned.values(), self._staged]
+        memories: list[CudaBlock | Pinned] = [*blocks, *self._pinned.values(), self._staged, self._scratch]
         with contextlib.suppress(EngineError):  # a GPU that failed fails again here, and was told of
             self._cuda.activate()
             self.graphs.close()
+        self._context = self._engine = None  # contexts, then the engine, then its runtime
+        self._runtime = None
+        with contextlib.suppress(EngineError):
             for memory in memories:
                 memory.release()
         with contextlib.suppress(EngineError):

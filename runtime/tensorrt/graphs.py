@@ -29,39 +29,55 @@ class Call(NamedTuple):
 class Graphs:
     """Enqueues calls: as a graph those for which one was kept, plainly all others.
 
+    A graph is tied to the state of the context that it was captured from, so each has a context of its own that is not
+    touched again; the contexts of an engine share their scratch memory, for they run one after another.
+
     Attributes:
         report: by shape, what `tune` measured or what kept it from capturing.
     """
 
-    def __init__(self, cuda: Cuda, prepare: Callable[[Call], None], execute: Callable[[], None]) -> None:
-        """Graphs of one context.
+    def __init__(
+        self,
+        cuda: Cuda,
+        new_context: Callable[[], Any],
+        prepare: Callable[[Any, Call], None],
+        execute: Callable[[Any], None],
+    ) -> None:
+        """Graphs of one engine.
 
         Args:
             cuda: the GPU and its stream.
-            prepare: sets a call's shapes and addresses.
+            new_context: makes an execution context.
+            prepare: sets a call's shapes and addresses in a context.
             execute: enqueues what is set.
         """
-        self._cuda, self._prepare, self._execute = cuda, prepare, execute
-        self._graphs: dict[Call, Any] = {}
+        self._cuda, self._new_context, self._prepare, self._execute = cuda, new_context, prepare, execute
+        self._graphs: dict[Call, tuple[Any, Any]] = {}
         self._latest: dict[Call, list[tuple[Block, int]]] = {}
         self.report: dict[str, str] = {}
 
-    def enqueue(self, call: Call, blocks: Iterable[Block]) -> None:
+    def enqueue(self, context: Any, call: Call, blocks: Iterable[Block]) -> Any:
         """Enqueue a call.
 
         Args:
+            context: to be used where there is no graph.
             call: its shapes and addresses.
             blocks: the memory that the addresses lie in.
+
+        Returns:
+            The context that knows the outputs' shapes.
         """
-        self._prepare(call)  # with a graph too: the context tells the outputs' shapes
         if call in self._graphs:
-            self._cuda.launch(self._graphs[call])
-            return
+            of_graph, graph = self._graphs[call]
+            self._cuda.launch(graph)
+            return of_graph
         self._latest.pop(call, None)
         self._latest[call] = [(block, block.pointer) for block in blocks]
         if len(self._latest) > LATEST:
             del self._latest[next(iter(self._latest))]
-        self._execute()
+        self._prepare(context, call)
+        self._execute(context)
+        return context
 
     def tune(self) -> None:
         """Try a graph for each of the latest calls whose memory is still there."""
@@ -71,24 +87,30 @@ class Graphs:
         self._latest.clear()
 
     def close(self) -> None:
-        """Free the graphs."""
-        for graph in self._graphs.values():
-            self._cuda.forget(graph)
+        """Free the graphs and their contexts."""
+        graphs = [graph for _, graph in self._graphs.values()]
         self._graphs.clear()
+        for graph in graphs:
+            self._cuda.forget(graph)
 
     def _try(self, call: Call) -> None:
         told = ", ".join(f"{name} {list(shape)}" for name, shape in call.shapes)
-        self._prepare(call)
-        plain = self._cuda.milliseconds(self._execute, REPEATS)
+        context = self._new_context()
+        self._prepare(context, call)
+
+        def execute() -> None:
+            self._execute(context)
+
+        plain = self._cuda.milliseconds(execute, REPEATS)  # which also does what a change of shapes left to be done
         try:
-            graph = self._cuda.capture(self._execute)
+            graph = self._cuda.capture(execute)
         except EngineError as error:
             self.report[told] = f"enqueued: {error}"
             return
         launched = self._cuda.milliseconds(lambda: self._cuda.launch(graph), REPEATS)
         kept = launched < FASTER * plain
         if kept:
-            self._graphs[call] = graph
+            self._graphs[call] = (context, graph)
         else:
             self._cuda.forget(graph)
         self.report[told] = f"{'graph' if kept else 'enqueued'}: {launched:.3f} ms as a graph, {plain:.3f} ms without"

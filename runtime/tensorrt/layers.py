@@ -61,6 +61,8 @@ def layers_by_precision(text: str) -> dict[str, int]:
 def parse_json(text: str) -> Any:
     """JSON as TensorRT's tools write it: control characters and lone backslashes in names, nan for a number.
 
+    Where it is no JSON, its writer does not escape backslashes, so that `\\n` is two letters of a name.
+
     Raises:
         ValueError: not even that.
     """
@@ -69,7 +71,7 @@ def parse_json(text: str) -> Any:
     except json.JSONDecodeError:
         pass
     numbers = re.sub(r"(:\s*)-?(nan|inf)(?=\s*[,}\]])", r"\1NaN", text, flags=re.IGNORECASE)
-    return json.loads(re.sub(r'\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})', r"\\\\", numbers), strict=False)
+    return json.loads(re.sub(r'\\(?!["\\])', r"\\\\", numbers), strict=False)
 
 
 def _layer(entry: Any) -> Layer:

@@ -234,6 +234,14 @@ def test_an_onnxruntime_without_the_provider_names_the_package_that_has_it(provi
     check_providers(ort, provider, SessionOptions(allow_fallback=True))
 
 
+def test_the_tensorrt_provider_refuses_half_precision_since_its_networks_are_weakly_typed():
+    ort = SimpleNamespace(get_available_providers=lambda: [TENSORRT.name, CUDA.name])
+    with pytest.raises(EngineError, match=r"does not take fp16.*weakly typed"):
+        check_providers(ort, TENSORRT, SessionOptions(precision="fp16"))
+    check_providers(ort, CUDA, SessionOptions(precision="fp16"))
+    check_providers(ort, TENSORRT, SessionOptions())
+
+
 def test_the_cuda_libraries_of_pip_packages_are_looked_for():
     called = []
     ort = SimpleNamespace(

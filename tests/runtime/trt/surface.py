@@ -22,6 +22,7 @@ CLASSES = (
     "DataType",
     "Dims",
     "EngineInspector",
+    "ExecutionContextAllocationStrategy",
     "HardwareCompatibilityLevel",
     "IBuilderConfig",
     "ICudaEngine",
@@ -112,6 +113,7 @@ def cuda_surface(module):
                 continue
     kinds = ("cudaMemcpyKind", "cudaStreamCaptureMode", "cudaError_t")
     enums = {kind: {name: int(value) for name, value in getattr(module, kind).__members__.items()} for kind in kinds}
+    enums["cudaError_t"] = {name: value for name, value in enums["cudaError_t"].items() if value in ERRORS}
     wanted = set(FUNCTIONS)
     return {
         "functions": {name: names for name, names in functions.items() if name in wanted},
@@ -119,6 +121,9 @@ def cuda_surface(module):
         "properties": sorted(name for name in dir(module.cudaDeviceProp()) if name in ("name", "major", "minor")),
     }
 
+
+ERRORS = (0, 1, 2, 35, 700, 900, 901)
+"""The error codes that the fake tells; versions differ in others."""
 
 FUNCTIONS = (
     "cudaDriverGetVersion",

@@ -332,15 +332,29 @@ class World:
         assert profile_index == 0
         return engine.own.ranges[name]
 
-    def on_ICudaEngine__create_execution_context(self, engine):
+    def on_ICudaEngine__device_memory_size_v2(self, engine):
+        return 4096
+
+    def on_ICudaEngine__create_execution_context(self, engine, strategy=None):
+        assert strategy is self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if "context" in self.faults:
             return None
-        return self.trt.IExecutionContext.returned(engine_=engine, shapes={}, addresses={})
+        return self.trt.IExecutionContext.returned(
+            engine_=engine, shapes={}, addresses={}, version=0, settled=False, scratch=None
+        )
+
+    def on_IExecutionContext__set_device_memory(self, context, memory, size):
+        self.cuda.check(memory, size)
+        assert any(begin <= memory < begin + length for begin, (length, _) in self.cuda.memory.items())
+        assert size >= 4096
+        context.own.scratch = memory
 
     def on_IExecutionContext__set_input_shape(self, context, name, shape):
         if self.faults.get("shape") == name:
             return False
+        context.own.settled &= context.own.shapes.get(name) == tuple(shape)
         context.own.shapes[name] = tuple(shape)
+        context.own.version += 1
         return True
 
     def on_IExecutionContext__infer_shapes(self, context):
@@ -359,6 +373,7 @@ class World:
         if self.faults.get("address") == name:
             return False
         context.own.addresses[name] = memory
+        context.own.version += 1
         return True
 
     def on_IExecutionContext__execute_async_v3(self, context, stream_handle):
@@ -368,10 +383,18 @@ class World:
         if "uncapturable" in self.faults and self.cuda.capturing is not None:
             self.log("this layer synchronises")
             return False
-        engine = context.own.engine_
+        assert context.own.scratch is not None, "a context without memory"
+        assert self.cuda.capturing is None or context.own.settled, "a change of shapes must not fall into a capture"
+        context.own.settled = True
+        engine, version = context.own.engine_, context.own.version
         shapes = {name: self.on_IExecutionContext__get_tensor_shape(context, name) for name in engine.own.values}
         addresses = dict(context.own.addresses)
-        self.cuda.enqueue(lambda: self._compute(engine, shapes, addresses))
+
+        def work():
+            assert context.own.version == version, "the context was touched after the graph was captured from it"
+            self._compute(engine, shapes, addresses)
+
+        self.cuda.enqueue(work)
         return True
 
     def _compute(self, engine, shapes, addresses):
