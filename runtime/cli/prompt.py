@@ -128,7 +128,7 @@ def _overlay(photo: np.ndarray, mask: np.ndarray, prompts: dict[str, Any]) -> Im
     kernel = np.ones((3, 3), np.uint8)
     blended[cv2.dilate(mask.astype(np.uint8), kernel) != cv2.erode(mask.astype(np.uint8), kernel)] = 255
     image = Image.fromarray(np.round(blended).astype(np.uint8))
-    draw, radius = ImageDraw.Draw(image), max(3, max(image.size) // 150)
+    draw, radius = ImageDraw.Draw(image), max(4, max(image.size) // 100)
     for (x, y), label in zip(prompts["points"] or (), prompts["labels"] or (), strict=True):
         on = bool(label)
         place = (x - radius, y - radius, x + radius, y + radius)
