@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from ..runtime.errors import ExportError
 OPSET = 20
 EXTERNAL_DATA_ABOVE = 2_000_000_000
 """Bytes of weights past which they go beside the graph: protobuf stops at 2 GiB."""
+
+SET_ASIDE_ABOVE = 1_000_000
+"""Bytes of a weight past which it is kept from the simplifier in such a graph."""
 
 EXAMPLE_SIZES = {"B": 2, "P": 3, "Q": 5, "R": 3, "N": 4, "Wy": 2, "Wx": 3, "vh": 6, "vw": 7}
 """Sizes of the dynamic axes while tracing; all differ from each other where they meet, and from 1."""
@@ -38,15 +42,20 @@ def export_onnx(module: nn.Module, contract: StageContract, path: Path) -> None:
         ExportError: the graph does not pass ONNX's checker or strict shape inference, or its inputs and outputs are not
             the contract's.
     """
-    model = _simplify(_trace(module, contract))
-    external = model.ByteSize() > EXTERNAL_DATA_ABOVE
+    model = _trace(module, contract)
+    large = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > EXTERNAL_DATA_ABOVE
+    weights = _set_aside(model) if large else []
+    model = _simplify(model)
+    _put_back(model, weights)
     onnx.save_model(
         model,
         str(path),
-        save_as_external_data=external,
+        save_as_external_data=large,
         all_tensors_to_one_file=True,
         location=f"{path.name}.data",
     )
+    if large:
+        path.with_name(f"{path.name}.data").chmod(path.stat().st_mode)  # onnx lets the owner alone read it
     _check(path, contract)
 
 
@@ -108,6 +117,28 @@ def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     del simplified.metadata_props[:]
     del simplified.graph.metadata_props[:]
     return simplified
+
+
+def _set_aside(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    """Take the large weights out of a graph that protobuf could not serialise with them: they become its inputs."""
+    graph = model.graph
+    large = [tensor for tensor in graph.initializer if len(tensor.raw_data) >= SET_ASIDE_ABOVE]
+    small = [tensor for tensor in graph.initializer if len(tensor.raw_data) < SET_ASIDE_ABOVE]
+    del graph.initializer[:]
+    graph.initializer.extend(small)
+    graph.input.extend(onnx.helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in large)
+    return large
+
+
+def _put_back(model: onnx.ModelProto, weights: Sequence[onnx.TensorProto]) -> None:
+    """The weights that nodes still read become initializers again."""
+    graph = model.graph
+    read = {name for node in graph.node for name in node.input}
+    aside = {tensor.name for tensor in weights}
+    inputs = [value for value in graph.input if value.name not in aside]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    graph.initializer.extend(tensor for tensor in weights if tensor.name in read)
 
 
 def _check(path: Path, contract: StageContract) -> None:

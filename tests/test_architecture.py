@@ -6,6 +6,7 @@ import ast
 import importlib
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,13 +93,16 @@ def test_the_wheel_holds_every_module(tmp_path):
     """Editable installs hide packages that are not listed; so the wheel is built, installed apart and imported."""
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT], check=True)
+    for left in ("build", "ovdeploy.egg-info"):  # stale, they would shadow the entry points of the installed package
+        shutil.rmtree(ROOT / left, ignore_errors=True)
     wheel = next(tmp_path.glob("ovdeploy-*.whl"))
     subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
     names = sorted(name for folder in FOLDERS for name in modules(folder))
     told = python(
         f"import importlib\nfor name in {names!r}: print(importlib.import_module(name).__file__)\n"
         f"from ovdeploy.runtime import available_recipes\nprint(*available_recipes())\n"
-        f"from ovdeploy.runtime.photo import demo_photo\nassert demo_photo().is_file()",
+        f"from ovdeploy.runtime.photo import demo_photo\nassert demo_photo().is_file()\n"
+        f"from ovdeploy.runtime.datasets import load_spec\nassert len(load_spec('voc21').classes) == 21",
         cwd=tmp_path,
         path=tmp_path / "site",
     ).splitlines()

@@ -39,7 +39,7 @@ FIGURES = {"miou": "mIoU", "accuracy": "pixel accuracy", "boundary_f": "boundary
 @click.option("--dataset", "dataset_name", required=True, help="What to measure on; see below.")
 @click.option("--data", type=click.Path(path_type=Path), help="The folder that the benchmark lies in.")
 @click.option("--photos", type=click.IntRange(min=1), help="Only the first so many.  [default: all; 300 scenes]")
-@click.option("--against", multiple=True, metavar="RIVAL", help="Compare with torch, colour or another bundle. Repeat.")
+@click.option("--against", multiple=True, metavar="RIVAL", help="torch, colour, or a bundle: FOLDER[@PRECISION].")
 @click.option("--weights", multiple=True, metavar="ROLE=SOURCE", help="For --against torch, if weights were files.")
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Default: evaluation/BUNDLE-DATASET.")
 @click.option("--restart", is_flag=True, help="Throw away what an earlier run left in --output.")
@@ -193,6 +193,7 @@ def _identity(dataset: Dataset, predictors: dict[str, Predictor]) -> dict[str, A
 
 def _print(found: dict[str, Any], folder: Path) -> None:
     console = Console()
+    console.print(_class_table(found))
     console.print(f"[bold]{escape(found['dataset'])}[/], {found['photos']} photos", highlight=False)
     groups = list(dict.fromkeys(name for figures in found["columns"].values() for name in figures["groups"]))
     table = Table("", *FIGURES.values(), *groups, box=None)
@@ -209,6 +210,18 @@ def _print(found: dict[str, Any], folder: Path) -> None:
     times = ", ".join(f"{escape(name)} {value:.0f} ms" for name, value in found["milliseconds"].items())
     console.print(f"a photo took: {times}" if times else "no photo was done", highlight=False)
     console.print(f"all of it: {escape(str(folder))}", highlight=False)
+
+
+def _class_table(found: dict[str, Any]) -> Table:
+    """Every class that is there or was called: its share of the pixels, and its IoU in every column."""
+    columns = list(found["columns"])
+    total = sum(row.get("pixels", 0) for row in found["classes"]) or 1
+    table = Table("class", "% of pixels", *(f"IoU {escape(column)}" for column in columns), box=None)
+    for row in found["classes"]:
+        values = [row[f"{column} iou"] for column in columns]
+        if any(value is not None for value in values):
+            table.add_row(escape(row["class"]), _percent(row["pixels"] / total), *map(_percent, values))
+    return table
 
 
 def _percent(share: float | None, sign: str = "") -> str:

@@ -60,7 +60,7 @@ def column_name(predictor: str, kind: str) -> str:
 class Journal:
     """The entries of a run, in a folder. A context manager; entries are on disk when `add` returns.
 
-    Memory does not grow with the photos: entries are read again when they are asked for.
+    Of the photos only the names are kept in memory; entries are read again when they are asked for.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], *, restart: bool = False) -> None:

@@ -144,15 +144,24 @@ def open_bundle(settings: Settings) -> Iterator[Predictor]:
 
 
 def find_rival(name: str) -> Rival:
-    """A rival by its name, or another bundle by its folder (run with the same settings). Nothing is loaded yet.
+    """A rival by its name, or a bundle by its folder, or by FOLDER@PRECISION. Nothing is loaded yet.
+
+    A bundle is run with the settings of the one that is measured, but for the precision if one is named.
 
     Raises:
-        ParameterError: it is neither.
+        ParameterError: it is none of these.
     """
     known = {point.name: point for point in entry_points(group=RIVALS)}
     if name in known:
         rival: Rival = known[name].load()
         return rival
-    if not (Path(name) / MANIFEST).is_file():
-        raise ParameterError(f"{one_of('rival', name, known)} Or give the folder of another bundle.")
-    return lambda settings: open_bundle(replace(settings, bundle=Path(name)))
+    folder, _, precision = (name, "", "") if _is_bundle(name) else name.rpartition("@")
+    if not _is_bundle(folder):
+        raise ParameterError(f"{one_of('rival', name, known)} Or give a bundle: FOLDER, or FOLDER@PRECISION.")
+    return lambda settings: open_bundle(
+        replace(settings, bundle=Path(folder), precision=precision or settings.precision)
+    )
+
+
+def _is_bundle(folder: str) -> bool:
+    return (Path(folder) / MANIFEST).is_file()

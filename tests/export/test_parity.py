@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 import onnx
 import pytest
+import torch
 from click.testing import CliRunner
 from onnx import numpy_helper
+from test_extractors import MODELS
 
 from ovdeploy.export.build import build_bundle
 from ovdeploy.export.commands import export_engines, parity
 from ovdeploy.export.compare import compare
+from ovdeploy.export.parity import check_parity
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import Bundle, load_recipe
 from ovdeploy.runtime.bundle import file_entry, write_manifest
@@ -65,8 +69,6 @@ def test_other_weights_are_refused(tiny_bundle):
 
 
 def test_weights_from_a_file_must_be_given_again(tiny_networks, tmp_path):
-    import torch
-
     path = tmp_path / "dino.pth"
     torch.save(tiny_networks.models["dino"].state_dict(), path)
     networks = Networks.load(load_recipe("tiny"), {"dino": str(path)})
@@ -79,7 +81,7 @@ def test_weights_from_a_file_must_be_given_again(tiny_networks, tmp_path):
 def test_every_row_passes(method, tmp_path):
     """The rows of the methods table on the tiny models; `trident` is the recipe `tiny` itself."""
     tiny, row = load_recipe("tiny"), METHODS[method]
-    parameters = msgspec.structs.replace(tiny.parameters, short_side=150, stride=48, refine=row.refine)
+    parameters = msgspec.structs.replace(tiny.parameters, short_side=140, stride=48, refine=row.refine)
     sam = tiny.sam if row.affinity or row.refine else None
     recipe = msgspec.structs.replace(tiny, method=method, sam=sam, parameters=parameters)
     build_bundle(Networks.load(recipe), tmp_path / "b", stages=[s for s in recipe.stages if s != "text_encoder"])
@@ -109,6 +111,25 @@ def test_tridents_ablations_pass(changed, tiny_bundle, tmp_path):
     result = run(parity, folder)
     assert result.exit_code == 0, result.stdout
     assert "refined mask" in result.stdout
+
+
+@pytest.mark.parametrize("method", ["trident", "s2clip"])
+@pytest.mark.parametrize(("extractor", "crop"), [("dinov2", 112), ("dinov3", 96), ("sam", 96)])
+def test_odd_grids_pass(method, extractor, crop, tiny_networks, photo, tmp_path):
+    """Windows of 7 CLIP patches and 8 of DINOv2's 14 pixels, of 6 and 6, and of 6 and SAM's 32."""
+    torch.manual_seed(0)
+    model = {"sam": lambda: tiny_networks.models["sam"], **MODELS}[extractor]()
+    tiny = tiny_networks.recipe
+    settings = msgspec.structs.replace(tiny.parameters, crop=crop, stride=32, window_batch=2)
+    networks = replace(
+        tiny_networks,
+        recipe=msgspec.structs.replace(tiny, method=method, parameters=settings),
+        models={**tiny_networks.models, "dino": model.eval().requires_grad_(False)},
+    )
+    build_bundle(networks, tmp_path / "b", stages=[s for s in networks.recipe.stages if s != "text_encoder"])
+    checks = list(check_parity(Bundle.load(tmp_path / "b"), networks, photo))
+    assert [check for check in checks if not check.passed] == []
+    assert checks[-1].what.startswith("refined mask")
 
 
 def test_refinement_as_meant_passes(tiny_bundle, tmp_path):

@@ -102,3 +102,15 @@ def test_pretrained_that_cannot_be_fetched_says_what_to_do(monkeypatch):
 def test_an_unknown_model_is_answered_with_the_valid_ones(role):
     with pytest.raises(RecipeError, match=rf"unknown {role} model 'tinyy'. Did you mean 'tiny'\? Valid: "):
         build_model(role, "tinyy")
+
+
+def test_a_model_cut_short_keeps_its_last_blocks_and_takes_random_weights_only(tmp_path, dino_state):
+    choice = ModelChoice(model="tiny", weights="random:1", depth=2)
+    for role, blocks in (("dino", "blocks"), ("clip", "visual.transformer.resblocks"), ("sam", "image_encoder.blocks")):
+        module, _ = load_model(role, choice)
+        assert len(module.get_submodule(blocks)) == 2
+    sam, _ = load_model("sam", choice)
+    assert sam.image_encoder.blocks[-1].window_size == 0, "the affinity is that of a global block"
+    save_file(dino_state, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="depth=2 cuts 'tiny' short"):
+        load_model("dino", choice, str(tmp_path / "w.safetensors"))

@@ -49,7 +49,7 @@ def test_a_benchmark_through_a_bundle(evaluate, tiny_bundle, tmp_path, name):
             counts += confusion(sample.labels, segmenter.segment(sample.photo, vocabulary).mask, len(spec.classes))
     expected = [None if np.isnan(value) else value for value in class_iou(counts)]
     assert [row["coarse iou"] for row in found["classes"]] == expected
-    assert written(tmp_path / "evaluation" / f"tiny-{layout.dataset}")[:3] == [
+    assert written(tmp_path / "evaluation" / f"{tiny_bundle.name}-{layout.dataset}")[:3] == [
         "classes.csv", "confusion-coarse.csv", "confusion-coarse.png"
     ]  # fmt: skip
 
@@ -60,6 +60,7 @@ def test_scenes_with_refinement_against_colour_and_another_bundle(evaluate, tiny
     result = evaluate(*options, "--against", "colour", "--against", "twin")
     assert result.exit_code == 0, result.stderr
     for words in (
+        "IoU coarse",
         "drawn scenes, 2 photos",
         "held-out",
         "refined less twin refined",
@@ -90,7 +91,7 @@ def test_a_second_call_goes_on_and_another_run_is_refused(evaluate, tmp_path):
     assert anew.exit_code == 0 and json.loads(anew.stdout)["photos"] == 1
 
 
-def test_bad_photos_and_labels_are_told_and_counted(evaluate, tmp_path):
+def test_bad_photos_and_labels_are_told_and_counted(evaluate, tiny_bundle, tmp_path):
     make_layout(tmp_path, LAYOUTS["voc21"])
     names = ["2007_000033", "gone", *(f"gone{index}" for index in range(12)), "2008_000123"]
     (tmp_path / "ImageSets/Segmentation/val.txt").write_text("\n".join(names))
@@ -99,7 +100,7 @@ def test_bad_photos_and_labels_are_told_and_counted(evaluate, tmp_path):
     assert result.exit_code == 1
     assert "14 photos failed" in result.stdout and "1 photos" in result.stdout
     assert result.stderr.count("error: ") == 11 and "and 4 more photos failed" in result.stderr
-    rows = (tmp_path / "evaluation" / "tiny-voc21" / "photos.csv").read_text().splitlines()
+    rows = (tmp_path / "evaluation" / f"{tiny_bundle.name}-voc21" / "photos.csv").read_text().splitlines()
     assert len(rows) == 16 and "no such photo" in rows[2] and "not an image" in rows[-1]
 
 

@@ -218,3 +218,28 @@ def test_a_baked_parameter_may_be_given_as_it_is(name, value):
 
 def test_every_baked_parameter_is_one():
     assert set(BAKED) <= set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("method", "tables", "given", "expected"),
+    [
+        ("trident", "[dino]\nmodel='tiny'\n[sam]\nmodel='tiny'\n", "", True),
+        ("trident", "[dino]\nmodel='tiny'\n[sam]\nmodel='tiny'\n", "refine = false", False),
+        ("proxyclip", "[dino]\nmodel='tiny'\n[sam]\nmodel='tiny'\n", "", False),
+        ("s2clip", "[dino]\nmodel='tiny'\n", "", False),
+        ("clip", "", "", False),
+    ],
+)
+def test_refinement_follows_the_method_unless_the_recipe_says(tmp_path, method, tables, given, expected):
+    path = tmp_path / "r.toml"
+    path.write_text(f"method='{method}'\n[clip]\nmodel='tiny'\n{tables}[parameters]\n{given}\n")
+    assert load_recipe(path).parameters.refine is expected
+
+
+@pytest.mark.parametrize("same", [("point", "box", "mask"), ["point", "box", "mask"]])
+def test_baked_lists_may_be_repeated_but_not_changed(same):
+    assert with_overrides(PARAMETERS, {"prompts": same, "affinity_kind": "affinity"}) == PARAMETERS
+    with pytest.raises(ParameterError, match="prompts"):
+        with_overrides(PARAMETERS, {"prompts": ["point"]})
+    with pytest.raises(ParameterError, match="affinity_kind"):
+        with_overrides(PARAMETERS, {"affinity_kind": "cosine"})

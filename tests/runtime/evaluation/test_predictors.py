@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluating import NoiseDataset
-from ovdeploy.runtime import ParameterError, Segmenter
+from ovdeploy.runtime import BundleError, ParameterError, Segmenter
 from ovdeploy.runtime.datasets import IGNORED, Sample, ScenesDataset
 from ovdeploy.runtime.evaluation.colour import Colour, colour, mean_colours
 from ovdeploy.runtime.evaluation.predictors import KINDS, Settings, Words, find_rival, kinds, open_bundle, to_dataset
@@ -100,7 +100,10 @@ def test_another_bundle_is_a_rival_and_an_unknown_one_is_told_what_there_is(sett
     (tmp_path / "other").symlink_to(tiny_bundle)
     with find_rival(str(tmp_path / "other"))(settings) as rival, open_bundle(settings) as predictor:
         assert rival.identity == predictor.identity
-    with pytest.raises(ParameterError, match=r"Did you mean 'torch'\? Valid: colour, torch.*another bundle"):
+    fast = find_rival(f"{tiny_bundle}@fp8")(settings)
+    with pytest.raises(BundleError, match="fp8"), fast:
+        pass
+    with pytest.raises(ParameterError, match=r"Did you mean 'torch'\? Valid: colour, torch.*FOLDER@PRECISION"):
         find_rival("torsch")
 
 
