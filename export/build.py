@@ -18,8 +18,8 @@ from ..runtime.bundle import (
     TOKENIZER,
     Bundle,
     EngineEntry,
-    FileEntry,
     Manifest,
+    PlanEntry,
     StageEntry,
     file_entry,
     write_manifest,
@@ -99,7 +99,8 @@ def build_bundle(
             continue
         others = previous.manifest.stages[stage].engines if previous and stage in previous.manifest.stages else {}
         kept = {p: e for p, e in others.items() if p != precision and e.fingerprint == engine.fingerprint}
-        entries[stage] = StageEntry(contract=contract, engines={**kept, precision: engine})
+        entry = StageEntry(contract=contract, engines={**kept, precision: engine}, plans=_plans(previous, stage))
+        entries[stage] = msgspec.structs.replace(entry, plans=entry.fitting_plans())
         megabytes = sum(file.bytes for file in engine.files) / 1e6
         progress(stage, f"{told}, {megabytes:.1f} MB, {time.perf_counter() - start:.1f} s")
     write_tokenizer(staging / TOKENIZER)
@@ -192,6 +193,11 @@ def _unchanged(previous: Bundle | None, stage: str, precision: str, fingerprint:
     return engine
 
 
+def _plans(previous: Bundle | None, stage: str) -> tuple[PlanEntry, ...]:
+    """The TensorRT plans that the bundle holds now."""
+    return previous.manifest.stages[stage].plans if previous and stage in previous.manifest.stages else ()
+
+
 def _staged(staging: Path, stage: str, precision: str, fingerprint: str) -> EngineEntry | None:
     """The engine that an interrupted export left, if it is what would be exported now and is intact."""
     note = _note(staging, stage, precision)
@@ -225,20 +231,13 @@ def _files_of(path: Path) -> list[Path]:
 def _put_in_place(staging: Path, output: Path, manifest: Manifest, previous: Bundle | None) -> None:
     """Move what was made into the bundle, then write its manifest, then remove what nothing names any more."""
     output.mkdir(parents=True, exist_ok=True)
-    named = {entry.path for entry in _files(manifest)}
+    named = {entry.path for entry in manifest.files()}
     for path in staging.iterdir():
         if path.name in named:
             path.replace(output / path.name)
     write_manifest(output, manifest)
     if previous is not None:
-        for entry in _files(previous.manifest):
+        for entry in previous.manifest.files():
             if entry.path not in named:
                 (output / entry.path).unlink(missing_ok=True)
     shutil.rmtree(staging)
-
-
-def _files(manifest: Manifest) -> Iterable[FileEntry]:
-    yield manifest.tokenizer
-    for stage in manifest.stages.values():
-        for engine in stage.engines.values():
-            yield from engine.files

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 from rich.console import Console
 
 from ..runtime.bundle import Bundle
+from ..runtime.cli.build_plans import build_with_bar, make_options, plan_options
 from ..runtime.cli.common import fail_cleanly
 from ..runtime.errors import MissingExtraError
 from ..runtime.photo import demo_photo
 from ..runtime.presets import available_presets, with_preset
 from ..runtime.recipe import available_recipes, load_recipe, with_optional
+from ..runtime.tensorrt.plans import require_tensorrt
 
 if TYPE_CHECKING:
     from .parity import Check
@@ -54,6 +56,14 @@ def require_export_extra() -> None:
 @click.option("--stages", metavar="A,B", help="Export only these; others are kept where they are unchanged.")
 @click.option("--interactive", is_flag=True, help="Add sam_prompt_decoder, for `ovdeploy prompt` and segmenter.prompt.")
 @click.option("--force", is_flag=True, help="Export again what is unchanged.")
+@click.option(
+    "--backend",
+    type=click.Choice(["onnxruntime", "tensorrt"]),
+    default="onnxruntime",
+    show_default=True,
+    help="tensorrt also builds plans for this machine, as `ovdeploy build-plans` does without PyTorch.",
+)
+@plan_options
 @fail_cleanly
 def export_engines(
     recipe: str,
@@ -66,6 +76,9 @@ def export_engines(
     stages: str | None,
     interactive: bool,
     force: bool,
+    backend: str,
+    device: int,
+    **plans: Any,
 ) -> None:
     """Export every stage of RECIPE to ONNX and write a bundle.
 
@@ -79,6 +92,7 @@ def export_engines(
       export-engines tiny --output /tmp/tiny --interactive
       export-engines s2clip-b16 --preset voc21
       export-engines trident-b16 --stages sam_prompt_decoder   (adds it to the bundle that is there)
+      export-engines trident-b16 --backend tensorrt --workspace 8
     """
     chosen = load_recipe(recipe)
     if preset:
@@ -86,6 +100,8 @@ def export_engines(
     if interactive:
         chosen = with_optional(chosen, "sam_prompt_decoder")
     require_export_extra()
+    if backend == "tensorrt":
+        require_tensorrt(device)
     from .build import build_bundle
     from .reference.networks import Networks
 
@@ -108,6 +124,10 @@ def export_engines(
 
         names = [name.strip() for name in stages.split(",")] if stages else None
         build_bundle(networks, target, precision=precision, stages=names, force=force, progress=tell)
+    if backend == "tensorrt":
+        bundle = Bundle.load(target)
+        settings = make_options(bundle, **plans)
+        build_with_bar(bundle, precision=precision, stages=stages, device=device, force=force, options=settings)
     click.echo(target)
 
 

@@ -17,7 +17,7 @@ import torch
 from open_clip import tokenize
 
 from ..runtime.bundle import Bundle
-from ..runtime.encoding import head_parts
+from ..runtime.encoding import head_part
 from ..runtime.errors import WeightsError
 from ..runtime.interactive import DECODER
 from ..runtime.parameters import with_overrides
@@ -25,7 +25,7 @@ from ..runtime.pipeline import Segmenter
 from ..runtime.plan import Plan, plan_photo
 from ..runtime.recipe import Tolerances
 from ..runtime.result import Result
-from ..runtime.sessions import open_session
+from ..runtime.sessions import open_stage
 from ..runtime.tokenizer import ClipTokenizer
 from ..runtime.vocabulary import Vocabulary
 from .compare import compare
@@ -192,7 +192,7 @@ def _check_stages(
         if case is None:
             continue
         feeds, expected = case
-        with open_session(bundle.engine_path(stage, precision), bundle.stage(stage).contract, backend) as session:
+        with open_stage(bundle, stage, precision, backend) as session:
             start = time.perf_counter()
             outputs = session.run(feeds)
             engine_ms = (time.perf_counter() - start) * 1e3
@@ -242,7 +242,7 @@ def _head_case(networks: Networks, trace: Trace, plan: Plan) -> tuple[dict[str, 
     rows, columns = plan.windows_grid
     feeds = {"window_features": features.reshape(rows, columns, *features.shape[1:]), **inputs}
     if networks.recipe.row.across == "features":
-        part = head_parts(plan, [affinity.numpy() for _, affinity in trace.affinities])[0]
+        part = head_part(plan, 0, trace.affinities[0][1].numpy())
         return {**feeds, **part}, {"logits": outputs["logits"][..., : plan.aggregated[0].tokens_hw[1]]}
     logits = outputs["logits"]  # [B, Q, h, w] → [Q, Wy·h, Wx·w]
     _, queries, h, w = logits.shape

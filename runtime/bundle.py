@@ -6,6 +6,8 @@ before its size and SHA-256 have been checked against it.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -37,12 +39,50 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     fingerprint: str
     """Hash of all that the export depended on: code, weights, sizes, versions."""
 
+    @property
+    def digest(self) -> str:
+        """The graph's SHA-256; with external data, that of all files' hashes in order."""
+        hashes = [entry.sha256 for entry in self.files]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
-class StageEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A stage: its contract, and its engines by precision."""
+
+class PlanEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A TensorRT plan of a stage: which graph it was built from, and which machine it fits."""
+
+    file: FileEntry
+    precision: str
+    """Of the engine it was built from."""
+    onnx_sha256: str
+    """`EngineEntry.digest` of that engine."""
+    tensorrt: str
+    """Version that built it."""
+    gpu: str
+    """Name of the GPU that it was built on."""
+    compute_capability: str
+    """Of that GPU: "9.0", for example."""
+    ranges: dict[str, tuple[int, int, int]] = {}
+    """The smallest, usual and largest size of every dynamic axis."""
+    optimization_level: int = 3
+    tf32: bool = False
+    version_compatible: bool = False
+    """Whether newer versions of TensorRT can run it."""
+    hardware_compatibility: str = "none"
+    """Which other GPUs can run it: a key of `runtime.tensorrt.options.HARDWARE`."""
+    layers: dict[str, int] = {}
+    """Layers by the precision of what they give, as the engine inspector told."""
+
+
+class StageEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A stage: its contract, its engines by precision, and the TensorRT plans that were built from them."""
 
     contract: StageContract
     engines: Annotated[dict[str, EngineEntry], msgspec.Meta(min_length=1)]
+    plans: tuple[PlanEntry, ...] = ()
+
+    def fitting_plans(self) -> tuple[PlanEntry, ...]:
+        """The plans whose graph is still the bundle's."""
+        digests = {precision: engine.digest for precision, engine in self.engines.items()}
+        return tuple(plan for plan in self.plans if digests.get(plan.precision) == plan.onnx_sha256)
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +131,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     provenance: dict[str, Provenance]
     versions: dict[str, str]
     """Of what made the bundle."""
+
+    def files(self) -> Iterator[FileEntry]:
+        """Every file that the manifest names."""
+        yield self.tokenizer
+        for stage in self.stages.values():
+            for engine in stage.engines.values():
+                yield from engine.files
+            yield from (plan.file for plan in stage.plans)
 
 
 class Bundle:
@@ -174,8 +222,7 @@ class Bundle:
         return path
 
     def _all_files(self) -> list[FileEntry]:
-        engines = (engine for stage in self.manifest.stages.values() for engine in stage.engines.values())
-        return [self.manifest.tokenizer, *(entry for engine in engines for entry in engine.files)]
+        return list(self.manifest.files())
 
     def _inside(self, relative: str) -> Path:
         """`relative` as a path in the bundle; links are followed before it is judged."""

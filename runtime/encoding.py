@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from .arrays import Array
 from .bundle import Dimensions
 from .clock import Clock
 from .methods import Method
@@ -16,6 +17,7 @@ from .plan import Plan, SamFrame
 from .sessions import Session
 
 Sessions = Mapping[str, Session]
+AnyArray = TypeVar("AnyArray", bound=Array)
 
 
 class Encoded(NamedTuple):
@@ -23,8 +25,8 @@ class Encoded(NamedTuple):
 
     logits: np.ndarray
     """[Q, vh, vw] float32."""
-    sam_features: np.ndarray | None
-    """[1, 256, 64, 64] float32 for SAM's usual sizes; None where SAM was not run."""
+    sam_features: Array | None
+    """[1, 256, 64, 64] float32 for SAM's usual sizes, where its engine computed it; None where SAM was not run."""
 
 
 def encode_photo(
@@ -52,55 +54,41 @@ def encode_photo(
     with clock("windows"):
         windows = cut_windows(photo, plan, parameters.crop)
     features = encode_windows(windows, sessions, method, parameters.window_batch, clock)
-    feeds = {"window_features": features.reshape(*plan.windows_grid, *features.shape[1:]), "embeddings": embeddings}
-    frames = plan.aggregated if method.affinity else ()
-    encoded = [encode_sam(photo, frame, sessions, dimensions, parameters, clock) for frame in frames]
-    parts = head_parts(plan, [outputs["affinity"] for outputs in encoded]) if frames else [{}]
-    with clock("head"):
-        logits = [sessions["head"].run({**feeds, **part})["logits"] for part in parts]
-    return Encoded(
-        logits[0] if len(logits) == 1 else np.concatenate(logits, axis=2),
-        _sam_features(photo, plan, encoded, sessions, dimensions, parameters, clock) if parameters.refine else None,
-    )
+    spread = features.reshape(*plan.windows_grid, *features.shape[1:])
+    feeds: dict[str, Array] = {"window_features": spread, "embeddings": embeddings}
+    logits, sam = [], {}
+    for part, frame in enumerate(plan.aggregated if method.affinity else ()):
+        sam = encode_sam(photo, frame, sessions, dimensions, parameters, clock)
+        with clock("head"):  # before the next part is encoded, whose affinity may take the place of this one
+            logits.append(sessions["head"].run({**feeds, **head_part(plan, part, sam["affinity"])})["logits"])
+    if not method.affinity:
+        with clock("head"):
+            logits.append(sessions["head"].run(feeds)["logits"])
+    if parameters.refine and plan.aggregated != (plan.sam,):  # else the features came with the affinity
+        assert plan.sam is not None, "checked when the parameters were"
+        sam = encode_sam(photo, plan.sam, sessions, dimensions, parameters, clock)
+    return Encoded(logits[0] if len(logits) == 1 else np.concatenate(logits, axis=2), sam.get("features"))
 
 
-def head_parts(plan: Plan, affinities: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """For every part of the photo with an affinity of its own, what the head takes beside features and embeddings.
+def head_part(plan: Plan, part: int, affinity: AnyArray) -> dict[str, np.ndarray | AnyArray]:
+    """What the head takes beside features and embeddings, for a part of the photo with an affinity of its own.
 
     Args:
         plan: the plan for the photo's size.
-        affinities: [N, N] over SAM's tokens, one per part.
+        part: which of `plan.aggregated`.
+        affinity: [N, N] over SAM's tokens.
     """
     assert plan.splice_rows is not None and plan.splice_columns is not None, "made for methods that splice features"
-    ends = np.cumsum([frame.tokens_hw[1] for frame in plan.aggregated])
-    return [
-        {
-            "row_weights": plan.splice_rows,
-            "column_weights": plan.splice_columns[end - frame.tokens_hw[1] : end],
-            "affinity": affinity,
-        }
-        for frame, end, affinity in zip(plan.aggregated, ends, affinities, strict=True)
-    ]
+    widths = [frame.tokens_hw[1] for frame in plan.aggregated]
+    start = sum(widths[:part])
+    columns = plan.splice_columns[start : start + widths[part]]
+    return {"row_weights": plan.splice_rows, "column_weights": columns, "affinity": affinity}
 
 
-def _sam_features(
-    photo: np.ndarray,
-    plan: Plan,
-    encoded: Sequence[Mapping[str, np.ndarray]],
-    sessions: Sessions,
-    dimensions: Dimensions,
-    parameters: Parameters,
-    clock: Clock,
-) -> np.ndarray:
-    """SAM's features of the whole photo: those that came with its affinity, or made now."""
-    assert plan.sam is not None, "checked when the parameters were"
-    if plan.aggregated == (plan.sam,) and encoded:
-        return encoded[0]["features"]
-    return encode_sam(photo, plan.sam, sessions, dimensions, parameters, clock)["features"]
-
-
-def encode_windows(windows: np.ndarray, sessions: Sessions, method: Method, batch: int, clock: Clock) -> np.ndarray:
+def encode_windows(windows: np.ndarray, sessions: Sessions, method: Method, batch: int, clock: Clock) -> Array:
     """Run `dino`, where the method has it, and `clip_image` on all windows.
+
+    On a GPU windows go there once, and features stay there: each batch writes its rows of one array.
 
     Args:
         windows: [B, 3, crop, crop] float32 RGB in [0, 1].
@@ -112,18 +100,23 @@ def encode_windows(windows: np.ndarray, sessions: Sessions, method: Method, batc
     Returns:
         [B, D, h, w] float32.
     """
-    feeds = [{"windows": windows[start : start + batch]} for start in range(0, len(windows), batch)]
+    clip, count = sessions["clip_image"], len(windows)
+    parts = [slice(start, min(start + batch, count)) for start in range(0, count, batch)]
+    inputs = (sessions["dino"] if method.proxy else clip).put("windows", windows)
+    feeds: list[dict[str, Array]] = [{"windows": inputs[part]} for part in parts]
     if method.proxy:
+        dino = sessions["dino"]
         with clock("dino"):
-            outputs = [sessions["dino"].run(feed) for feed in feeds]
+            similar = dino.empty("features", B=count)
+            outputs = [dino.run(feed, {"features": similar[part]}) for feed, part in zip(feeds, parts, strict=True)]
         means = mean_similarities(np.concatenate([output["mean_similarity"] for output in outputs]), method)
-        for index, (feed, output) in enumerate(zip(feeds, outputs, strict=True)):
-            start = index * batch
-            feed["dino_features"] = output["features"]
-            feed["mean_similarity"] = means[start : start + batch]
+        for feed, part in zip(feeds, parts, strict=True):
+            feed |= {"dino_features": similar[part], "mean_similarity": means[part]}
     with clock("clip_image"):
-        features = [sessions["clip_image"].run(feed)["features"] for feed in feeds]
-    return np.concatenate(features)
+        features = clip.empty("features", B=count)
+        for feed, part in zip(feeds, parts, strict=True):
+            clip.run(feed, {"features": features[part]})
+    return features
 
 
 def mean_similarities(per_window: np.ndarray, method: Method) -> np.ndarray:
@@ -140,8 +133,8 @@ def encode_sam(
     dimensions: Dimensions,
     parameters: Parameters,
     clock: Clock,
-) -> dict[str, np.ndarray]:
-    """Run `sam_encoder`, with or without the affinity, as its contract says."""
+) -> dict[str, Array]:
+    """Run `sam_encoder`, with or without the affinity, as its contract says; what it makes stays where it is made."""
     with clock("sam_image"):
         image = sam_image(photo, frame, dimensions.sam_side, dimensions.sam_padding)
     feeds = {
@@ -152,7 +145,9 @@ def encode_sam(
     }
     session = sessions["sam_encoder"]
     with clock("sam_encoder"):
-        return session.run({name: feeds[name] for name in session.contract.input_names})
+        made = {name: session.empty(name) for name in session.contract.output_names}
+        session.run({name: feeds[name] for name in session.contract.input_names}, made)
+    return made
 
 
 def valid_tokens(frame: SamFrame, grid: int) -> np.ndarray:

@@ -9,6 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+CACHE_VARIABLE = "OVDEPLOY_CACHE"
+
+
+def cache_root() -> Path:
+    """Where what can be made again is kept: `$OVDEPLOY_CACHE`, or `ovdeploy` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get(CACHE_VARIABLE) or Path(base) / "ovdeploy")
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import to_host
 from .bundle import Bundle, Dimensions
 from .clock import Clock
 from .encoding import encode_sam
@@ -170,7 +171,8 @@ class Prompter:
             image = as_photo(photo, self._parameters.max_pixels)
         frame = sam_frame((image.shape[0], image.shape[1]), self._dimensions, multiple=1)
         sessions = {ENCODER: self._encoder}
-        features = encode_sam(image, frame, sessions, self._dimensions, self._parameters, clock)["features"]
+        outputs = encode_sam(image, frame, sessions, self._dimensions, self._parameters, clock)
+        features = to_host(outputs["features"])  # another photo may be encoded while this one is still prompted
         return PromptablePhoto(image, features, frame, self._decoder, self._parameters.prompt_batch, clock)
 
     def close(self) -> None:

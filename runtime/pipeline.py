@@ -20,7 +20,7 @@ from .photo import as_photo
 from .plan import plan_photo
 from .refinement import refine
 from .result import Result, photo_regions
-from .sessions import Session, choose_backend, open_session
+from .sessions import Session, SessionOptions, choose_backend, open_stage
 from .text import TextEmbedder
 from .tokenizer import ClipTokenizer
 from .vocabulary import Vocabulary, parse_classes
@@ -75,30 +75,39 @@ class Segmenter:
         precision: str = "fp32",
         parameters: Mapping[str, Any] | None = None,
         threads: int | None = None,
+        device: int = 0,
+        allow_fallback: bool = False,
+        allow_host_code: bool = False,
     ) -> Segmenter:
         """Open a bundle's engines; the text engine only when a name is not in the cache.
 
         Args:
             bundle: the folder that `export-engines` wrote.
-            backend: "onnxruntime", or "auto" for the preferred one that is installed.
+            backend: "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", or "auto" for the preferred
+                one that is installed.
             precision: one that the bundle holds.
             parameters: overrides of the recipe's parameters.
-            threads: threads within an operator; None leaves the choice to the backend.
+            threads: threads within an operator on the CPU; None leaves the choice to the backend.
+            device: which GPU, for backends that use one.
+            allow_fallback: whether work that a GPU provider does not take may run on the CPU; else that is an error.
+            allow_host_code: whether version-compatible TensorRT plans may be opened (they bring code for the host, so
+                only from sources that you trust).
 
         Raises:
-            BundleError: the bundle is missing, damaged or lacks a stage.
+            BundleError: the bundle is missing, damaged or lacks a stage, or has no TensorRT plan for this machine.
+            EngineError: the backend's driver, GPU or provider does not work here.
             ParameterError: an override is unknown, out of range, or baked into the engines.
             MissingExtraError: the backend is not installed.
         """
         opened = Bundle.load(bundle)
         with_overrides(opened.recipe.parameters, parameters)  # a wrong name should not wait for the engines
         chosen = choose_backend(backend)
-        if threads is not None and threads < 1:
-            raise ParameterError(f"threads={threads!r}: expected 1 or more, or None for the backend's own choice")
+        options = SessionOptions(
+            threads=threads, device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code
+        )
 
         def session(stage: str) -> Session:
-            path = opened.engine_path(stage, precision)
-            return open_session(path, opened.stage(stage).contract, chosen, threads=threads)
+            return open_stage(opened, stage, precision, chosen, options)
 
         stages = [stage for stage in opened.recipe.stages if stage != "text_encoder"]
         sessions = {stage: session(stage) for stage in stages}
@@ -218,6 +227,8 @@ class Segmenter:
         embeddings = rng.standard_normal((2, self.manifest.dimensions.embedding))
         anything = {"probability_threshold": 0.0, "max_pixels": photo.size}
         self.segment(photo, Vocabulary(["a", "b"], embeddings), parameters=anything)
+        for session in self._sessions.values():
+            session.tune()
 
     def close(self) -> None:
         """Free all engines."""

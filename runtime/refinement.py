@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .arrays import Array
 from .clock import Clock
 from .coarse import Coarse
 from .merge import Refined, merge
@@ -26,7 +27,7 @@ class Refinement(NamedTuple):
 
 
 def refine(
-    coarse: Coarse, sam_features: np.ndarray, frame: SamFrame, decoder: Session, parameters: Parameters, clock: Clock
+    coarse: Coarse, sam_features: Array, frame: SamFrame, decoder: Session, parameters: Parameters, clock: Clock
 ) -> Refinement:
     """Refine the coarse mask (S2CLIP, Algorithm 4): all regions of all classes go through the decoder together.
 

@@ -5,24 +5,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .errors import VocabularyError
-from .files import atomic_path
+from .files import atomic_path, cache_root
 from .sessions import Session
 from .tokenizer import ClipTokenizer
 
-CACHE_VARIABLE = "OVDEPLOY_CACHE"
-
 
 def cache_folder() -> Path:
-    """Where embeddings are kept: `$OVDEPLOY_CACHE`, or `ovdeploy` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get(CACHE_VARIABLE) or Path(base) / "ovdeploy") / "embeddings"
+    """Where embeddings are kept: `embeddings` in `cache_root()`."""
+    return cache_root() / "embeddings"
 
 
 class TextEmbedder:

@@ -90,6 +90,21 @@ def draw_photo(hw: tuple[int, int], seed: int = 0) -> np.ndarray:
     return np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
 
 
+@pytest.fixture(params=[10, 11])
+def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    """A machine whose GPU and TensorRT (10 or 11) are fakes; for the tests in `runtime/trt`, where they are made."""
+    from world import World, install
+
+    return install(World(request.param), monkeypatch)
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Bundle:
+    """A copy of the tiny bundle, to be changed."""
+    shutil.copytree(tiny_bundle, tmp_path / "tiny")
+    return Bundle.load(tmp_path / "tiny")
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """The folder of golden cases; tests that ask for it are skipped where it is absent."""

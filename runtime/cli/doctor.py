@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..contract import StageContract, TensorSpec
+from ..errors import EngineError, OvdeployError
 from ..sessions import BACKENDS, open_session
 
 EXTRAS = {
@@ -33,6 +34,13 @@ IDENTITY = bytes.fromhex(
 
 ONE = TensorSpec(name="x", dtype="float32", shape=(1,), layout="one number", range="any")
 IDENTITY_CONTRACT = StageContract(stage="identity", inputs=(ONE,), outputs=(msgspec.structs.replace(ONE, name="y"),))
+
+
+NAMES = {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
+}
+"""Distributions that bring a package of another name."""
 
 
 class Check(NamedTuple):
@@ -57,6 +65,7 @@ def doctor(as_json: bool) -> None:
         "ovdeploy": version("ovdeploy"),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
+        **_facts(),
     }
     if as_json:
         report: dict[str, Any] = {**facts, "checks": [check._asdict() for check in (*backends, *extras)]}
@@ -70,10 +79,11 @@ def _backend(name: str) -> Check:
     """Whether a backend runs, tried on the smallest graph there is."""
     backend = BACKENDS[name]
     install = f"pip install 'ovdeploy[{backend.extra}]'"
-    try:
-        found = version(backend.package)
-    except PackageNotFoundError:
+    found = _found(backend.package)
+    if not found:
         return Check(f"backend {name}", "not installed", False, install)
+    if backend.engine == "plan":
+        return _plan_backend(name, found, install)
     one = np.ones(1, np.float32)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -81,9 +91,56 @@ def _backend(name: str) -> Check:
             path.write_bytes(IDENTITY)
             with open_session(path, IDENTITY_CONTRACT, name) as session:
                 works = bool((session.run({"x": one})["y"] == one).all())
+    except EngineError as error:  # says itself what to do
+        return Check(f"backend {name}", f"{found}: {error}", False, install)
     except Exception as error:  # a broken wheel can raise anything; the doctor reports it
         return Check(f"backend {name}", f"{found} does not work: {error}", False, f"reinstall: {install}")
     return Check(f"backend {name}", f"{found}, runs" if works else f"{found}, computes wrongly", works, "")
+
+
+def _plan_backend(name: str, found: str, install: str) -> Check:
+    """Whether TensorRT's bindings, cuda-python, a driver and a GPU are there."""
+    from ..tensorrt.plans import require_tensorrt
+
+    try:
+        here = require_tensorrt()
+    except Exception as error:
+        return Check(f"backend {name}", f"{found}: {error}", False, install)
+    return Check(f"backend {name}", f"{found}, {here.gpu} ({here.compute_capability})", True, "")
+
+
+def _facts() -> dict[str, str]:
+    """What is here beside Python: the driver, as cuda-python sees it, and ONNX Runtime's providers."""
+    facts = {}
+    try:
+        facts["GPU"] = _gpu()
+    except OvdeployError as error:
+        facts["GPU"] = str(error)
+    try:
+        import onnxruntime
+
+        facts["ONNX Runtime's providers"] = ", ".join(onnxruntime.get_available_providers())
+    except Exception:
+        facts["ONNX Runtime's providers"] = "none"
+    return facts
+
+
+def _gpu() -> str:
+    from ..tensorrt.cuda import Cuda
+
+    cuda = Cuda()
+    cuda.close()
+    return f"{cuda.name} ({'.'.join(map(str, cuda.capability))})"
+
+
+def _found(package: str) -> str:
+    """The version of a package that goes by several names; empty without it."""
+    for name in NAMES.get(package, (package,)):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return ""
 
 
 def _extra(name: str, packages: tuple[str, ...]) -> Check:
@@ -100,7 +157,8 @@ def _extra(name: str, packages: tuple[str, ...]) -> Check:
 
 def _print(facts: dict[str, str], backends: list[Check], extras: list[Check]) -> None:
     console = Console()
-    console.print("  ".join(f"{name} {value}" for name, value in facts.items()), highlight=False)
+    for name, value in facts.items():
+        console.print(f"{name}: {value}", highlight=False, markup=False)
     table = Table("", "what", "state", "to install", box=None)
     for check in (*backends, *extras):
         mark = "[green]✓[/]" if check.works else "[yellow]–[/]"

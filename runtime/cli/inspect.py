@@ -33,6 +33,8 @@ def inspect(bundle: Path, as_json: bool, verify: bool) -> None:
         for name, stage in opened.manifest.stages.items():
             for precision in stage.engines:
                 opened.engine_path(name, precision)
+            for plan in stage.plans:
+                opened.verified(plan.file)
     if as_json:
         click.echo(msgspec.json.encode(opened.manifest).decode())
         return
@@ -44,6 +46,8 @@ def inspect(bundle: Path, as_json: bool, verify: bool) -> None:
         console.print(line, highlight=False)
     console.print(_weights(opened))
     console.print(_stages(opened))
+    if any(stage.plans for stage in opened.manifest.stages.values()):
+        console.print(_plans(opened))
     console.print(_parameters(opened))
     made_by = ", ".join(f"{name} {number}" for name, number in opened.manifest.versions.items())
     console.print(f"made by {made_by}", style="dim", highlight=False)
@@ -81,6 +85,17 @@ def _stages(bundle: Bundle) -> Table:
                 "\n".join(map(_signature, specs)) for specs in (stage.contract.inputs, stage.contract.outputs)
             )
             table.add_row(name, precision, size, inputs, outputs)
+    return table
+
+
+def _plans(bundle: Bundle) -> Table:
+    table = Table("TensorRT plan of", "precision", "size", "TensorRT", "GPU", "layers", "graph", box=None)
+    for name, stage in bundle.manifest.stages.items():
+        for plan in stage.plans:
+            layers = ", ".join(f"{count} {precision}" for precision, count in plan.layers.items()) or "unknown"
+            current = "current" if plan in stage.fitting_plans() else "[yellow]exported again since[/]"
+            gpu = f"{escape(plan.gpu)} ({plan.compute_capability})"
+            table.add_row(name, plan.precision, f"{plan.file.bytes / 1e6:.1f} MB", plan.tensorrt, gpu, layers, current)
     return table
 
 

@@ -38,6 +38,9 @@ RESULTS = (".overlay.png", ".mask.png")
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Threads within an operator. Default: the backend's choice."
 )
+@click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Which GPU, if one is used.")
+@click.option("--allow-fallback", is_flag=True, help="Let the CPU do what a GPU provider cannot; else it is an error.")
+@click.option("--allow-host-code", is_flag=True, help="Open version-compatible TensorRT plans; trust their source.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated.")
 @click.option("--background", is_flag=True, help="The first class is the background, whatever its name.")
 @click.option(
@@ -53,6 +56,9 @@ def segment(
     backend: str,
     precision: str,
     threads: int | None,
+    device: int,
+    allow_fallback: bool,
+    allow_host_code: bool,
     settings: tuple[str, ...],
     background: bool,
     as_json: bool,
@@ -76,7 +82,14 @@ def segment(
     console = Console(stderr=True)
     failed = 0
     with Segmenter.load(
-        bundle, backend=backend, precision=precision, parameters=overrides, threads=threads
+        bundle,
+        backend=backend,
+        precision=precision,
+        parameters=overrides,
+        threads=threads,
+        device=device,
+        allow_fallback=allow_fallback,
+        allow_host_code=allow_host_code,
     ) as segmenter:
         vocabulary = _vocabulary(segmenter, classes, saved, background or None)
         for path, target in _progress(console, list(zip(paths, output_names(paths), strict=True)), quiet=as_json):

@@ -45,7 +45,8 @@ def grass(rng: Rng, hw: tuple[int, int], unit: float) -> np.ndarray:
     blades = noise(rng, hw, (7 * unit, 1.3 * unit)) + 0.6 * noise(rng, hw, (4 * unit, 1.0 * unit))
     shade = fractal(rng, hw, 40 * unit, 3)
     image = _lit(_tinted((0.33, 0.53, 0.16), rng), 0.92 + 0.30 * blades + 0.22 * shade)
-    return image + np.maximum(blades, 0)[..., None] * np.array([0.10, 0.08, 0.0], np.float32)
+    image += np.maximum(blades, 0)[..., None] * np.array([0.10, 0.08, 0.0], np.float32)
+    return image
 
 
 def sand(rng: Rng, hw: tuple[int, int], unit: float) -> np.ndarray:

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from .base import Session
 from .fake import FakeSession
-from .registry import BACKENDS, available_backends, choose_backend, open_session
+from .options import SessionOptions
+from .registry import BACKENDS, available_backends, choose_backend, open_session, open_stage
 
-__all__ = ["BACKENDS", "FakeSession", "Session", "available_backends", "choose_backend", "open_session"]
+__all__ = [
+    "BACKENDS",
+    "FakeSession",
+    "Session",
+    "SessionOptions",
+    "available_backends",
+    "choose_backend",
+    "open_session",
+    "open_stage",
+]

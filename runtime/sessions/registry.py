@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from ..bundle import Bundle
 from ..contract import StageContract
 from ..errors import BundleError, MissingExtraError, one_of
+from ..ranges import stage_ranges
 from .base import Session
+from .options import SessionOptions
 
 
 class Backend(NamedTuple):
-    """Where a backend's session class is, and what it needs. Nothing is imported before it is asked for."""
+    """Where a backend's sessions are opened, and what it needs. Nothing is imported before it is asked for."""
 
     module: str
-    session: str
+    opener: str
+    """A function of the module: path, contract, options → session."""
     package: str
     extra: str
-    precisions: tuple[str, ...]
+    engine: Literal["onnx", "plan"] = "onnx"
+    """What it reads."""
 
 
 BACKENDS = {
-    "onnxruntime": Backend("onnxruntime", "OnnxRuntimeSession", "onnxruntime", "cpu", ("fp32",)),
+    "onnxruntime": Backend("onnxruntime", "open_cpu", "onnxruntime", "cpu"),
+    "onnxruntime-cuda": Backend("onnxruntime", "open_cuda", "onnxruntime", "gpu"),
+    "onnxruntime-tensorrt": Backend("onnxruntime", "open_tensorrt", "onnxruntime", "gpu"),
+    "tensorrt": Backend("tensorrt", "open_plan", "tensorrt", "tensorrt", engine="plan"),
 }
 """By name, the preferred first."""
 
 
 def available_backends() -> list[str]:
-    """Backends whose package is installed, the preferred first."""
+    """Backends whose package is installed, the preferred first. (`ovdeploy doctor` tells which of them work here.)"""
     return [name for name, backend in BACKENDS.items() if find_spec(backend.package) is not None]
 
 
@@ -52,16 +61,53 @@ def choose_backend(name: str) -> str:
     return name
 
 
-def open_session(path: Path, contract: StageContract, backend: str = "auto", *, threads: int | None = None) -> Session:
-    """Load one engine.
+def open_session(
+    path: Path,
+    contract: StageContract,
+    backend: str = "auto",
+    *,
+    threads: int | None = None,
+    options: SessionOptions | None = None,
+) -> Session:
+    """Load one engine from its file.
 
     Args:
         path: the engine's file, already verified.
         contract: what it takes and gives.
         backend: a key of `BACKENDS`, or "auto".
         threads: threads within an operator; None leaves the choice to the backend.
+        options: all that may be said, instead of `threads`.
     """
     chosen = BACKENDS[choose_backend(backend)]
     module = import_module(f".{chosen.module}", __package__)
-    session: Session = getattr(module, chosen.session)(path, contract, threads=threads)
+    session: Session = getattr(module, chosen.opener)(path, contract, options or SessionOptions(threads=threads))
     return session
+
+
+def open_stage(
+    bundle: Bundle, stage: str, precision: str, backend: str = "auto", options: SessionOptions | None = None
+) -> Session:
+    """Load a stage of a bundle, in the file that the backend reads.
+
+    Args:
+        bundle: the bundle.
+        stage: its stage.
+        precision: one that the bundle holds.
+        backend: a key of `BACKENDS`, or "auto".
+        options: how to open it.
+
+    Raises:
+        BundleError: the bundle has no such engine, or no plan that fits this machine; says what makes one.
+    """
+    backend = choose_backend(backend)
+    contract = bundle.stage(stage).contract
+    given = options or SessionOptions()
+    ranges = {**stage_ranges(contract, bundle), **given.ranges}
+    given = dataclasses.replace(given, ranges=ranges)
+    if BACKENDS[backend].engine == "plan":
+        from ..tensorrt.plans import plan_path
+
+        path = plan_path(bundle, stage, precision, given)
+    else:
+        path = bundle.engine_path(stage, precision)
+    return open_session(path, contract, backend, options=given)

@@ -1,0 +1,33 @@
+"""What a user may say about how engines are opened. Backends read what concerns them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import ParameterError
+from ..ranges import Range
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How engines are opened."""
+
+    threads: int | None = None
+    """Threads within an operator on the CPU; None leaves the choice to the backend."""
+    device: int = 0
+    """Which GPU, as CUDA counts them."""
+    allow_fallback: bool = False
+    """Whether work that the GPU provider does not take may run on the CPU instead."""
+    allow_host_code: bool = False
+    """Whether version-compatible TensorRT plans may be opened: they bring code for the host, so trust their source."""
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    """Sizes of the dynamic axes, for backends that compile for them."""
+    shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
+    """What the sessions opened with these options have in common: a GPU's stream."""
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise ParameterError(f"threads={self.threads!r}: expected 1 or more, or None for the backend's own choice")
+        if self.device < 0:
+            raise ParameterError(f"device={self.device!r}: expected the number of a GPU, 0 or more")
