@@ -20,7 +20,7 @@ from ..runtime.parameters import with_overrides
 from ..runtime.photo import as_photo
 from ..runtime.recipe import load_recipe
 from ..runtime.recipe_file import check_writable, write_parameters
-from ..runtime.sessions import open_session
+from ..runtime.sessions import open_stage
 
 if TYPE_CHECKING:
     from .layers import BlockStatistics, LayerMeter
@@ -77,10 +77,9 @@ def layers(
     if write:
         check_writable(write)
     parameters = with_overrides(opened.recipe.parameters, parse_settings(settings))
-    path, contract = opened.engine_path(STAGE, precision), opened.stage(STAGE).contract
     photos = list(expand(images))[:limit]
     console = Console(stderr=True)
-    with open_session(path, contract, backend) as session:
+    with open_stage(opened, STAGE, precision, backend) as session:
         meter = LayerMeter(opened.manifest, session, parameters)
         failed = list(_measured(meter, photos, parameters.max_pixels, console, quiet=as_json))
     if not meter.photos:

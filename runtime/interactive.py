@@ -23,7 +23,7 @@ from .parameters import Parameters
 from .photo import as_photo
 from .plan import SamFrame, sam_frame
 from .prompt_input import Prompt, prompt_feeds
-from .sessions import Session, choose_backend, open_session
+from .sessions import Session, SessionOptions, open_stage
 
 ENCODER, DECODER = "sam_encoder", "sam_prompt_decoder"
 
@@ -132,7 +132,12 @@ class Prompter:
 
     @classmethod
     def load(
-        cls, bundle: str | Path, *, backend: str = "auto", precision: str = "fp32", threads: int | None = None
+        cls,
+        bundle: str | Path,
+        *,
+        backend: str = "auto",
+        precision: str = "fp32",
+        options: SessionOptions | None = None,
     ) -> Prompter:
         """Open a bundle's two engines for prompts.
 
@@ -140,7 +145,7 @@ class Prompter:
             bundle: the folder that `export-engines` wrote.
             backend: what runs the engines, or "auto" for the preferred one that is installed.
             precision: one that the bundle holds.
-            threads: threads within an operator; None leaves the choice to the backend.
+            options: threads, which GPU, and what is allowed there.
 
         Raises:
             BundleError: the bundle is missing, damaged or lacks a stage.
@@ -149,11 +154,9 @@ class Prompter:
         opened = Bundle.load(bundle)
         if opened.recipe.sam is None:
             raise BundleError(f"{opened.path} has no SAM, and so nothing to prompt; add a [sam] table to its recipe")
-        chosen = choose_backend(backend)
-        paths = {stage: opened.engine_path(stage, precision) for stage in (ENCODER, DECODER)}
-        encoder, decoder = (
-            open_session(path, opened.stage(stage).contract, chosen, threads=threads) for stage, path in paths.items()
-        )
+        opened.stage(DECODER)  # what is missing is told before the larger engine is opened
+        shared = options or SessionOptions()
+        encoder, decoder = (open_stage(opened, stage, precision, backend, shared) for stage in (ENCODER, DECODER))
         return cls(opened.manifest.dimensions, encoder, decoder, opened.recipe.parameters)
 
     def encode(self, photo: str | Path | np.ndarray) -> PromptablePhoto:

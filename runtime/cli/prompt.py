@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from ..errors import PromptError
 from ..files import atomic_path, write_bytes
 from ..interactive import PromptedMasks, Prompter
+from ..sessions import SessionOptions
 from .common import fail_cleanly
 
 COLOUR, OPACITY = (230, 60, 60), 0.45
@@ -34,6 +35,9 @@ POINT_COLOURS = ("black", "white")
 )
 @click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
 @click.option("--precision", default="fp32", show_default=True)
+@click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Which GPU, if one is used.")
+@click.option("--allow-fallback", is_flag=True, help="Let the CPU do what a GPU provider cannot; else it is an error.")
+@click.option("--allow-host-code", is_flag=True, help="Open version-compatible TensorRT plans; trust their source.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @fail_cleanly
 def prompt(
@@ -46,6 +50,9 @@ def prompt(
     output: Path,
     backend: str,
     precision: str,
+    device: int,
+    allow_fallback: bool,
+    allow_host_code: bool,
     as_json: bool,
 ) -> None:
     """Segment one object of IMAGE by points, a box, a mask, or any of them together.
@@ -67,7 +74,8 @@ def prompt(
         "box": _numbers(box, (4,), "--box X0,Y0,X1,Y1") if box else None,
         "mask": _best_logits(mask) if mask else None,
     }
-    with Prompter.load(bundle, backend=backend, precision=precision) as prompter:
+    options = SessionOptions(device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code)
+    with Prompter.load(bundle, backend=backend, precision=precision, options=options) as prompter:
         photo = prompter.encode(image)
         answer = photo.predict(**prompts, multimask=multi)
     stem = output / f"{image.stem}.prompt"
