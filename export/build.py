@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import msgspec
 
@@ -19,38 +17,50 @@ from ..runtime.bundle import (
     Bundle,
     EngineEntry,
     Manifest,
-    PlanEntry,
     StageEntry,
     file_entry,
     write_manifest,
 )
+from ..runtime.census import Census
+from ..runtime.contract import StageContract
 from ..runtime.errors import BundleError, ExportError, one_of
 from ..runtime.files import write_bytes
 from .contracts import stage_contract
-from .onnx_export import OPSET, export_onnx
+from .fingerprint import derived, fingerprint_of, versions_of_makers
+from .onnx_export import export_onnx
 from .reference.networks import Networks
 from .text_assets import imagenet_templates, write_tokenizer
-from .weights import state_digest
 
-MAKERS = ("ovdeploy", "torch", "onnx", "onnxscript", "onnxslim", "open_clip_torch", "timm", "segment-anything")
-"""Packages on which the graphs depend."""
-
-BAKED_INTO = {
-    "clip_image": ("similarity_beta", "similarity_gamma", "similarity_layers", "similarity_eta", "dino_share"),
-    "sam_encoder": ("affinity_kind",),
-    "sam_decoder": ("as_published", "prompts"),
-}
-"""Parameters that become constants of an engine. (The crop is in the contracts.)"""
+FP32 = "fp32"
 
 Progress = Callable[[str, str], None]
 """Called with a stage and what happens to it."""
+
+
+class Conversion(Protocol):
+    """How engines of another precision are made from the FP32 graphs (`half.HalfConversion`)."""
+
+    precision: str
+
+    @property
+    def variant(self) -> str:
+        """What an engine depends on beside its FP32 graph."""
+
+    def prepare(self, graphs: Mapping[str, Path], tell: Progress) -> None:
+        """Look at all graphs, by stage, before the first is converted."""
+
+    def convert(self, contract: StageContract, source: Path, target: Path, tell: Progress) -> Census:
+        """Make one engine and count its precisions."""
+
+    def finish(self, output: Path, manifest: Manifest) -> None:
+        """Write beside the engines what people should see."""
 
 
 def build_bundle(
     networks: Networks,
     output: Path,
     *,
-    precision: str = "fp32",
+    conversion: Conversion | None = None,
     stages: Sequence[str] | None = None,
     force: bool = False,
     progress: Progress = lambda stage, event: None,
@@ -64,7 +74,7 @@ def build_bundle(
     Args:
         networks: the models.
         output: the bundle's folder.
-        precision: of the engines.
+        conversion: makes the engines from the FP32 graphs; None leaves them FP32.
         stages: which to export; None means the pipeline's, the recipe's optional ones, and the optional ones that the
             bundle holds already. Others are kept where they are unchanged, and left out otherwise.
         force: export again what is unchanged.
@@ -77,32 +87,23 @@ def build_bundle(
     chosen = _chosen_stages(networks, stages, previous)
     staging = output.parent / f".{output.name}.partial"
     staging.mkdir(parents=True, exist_ok=True)
-    entries: dict[str, StageEntry] = {}
-    for stage in networks.recipe.possible_stages:
-        if stage not in {*chosen, *networks.recipe.stages, *_held(previous)}:
-            continue
-        contract = stage_contract(stage, networks)
-        fingerprint = _fingerprint(stage, networks, contract, precision)
-        start = time.perf_counter()
-        redo = force and stage in chosen
-        engine = None if redo else _unchanged(previous, stage, precision, fingerprint)
-        told = "unchanged"
-        if engine is None and stage in chosen:
-            engine = None if force else _staged(staging, stage, precision, fingerprint)
-            told = "done before the interruption"
-        if engine is None and stage in chosen:
-            progress(stage, "exporting")
-            engine = _export(networks, stage, staging, precision, fingerprint)
-            told = "exported"
-        if engine is None:
-            progress(stage, "left out: not among --stages, and not in the bundle as it would be now")
-            continue
-        others = previous.manifest.stages[stage].engines if previous and stage in previous.manifest.stages else {}
-        kept = {p: e for p, e in others.items() if p != precision and e.fingerprint == engine.fingerprint}
-        entry = StageEntry(contract=contract, engines={**kept, precision: engine}, plans=_plans(previous, stage))
-        entries[stage] = msgspec.structs.replace(entry, plans=entry.fitting_plans())
-        megabytes = sum(file.bytes for file in engine.files) / 1e6
-        progress(stage, f"{told}, {megabytes:.1f} MB, {time.perf_counter() - start:.1f} s")
+    precision = conversion.precision if conversion else FP32
+    wanted = {*chosen, *networks.recipe.stages, *_held(previous)}
+    work = [
+        _Work(stage, networks, precision, conversion) for stage in networks.recipe.possible_stages if stage in wanted
+    ]
+    for item in work:
+        item.look(previous, staging, redo=force and item.stage in chosen)
+    missing = [item for item in work if item.engine is None and item.stage in chosen]
+    for item in missing:
+        item.export(previous, staging, progress)
+    if conversion:
+        conversion.prepare({item.stage: item.graph for item in missing if item.graph}, progress)
+        for item in missing:
+            item.convert(conversion, staging, progress)
+    entries = {item.stage: entry for item in work if (entry := item.entry(previous))}
+    for item in work:
+        item.tell(progress)
     write_tokenizer(staging / TOKENIZER)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
@@ -112,10 +113,76 @@ def build_bundle(
         tokenizer=file_entry(staging / TOKENIZER),
         templates=imagenet_templates(),
         provenance=dict(networks.provenance),
-        versions=_versions(),
+        versions=versions_of_makers(),
     )
     _put_in_place(staging, output, manifest, previous)
+    if conversion:
+        conversion.finish(output, manifest)
     return manifest
+
+
+class _Work:
+    """One stage on its way into the bundle."""
+
+    def __init__(self, stage: str, networks: Networks, precision: str, conversion: Conversion | None) -> None:
+        self.stage, self.networks, self.precision = stage, networks, precision
+        self.contract = stage_contract(stage, networks)
+        self.source = fingerprint_of(stage, networks, self.contract)
+        self.fingerprint = derived(self.source, conversion.variant) if conversion else self.source
+        self.engine: EngineEntry | None = None
+        self.graph: Path | None = None
+        self.told, self.start = "left out: not among --stages, and not in the bundle as it would be now", 0.0
+
+    def look(self, previous: Bundle | None, staging: Path, *, redo: bool) -> None:
+        """Take the engine that is there, in the bundle or left by an interrupted export, if it is what is wanted."""
+        if redo:
+            return
+        self.engine = _unchanged(previous, self.stage, self.precision, self.fingerprint)
+        self.told = "unchanged" if self.engine else self.told
+        if self.engine is None and (staged := _staged(staging, self.stage, self.precision, self.fingerprint)):
+            self.engine, self.told = staged, "done before the interruption"
+
+    def export(self, previous: Bundle | None, staging: Path, progress: Progress) -> None:
+        """Make the FP32 graph, or find it: it is the engine, or what the engine is made from."""
+        self.start = time.perf_counter()
+        converted = self.precision != FP32
+        if converted and previous and _unchanged(previous, self.stage, FP32, self.source):
+            self.graph = previous.engine_path(self.stage, FP32)
+            return
+        engine = _staged(staging, self.stage, FP32, self.source) if converted else None
+        if engine is None:
+            progress(self.stage, "exporting")
+            engine = _export(self.networks, self.stage, staging, self.source)
+        self.graph = staging / engine.files[0].path
+        if not converted:
+            self.engine, self.told = engine, "exported"
+
+    def convert(self, conversion: Conversion, staging: Path, progress: Progress) -> None:
+        """Make the engine from the FP32 graph."""
+        assert self.graph is not None, "exported before"
+        progress(self.stage, "converting")
+        path = _fresh(staging / f"{self.stage}.{self.precision}.onnx")
+        census = conversion.convert(self.contract, self.graph, path, progress)
+        self.engine = _noted(staging, self.stage, path, self.precision, self.fingerprint, census, source=self.source)
+        self.told = "exported"
+
+    def entry(self, previous: Bundle | None) -> StageEntry | None:
+        """The manifest's entry, with the engines of other precisions that come from the same FP32 graph."""
+        before = previous.manifest.stages.get(self.stage) if previous else None
+        others = before.engines if before else {}
+        engines = {p: e for p, e in others.items() if p != self.precision and self.source in (e.fingerprint, e.source)}
+        if self.engine:
+            engines[self.precision] = self.engine
+        if not engines:
+            return None
+        entry = StageEntry(contract=self.contract, engines=engines, plans=before.plans if before else ())
+        return msgspec.structs.replace(entry, plans=entry.fitting_plans())
+
+    def tell(self, progress: Progress) -> None:
+        """Say what happened."""
+        size = f", {sum(file.bytes for file in self.engine.files) / 1e6:.1f} MB" if self.engine else ""
+        took = f", {time.perf_counter() - self.start:.1f} s" if self.start else ""
+        progress(self.stage, f"{self.told}{size}{took}")
 
 
 def _chosen_stages(networks: Networks, stages: Sequence[str] | None, previous: Bundle | None) -> Sequence[str]:
@@ -144,40 +211,6 @@ def _previous(output: Path) -> Bundle | None:
         return None
 
 
-def _fingerprint(stage: str, networks: Networks, contract: Any, precision: str) -> str:
-    """Hash of all that an engine depends on: weights, code, sizes, baked parameters, versions."""
-    parameters = msgspec.structs.asdict(networks.recipe.parameters)
-    facts = {
-        "stage": stage,
-        "precision": precision,
-        "opset": OPSET,
-        "contract": contract,
-        "method": networks.recipe.row,
-        "baked": {name: parameters[name] for name in BAKED_INTO.get(stage, ())},
-        "weights": state_digest(networks.modules[stage].state_dict()),
-        "code": _code_digest(),
-        "versions": _versions(),
-    }
-    return hashlib.sha256(msgspec.json.encode(facts, order="sorted")).hexdigest()
-
-
-def _code_digest() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in MAKERS:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def _unchanged(previous: Bundle | None, stage: str, precision: str, fingerprint: str) -> EngineEntry | None:
     """The engine in the bundle that is there, if it is what would be exported now and is intact."""
     if previous is None or stage not in previous.manifest.stages:
@@ -193,11 +226,6 @@ def _unchanged(previous: Bundle | None, stage: str, precision: str, fingerprint:
     return engine
 
 
-def _plans(previous: Bundle | None, stage: str) -> tuple[PlanEntry, ...]:
-    """The TensorRT plans that the bundle holds now."""
-    return previous.manifest.stages[stage].plans if previous and stage in previous.manifest.stages else ()
-
-
 def _staged(staging: Path, stage: str, precision: str, fingerprint: str) -> EngineEntry | None:
     """The engine that an interrupted export left, if it is what would be exported now and is intact."""
     note = _note(staging, stage, precision)
@@ -209,12 +237,25 @@ def _staged(staging: Path, stage: str, precision: str, fingerprint: str) -> Engi
     return engine if intact and engine.fingerprint == fingerprint else None
 
 
-def _export(networks: Networks, stage: str, staging: Path, precision: str, fingerprint: str) -> EngineEntry:
-    path = staging / f"{stage}.{precision}.onnx"
+def _export(networks: Networks, stage: str, staging: Path, fingerprint: str) -> EngineEntry:
+    path = _fresh(staging / f"{stage}.{FP32}.onnx")
+    census = export_onnx(networks.modules[stage], stage_contract(stage, networks), path)
+    return _noted(staging, stage, path, FP32, fingerprint, census)
+
+
+def _fresh(path: Path) -> Path:
+    """The path, with nothing there any more."""
     for stale in _files_of(path):
         stale.unlink()
-    export_onnx(networks.modules[stage], stage_contract(stage, networks), path)
-    engine = EngineEntry(files=tuple(file_entry(file) for file in _files_of(path)), fingerprint=fingerprint)
+    return path
+
+
+def _noted(
+    staging: Path, stage: str, path: Path, precision: str, fingerprint: str, census: Census | None, source: str = ""
+) -> EngineEntry:
+    """The entry of an engine that is done, also noted beside it, should the export be interrupted."""
+    files = tuple(file_entry(file) for file in _files_of(path))
+    engine = EngineEntry(files=files, fingerprint=fingerprint, source=source, census=census)
     write_bytes(_note(staging, stage, precision), msgspec.json.encode(engine))
     return engine
 

@@ -52,7 +52,21 @@ def require_export_extra() -> None:
 )
 @click.option("--preset", type=click.Choice(available_presets()), help="Settings and classes of a benchmark.")
 @weight_options
-@click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "bf16"]), default="fp32", show_default=True)
+@click.option(
+    "--islands",
+    default="standard",
+    show_default=True,
+    metavar="standard|auto|none|FILE",
+    help="Nodes that stay FP32 in half precision: those that usually must, those that measurements ask for, none, or "
+    "as the islands.*.toml of another bundle says.",
+)
+@click.option(
+    "--calibration-images",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Photos that --islands auto measures on. Default: the one in the package.",
+)
 @click.option("--stages", metavar="A,B", help="Export only these; others are kept where they are unchanged.")
 @click.option("--interactive", is_flag=True, help="Add sam_prompt_decoder, for `ovdeploy prompt` and segmenter.prompt.")
 @click.option("--force", is_flag=True, help="Export again what is unchanged.")
@@ -73,6 +87,8 @@ def export_engines(
     dino_weights: str | None,
     sam_weights: str | None,
     precision: str,
+    islands: str,
+    calibration_images: Path | None,
     stages: str | None,
     interactive: bool,
     force: bool,
@@ -85,6 +101,9 @@ def export_engines(
     Stages whose weights, code and settings are unchanged are not exported again. An interrupted export leaves what was
     there before, and goes on where it stopped when it is called again.
 
+    Half precision lives in the graphs; the islands used are written to islands.PRECISION.toml in the bundle. Prove the
+    result by `ovdeploy parity BUNDLE --precision fp16`, which emulates half precision on a CPU.
+
     \b
     Examples:
       export-engines trident-b16
@@ -92,6 +111,7 @@ def export_engines(
       export-engines tiny --output /tmp/tiny --interactive
       export-engines s2clip-b16 --preset voc21
       export-engines trident-b16 --stages sam_prompt_decoder   (adds it to the bundle that is there)
+      export-engines trident-b16 --precision fp16 --islands auto --calibration-images photos/
       export-engines trident-b16 --backend tensorrt --workspace 8
     """
     chosen = load_recipe(recipe)
@@ -103,6 +123,7 @@ def export_engines(
     if backend == "tensorrt":
         require_tensorrt(device)
     from .build import build_bundle
+    from .half import HalfConversion, calibration_photos
     from .reference.networks import Networks
 
     console = Console(stderr=True)
@@ -117,13 +138,16 @@ def export_engines(
     with console.status("") as status:
 
         def tell(stage: str, event: str) -> None:
-            if event == "exporting":
-                status.update(f"{stage}: exporting")
+            if event in ("exporting", "converting"):
+                status.update(f"{stage}: {event}")
             else:
                 console.print(f"{stage:13} {event}", highlight=False)
 
         names = [name.strip() for name in stages.split(",")] if stages else None
-        build_bundle(networks, target, precision=precision, stages=names, force=force, progress=tell)
+        conversion = None
+        if precision != "fp32":
+            conversion = HalfConversion(networks, precision, islands, calibration_photos(calibration_images))
+        build_bundle(networks, target, conversion=conversion, stages=names, force=force, progress=tell)
     if backend == "tensorrt":
         bundle = Bundle.load(target)
         settings = make_options(bundle, **plans)
@@ -151,6 +175,8 @@ def parity(
 ) -> None:
     """Prove that BUNDLE's engines agree with PyTorch: every stage by itself, then the whole pipeline.
 
+    On a CPU, engines in half precision are emulated: ONNX Runtime would compute them in FP32.
+
     Stages are fed the reference's inputs. Weights that came from files must be given again; they are compared with the
     bundle's manifest. The tolerances are the recipe's. The exit code is 1 if any check fails.
 
@@ -160,7 +186,7 @@ def parity(
       ovdeploy parity engines/trident-b16 --clip-weights clip.safetensors --dino-weights dino.pth --sam-weights sam.pth
     """
     require_export_extra()
-    from .parity import check_parity, check_weights, missing_stages, weight_sources
+    from .parity import check_parity, check_weights, missing_stages, must_emulate, weight_sources
     from .reference.networks import Networks
 
     opened = Bundle.load(bundle)
@@ -169,6 +195,9 @@ def parity(
     check_weights(opened, networks)
     console = Console(stderr=True)
     checks: list[Check] = []
+    emulated = must_emulate(backend, precision)
+    if emulated:
+        console.print(f"{precision} is emulated: this backend would compute it in FP32", highlight=False)
     with console.status("running the PyTorch reference", spinner="line"):
         for check in check_parity(opened, networks, image or demo_photo(), backend=backend, precision=precision):
             checks.append(check)
@@ -178,10 +207,17 @@ def parity(
         console.print(f"the pipeline was not checked: the bundle has no {', '.join(missing)}", highlight=False)
     failed = [check for check in checks if not check.passed]
     if as_json:
-        click.echo(msgspec.json.encode({"passed": not failed, "checks": [c._asdict() for c in checks]}).decode())
+        click.echo(_report(checks, emulated))
     else:
-        click.echo(f"{len(checks) - len(failed)} of {len(checks)} checks passed")
+        told = f" ({precision} emulated)" if emulated else ""
+        click.echo(f"{len(checks) - len(failed)} of {len(checks)} checks passed{told}")
     sys.exit(1 if failed else 0)
+
+
+def _report(checks: list[Check], emulated: bool) -> str:
+    passed = all(check.passed for check in checks)
+    report = {"passed": passed, "emulated": emulated, "checks": [check._asdict() for check in checks]}
+    return msgspec.json.encode(report).decode()
 
 
 def _parity_line(check: Check) -> str:

@@ -16,12 +16,14 @@ import onnxslim
 import torch
 from torch import nn
 
+from ..runtime.census import Census
 from ..runtime.contract import StageContract, TensorSpec
 from ..runtime.errors import ExportError
+from ..runtime.graph.census import take_census
+from ..runtime.graph.model import check_file, is_large, prepared, save_model
+from ..runtime.graph.passes import improved
 
 OPSET = 20
-EXTERNAL_DATA_ABOVE = 2_000_000_000
-"""Bytes of weights past which they go beside the graph: protobuf stops at 2 GiB."""
 
 SET_ASIDE_ABOVE = 1_000_000
 """Bytes of a weight past which it is kept from the simplifier in such a graph."""
@@ -30,8 +32,8 @@ EXAMPLE_SIZES = {"B": 2, "P": 3, "Q": 5, "R": 3, "N": 4, "Wy": 2, "Wx": 3, "vh":
 """Sizes of the dynamic axes while tracing; all differ from each other where they meet, and from 1."""
 
 
-def export_onnx(module: nn.Module, contract: StageContract, path: Path) -> None:
-    """Export a stage, simplify its graph, check it, and write it.
+def export_onnx(module: nn.Module, contract: StageContract, path: Path) -> Census:
+    """Export a stage, simplify its graph, check it, write it, and count its precisions.
 
     Args:
         module: the stage, in evaluation mode.
@@ -43,20 +45,13 @@ def export_onnx(module: nn.Module, contract: StageContract, path: Path) -> None:
             the contract's.
     """
     model = _trace(module, contract)
-    large = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > EXTERNAL_DATA_ABOVE
-    weights = _set_aside(model) if large else []
+    weights = _set_aside(model) if is_large(model) else []
     model = _simplify(model)
     _put_back(model, weights)
-    onnx.save_model(
-        model,
-        str(path),
-        save_as_external_data=large,
-        all_tensors_to_one_file=True,
-        location=f"{path.name}.data",
-    )
-    if large:
-        path.with_name(f"{path.name}.data").chmod(path.stat().st_mode)  # onnx lets the owner alone read it
+    census = take_census(improved(prepared(model)), contract)
+    save_model(model, path)
     _check(path, contract)
+    return census
 
 
 def example_inputs(contract: StageContract) -> dict[str, torch.Tensor]:
@@ -142,13 +137,7 @@ def _put_back(model: onnx.ModelProto, weights: Sequence[onnx.TensorProto]) -> No
 
 
 def _check(path: Path, contract: StageContract) -> None:
-    try:
-        onnx.checker.check_model(str(path), full_check=False)
-        onnx.shape_inference.infer_shapes_path(str(path), str(path) + ".shapes", strict_mode=True, check_type=True)
-    except Exception as error:
-        raise ExportError(f"the graph of {contract.stage} does not pass ONNX's checks: {error}") from error
-    finally:
-        Path(str(path) + ".shapes").unlink(missing_ok=True)
+    check_file(path, contract.stage)
     graph = onnx.load(str(path), load_external_data=False).graph
     for kind, values, specs in (("input", graph.input, contract.inputs), ("output", graph.output, contract.outputs)):
         came = [(value.name, _shape(value)) for value in values]

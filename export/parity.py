@@ -1,44 +1,35 @@
 """Parity: a bundle's engines, and the pipeline they make, against the PyTorch reference.
 
 Every stage is fed the reference's own inputs, so that an error is told where it arises; the pipeline is chained, so
-that errors may add up. The pipeline needs classes that the weights tell apart, whatever the weights are: the embeddings
-are taken from the photo's own features, and the IoU threshold is put amid SAM's estimates, so that some regions are
-refined and some fail.
+that errors may add up.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from open_clip import tokenize
 
 from ..runtime.bundle import Bundle
-from ..runtime.encoding import head_part
+from ..runtime.compare import compare
 from ..runtime.errors import WeightsError
-from ..runtime.interactive import DECODER
-from ..runtime.parameters import with_overrides
+from ..runtime.interactive import DECODER, ENCODER
 from ..runtime.pipeline import Segmenter
-from ..runtime.plan import Plan, plan_photo
 from ..runtime.recipe import Tolerances
 from ..runtime.result import Result
-from ..runtime.sessions import open_stage
-from ..runtime.tokenizer import ClipTokenizer
-from ..runtime.vocabulary import Vocabulary
-from .compare import compare
+from ..runtime.sessions import Session, choose_backend, open_stage
+from .cases import Case, stage_case, trace_photo
 from .parity_layers import STAGE as LAYERS
 from .parity_layers import trace_layers
 from .parity_prompts import PromptTrace, prompt_gaps, trace_prompts
 from .reference.networks import Networks
-from .reference.pipeline import Reference
 from .reference.trace import Trace
 
-CLASSES, ROUNDS = 6, 10
-TEXTS = ("a photo of a cup.", "a bad photo of the “naïve” façade &amp; sky!", "")
-"""Texts of the text engine's check; the second is hard on tokenizers."""
+HALF = ("fp16", "bf16")
+"""Precisions that have the recipe's tolerances for half precision."""
 
 THRESHOLDED = {("clip_image", "features"): "thresholded_features", ("sam_encoder", "affinity"): "thresholded_affinity"}
 """Outputs behind a threshold, and the tolerance that holds for them; all others have `relative`."""
@@ -106,103 +97,89 @@ def check_parity(
         bundle: the engines.
         networks: the reference, with the weights of the export (`check_weights`).
         photo: a path, or [H, W, 3] uint8 RGB.
-        backend: what runs the engines.
+        backend: what runs the engines; half ones are emulated where it would compute them in FP32 (`must_emulate`).
         precision: of the engines.
 
     Yields:
         One check after another, as they are done.
     """
-    reference = Reference(networks)
-    trace = reference.encode(photo)
-    encoded_ms = dict(trace.timings)
-    vocabulary = separating_vocabulary(trace)
-    reference.decide(trace, vocabulary)
-    overrides = _threshold_amid(trace)
-    if overrides:
-        trace.settings = with_overrides(trace.settings, overrides)
-        trace.timings = encoded_ms  # times add up, and this decides a second time
-        reference.decide(trace, vocabulary)
-    plan = plan_photo(trace.photo.shape[:2], trace.settings, reference.method, reference.dimensions)
-    prompted = trace_prompts(networks, trace.photo) if DECODER in bundle.manifest.stages else None
+    traced = trace_photo(networks, photo)
+    limits = limits_for(bundle.recipe.tolerances, precision)
+    open_engine = engine_opener(bundle, backend, precision)
+    prompted = trace_prompts(networks, traced.trace.photo) if DECODER in bundle.manifest.stages else None
     if prompted is not None:
-        trace.stages[DECODER], trace.timings[DECODER] = (prompted.inputs, prompted.outputs), prompted.milliseconds
+        traced.trace.stages[DECODER] = prompted.inputs, prompted.outputs
+        traced.trace.timings[DECODER] = prompted.milliseconds
     if LAYERS in bundle.manifest.stages:
-        trace_layers(networks, trace)
-    yield from _check_stages(bundle, networks, trace, plan, backend, precision)
-    if prompted is not None:
-        yield from _check_prompts(bundle, trace, prompted, backend, precision)
+        trace_layers(networks, traced.trace)
+    for stage in bundle.manifest.stages:
+        if case := stage_case(stage, bundle.tokenizer_path(), networks, traced):
+            yield from _check_stage(stage, open_engine, case, traced.trace, limits)
+    if prompted is not None and ENCODER in bundle.manifest.stages:
+        yield from _check_prompts(bundle, open_engine, traced.trace, prompted, limits)
     if missing_stages(bundle):
         return
-    with Segmenter.load(bundle.path, backend=backend, precision=precision) as segmenter:
-        result = segmenter.segment(trace.photo, vocabulary, parameters=overrides)
-    yield from _check_pipeline(trace, result, bundle.recipe.tolerances)
+    sessions = {stage: open_engine(stage) for stage in bundle.recipe.stages if stage != "text_encoder"}
+    with Segmenter(bundle.manifest, sessions) as segmenter:
+        result = segmenter.segment(traced.trace.photo, traced.vocabulary, parameters=traced.overrides)
+    yield from _check_pipeline(traced.trace, result, limits)
 
 
-def separating_vocabulary(trace: Trace) -> Vocabulary:
-    """Classes that this photo's features fall into, whatever the weights mean; deterministic.
-
-    k-means on the image features, begun at points far apart. An embedding is its cluster's centre less what all
-    features share, so that no class wins everywhere.
-    """
-    assert trace.image_features is not None
-    features = trace.image_features.flatten(0, -2).double().numpy()
-    shared = features.mean(axis=0)
-    shared /= np.linalg.norm(shared)
-    own = features - (features @ shared)[:, None] * shared
-    centres = own[_far_apart(own, CLASSES)]
-    for _ in range(ROUNDS):
-        nearest = _gaps(own, centres).argmin(axis=1)
-        centres = np.stack(
-            [own[nearest == k].mean(axis=0) if (nearest == k).any() else c for k, c in enumerate(centres)]
-        )
-    embeddings = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
-    return Vocabulary([f"class {index}" for index in range(len(centres))], embeddings)
+def must_emulate(backend: str, precision: str) -> bool:
+    """Whether half engines say nothing about a GPU when this backend runs them: ONNX Runtime's CPU uses FP32."""
+    return precision in HALF and choose_backend(backend) == "onnxruntime"
 
 
-def _far_apart(points: np.ndarray, count: int) -> list[int]:
-    """Indices of points, each the farthest from those before it."""
-    chosen = [int(np.linalg.norm(points, axis=1).argmax())]
-    while len(chosen) < min(count, len(points)):
-        chosen.append(int(_gaps(points, points[chosen]).min(axis=1).argmax()))
-    return chosen
+def engine_opener(bundle: Bundle, backend: str, precision: str) -> Callable[[str], Session]:
+    """A function that opens a stage's engine, or emulates it."""
+
+    def open_engine(stage: str) -> Session:
+        if not must_emulate(backend, precision):
+            return open_stage(bundle, stage, precision, backend)
+        from ..runtime.graph.emulate import emulated_session
+
+        return emulated_session(bundle.engine_path(stage, precision), bundle.stage(stage).contract)
+
+    return open_engine
 
 
-def _gaps(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """[N, K] distances."""
-    return np.stack([np.linalg.norm(points - centre, axis=1) for centre in centres], axis=1)
-
-
-def _threshold_amid(trace: Trace) -> dict[str, float]:
-    """An IoU threshold in the widest gap between the middle estimates; none without two regions."""
-    if trace.prompted is None or len(trace.prompted.iou) < 2:
-        return {}
-    estimates = np.sort(trace.prompted.iou.numpy())
-    gaps = np.diff(estimates)
-    low = len(gaps) // 4
-    middle = low + int(gaps[low : len(gaps) - low].argmax())
-    return {"iou_threshold": float(estimates[middle : middle + 2].mean())}
-
-
-def _check_stages(
-    bundle: Bundle, networks: Networks, trace: Trace, plan: Plan, backend: str, precision: str
+def _check_stage(
+    stage: str, open_engine: Callable[[str], Session], case: Case, trace: Trace, limits: Limits
 ) -> Iterator[Check]:
-    tolerances = bundle.recipe.tolerances
-    for stage in bundle.manifest.stages:
-        case = _stage_case(stage, bundle, networks, trace, plan)
-        if case is None:
-            continue
-        feeds, expected = case
-        with open_stage(bundle, stage, precision, backend) as session:
-            start = time.perf_counter()
-            outputs = session.run(feeds)
-            engine_ms = (time.perf_counter() - start) * 1e3
-        for name, array in outputs.items():
-            torch_ms = trace.timings.get(stage) if name == next(iter(outputs)) else None
-            check = _compare_output(stage, name, array, expected[name], tolerances)
-            yield check._replace(torch_ms=torch_ms, engine_ms=engine_ms if torch_ms is not None else None)
+    feeds, expected = case
+    with open_engine(stage) as session:
+        start = time.perf_counter()
+        outputs = session.run(feeds)
+        engine_ms = (time.perf_counter() - start) * 1e3
+    for name, array in outputs.items():
+        torch_ms = trace.timings.get(stage) if name == next(iter(outputs)) else None
+        check = limits.check(stage, name, array, expected[name])
+        yield check._replace(torch_ms=torch_ms, engine_ms=engine_ms if torch_ms is not None else None)
 
 
-def _compare_output(stage: str, name: str, came: np.ndarray, expected: np.ndarray, tolerances: Tolerances) -> Check:
+class Limits(NamedTuple):
+    """What passes in a precision."""
+
+    check: Callable[[str, str, np.ndarray, np.ndarray], Check]
+    """Takes stage, output, what came and what was expected."""
+    labels: float
+    """Share of pixels on which two masks must agree."""
+    prompted: tuple[float, float]
+    """Least share of equal pixels of interactive masks, and how far their IoU estimates may be from SamPredictor's."""
+    exact: bool
+    """Whether the regions must be as many; where pixels may differ, a region of the least area may come or go."""
+
+
+def limits_for(tolerances: Tolerances, precision: str) -> Limits:
+    """The recipe's tolerances as they hold for a precision."""
+    if precision in HALF:
+        prompted = (tolerances.half_labels, tolerances.half_relative)
+        return Limits(partial(_compare_half, tolerances), tolerances.half_labels, prompted, exact=False)
+    prompted = (tolerances.prompted_masks, tolerances.prompted_iou)
+    return Limits(partial(_compare_output, tolerances), tolerances.labels, prompted, exact=True)
+
+
+def _compare_output(tolerances: Tolerances, stage: str, name: str, came: np.ndarray, expected: np.ndarray) -> Check:
     """Within the output's tolerance, and typically within the strict one even behind a threshold."""
     difference = compare(came, expected)
     key = THRESHOLDED.get((stage, name))
@@ -212,75 +189,37 @@ def _compare_output(stage: str, name: str, came: np.ndarray, expected: np.ndarra
     return Check(stage, name, difference._asdict(), told, passed)
 
 
-def _stage_case(
-    stage: str, bundle: Bundle, networks: Networks, trace: Trace, plan: Plan
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
-    """The reference's inputs and outputs of a stage, as the engine takes and gives them; None if it did not run."""
-    if stage == "text_encoder":
-        return _text_case(bundle, networks)
-    if stage == "head":
-        return _head_case(networks, trace, plan)
-    if stage not in trace.stages:
-        return None
-    inputs, outputs = trace.stages[stage]
-    return _arrays(inputs), _arrays(outputs)
+def _compare_half(tolerances: Tolerances, stage: str, name: str, came: np.ndarray, expected: np.ndarray) -> Check:
+    """The direction, and the length too."""
+    difference = compare(came, expected)
+    passed = difference.cosine >= tolerances.half_cosine and difference.relative <= tolerances.half_relative
+    told = f"cosine ≥ {tolerances.half_cosine:g}, relative ≤ {tolerances.half_relative:g}"
+    return Check(stage, name, difference._asdict(), told, passed)
 
 
-def _text_case(bundle: Bundle, networks: Networks) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The runtime's tokens for the engine, open_clip's for the reference: the tokenizer is checked with it."""
-    size = bundle.manifest.dimensions
-    tokens = ClipTokenizer(bundle.tokenizer_path(), size.context_length)(TEXTS)
-    with torch.no_grad():
-        features = networks.modules["text_encoder"](tokenize(list(TEXTS), size.context_length))
-    return {"tokens": tokens}, {"features": features.numpy()}
-
-
-def _head_case(networks: Networks, trace: Trace, plan: Plan) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Features as the runtime lays them out, with its splice tables; logits laid out as the engine gives them."""
-    inputs, outputs = (_arrays(tensors) for tensors in trace.stages["head"])
-    features = trace.stages["clip_image"][1]["features"].numpy()
-    rows, columns = plan.windows_grid
-    feeds = {"window_features": features.reshape(rows, columns, *features.shape[1:]), **inputs}
-    if networks.recipe.row.across == "features":
-        part = head_part(plan, 0, trace.affinities[0][1].numpy())
-        return {**feeds, **part}, {"logits": outputs["logits"][..., : plan.aggregated[0].tokens_hw[1]]}
-    logits = outputs["logits"]  # [B, Q, h, w] → [Q, Wy·h, Wx·w]
-    _, queries, h, w = logits.shape
-    grid = logits.reshape(rows, columns, queries, h, w).transpose(2, 0, 3, 1, 4)
-    return feeds, {"logits": grid.reshape(queries, rows * h, columns * w)}
-
-
-def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    return {
-        name: np.ascontiguousarray(tensor.numpy()) if tensor.ndim else tensor.numpy()
-        for name, tensor in tensors.items()
-    }
-
-
-def _check_pipeline(trace: Trace, result: Result, tolerances: Tolerances) -> Iterator[Check]:
+def _check_pipeline(trace: Trace, result: Result, limits: Limits) -> Iterator[Check]:
     assert trace.coarse is not None and trace.mask is not None and trace.scores is not None
-    yield _agreement("coarse mask", result.coarse_mask, trace.coarse, tolerances)
+    yield _agreement("coarse mask", result.coarse_mask, trace.coarse, limits)
     if trace.prompted is None:
         return
     came, expected = len(result.regions), len(trace.prompted.regions)
-    yield Check("pipeline", "regions", {"came": came, "expected": expected}, "as many", came == expected)
+    if limits.exact:
+        yield Check("pipeline", "regions", {"came": came, "expected": expected}, "as many", came == expected)
     refined = sum(region.refined for region in result.regions)
-    check = _agreement(f"refined mask ({refined} of {came} regions refined)", result.mask, trace.mask, tolerances)
+    check = _agreement(f"refined mask ({refined} of {came} regions refined)", result.mask, trace.mask, limits)
     yield check._replace(torch_ms=sum(trace.timings.values()), engine_ms=result.timings["total"])
 
 
 def _check_prompts(
-    bundle: Bundle, trace: Trace, prompted: PromptTrace, backend: str, precision: str
+    bundle: Bundle, open_engine: Callable[[str], Session], trace: Trace, prompted: PromptTrace, limits: Limits
 ) -> Iterator[Check]:
-    tolerances = bundle.recipe.tolerances
-    limit = f"SamPredictor's: agreement ≥ {tolerances.prompted_masks:g}, IoU within {tolerances.prompted_iou:g}"
-    for gap in prompt_gaps(bundle, trace.photo, prompted, backend, precision):
-        measures = {"agreement": gap.agreement, "iou_gap": gap.iou}
-        yield Check("prompt", gap.name, measures, limit, gap.passes(tolerances))
+    least, most = limits.prompted
+    for gap in prompt_gaps(bundle, open_engine, trace.photo, prompted):
+        passed = gap.agreement >= least and gap.iou <= most
+        told = f"SamPredictor's: agreement ≥ {least:g}, IoU within {most:g}"
+        yield Check("prompt", gap.name, {"agreement": gap.agreement, "iou_gap": gap.iou}, told, passed)
 
 
-def _agreement(what: str, came: np.ndarray, expected: np.ndarray, tolerances: Tolerances) -> Check:
+def _agreement(what: str, came: np.ndarray, expected: np.ndarray, limits: Limits) -> Check:
     share = float((came == expected).mean())
-    return Check(
-        "pipeline", what, {"agreement": share}, f"agreement ≥ {tolerances.labels:g}", share >= tolerances.labels
-    )
+    return Check("pipeline", what, {"agreement": share}, f"agreement ≥ {limits.labels:g}", share >= limits.labels)

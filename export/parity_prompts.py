@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..runtime.bundle import Bundle
 from ..runtime.interactive import DECODER, ENCODER, PromptedMasks, Prompter
 from ..runtime.plan import sam_frame
 from ..runtime.prompt_input import Prompt, prompt_feeds
-from ..runtime.recipe import Tolerances
+from ..runtime.sessions import Session
 from .reference.networks import Networks
 from .reference.trace import Tensors
 
@@ -40,10 +40,6 @@ class PromptGap(NamedTuple):
     """Smallest share of equal pixels over its masks."""
     iou: float
     """Largest difference of IoU estimates."""
-
-    def passes(self, tolerances: Tolerances) -> bool:
-        """Whether both are within the tolerances."""
-        return self.agreement >= tolerances.prompted_masks and self.iou <= tolerances.prompted_iou
 
 
 @torch.no_grad()
@@ -92,16 +88,15 @@ def sample_prompts(photo_hw: tuple[int, int], mask: np.ndarray) -> dict[str, Pro
 
 
 def prompt_gaps(
-    bundle: Bundle, photo: np.ndarray, trace: PromptTrace, backend: str, precision: str
+    bundle: Bundle, open_engine: Callable[[str], Session], photo: np.ndarray, trace: PromptTrace
 ) -> Iterator[PromptGap]:
     """Ask the bundle's engines the same, from the photo on; all prompts in one batch.
 
     Yields:
         One gap for each prompt, over its single mask and its three.
     """
-    if ENCODER not in bundle.manifest.stages:
-        return
-    with Prompter.load(bundle.path, backend=backend, precision=precision) as prompter:
+    with open_engine(ENCODER) as encoder, open_engine(DECODER) as decoder:
+        prompter = Prompter(bundle.manifest.dimensions, encoder, decoder, bundle.recipe.parameters)
         encoded = prompter.encode(photo)
         came = {many: encoded.predict_many(list(trace.prompts.values()), multimask=many) for many in (False, True)}
     for index, name in enumerate(trace.prompts):

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import msgspec
 
+from .census import Census, check_census
 from .contract import StageContract
 from .errors import BundleError, RecipeError, one_of
 from .files import sha256_of, write_bytes
@@ -38,6 +39,10 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     files: Annotated[tuple[FileEntry, ...], msgspec.Meta(min_length=1)]
     fingerprint: str
     """Hash of all that the export depended on: code, weights, sizes, versions."""
+    source: str = ""
+    """For an engine that was made from another: that one's fingerprint."""
+    census: Census | None = None
+    """What precision its weights and nodes have; None if nobody counted."""
 
     @property
     def digest(self) -> str:
@@ -140,6 +145,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 yield from engine.files
             yield from (plan.file for plan in stage.plans)
 
+    @classmethod
+    def bare(cls, recipe: Recipe, dimensions: Dimensions) -> Manifest:
+        """A manifest without engines, for sessions that come from elsewhere than a bundle."""
+        nothing = FileEntry(path=TOKENIZER, sha256="", bytes=0)
+        return cls(
+            schema_version=SCHEMA_VERSION, recipe=recipe, dimensions=dimensions, stages={}, tokenizer=nothing,
+            templates=(), provenance={}, versions={},
+        )  # fmt: skip
+
 
 class Bundle:
     """A bundle on disk, its manifest read and its paths checked."""
@@ -191,14 +205,33 @@ class Bundle:
     def engine_path(self, stage: str, precision: str) -> Path:
         """The path of a stage's engine, after its size and SHA-256 (and its external data's) have been verified.
 
+        Also its precision: counted in the graph where the onnx package is there, else on the manifest's word.
+
         Raises:
-            BundleError: not in this precision, missing, truncated or altered.
+            BundleError: not in this precision, missing, truncated or altered; or its census tells of another precision.
         """
         engines = self.stage(stage).engines
         if precision not in engines:
             raise BundleError(f"{self.path}, stage {stage}: {one_of('precision', precision, engines)}")
-        paths = [self.verified(entry) for entry in engines[precision].files]
-        return paths[0]
+        path, *_ = (self.verified(entry) for entry in engines[precision].files)
+        census = self.census(stage, precision)
+        check_census(census, precision, f"{path}", f"export-engines {self.recipe.name} --precision {precision} --force")
+        return path
+
+    def census(self, stage: str, precision: str) -> Census | None:
+        """What precision a stage's engine really has; None if nobody counted.
+
+        FP32 graphs are taken on the manifest's word, since counting means reading them.
+        """
+        entry = self.stage(stage).engines[precision]
+        path = self.path / entry.files[0].path
+        if precision == "fp32" or path.suffix != ".onnx":
+            return entry.census
+        try:
+            from .graph.census import census_of_file
+        except ImportError:
+            return entry.census
+        return census_of_file(path, self.stage(stage).contract)
 
     def tokenizer_path(self) -> Path:
         """The path of the verified `tokenizer.json`."""

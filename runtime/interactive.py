@@ -137,7 +137,10 @@ class Prompter:
         *,
         backend: str = "auto",
         precision: str = "fp32",
-        options: SessionOptions | None = None,
+        threads: int | None = None,
+        device: int = 0,
+        allow_fallback: bool = False,
+        allow_host_code: bool = False,
     ) -> Prompter:
         """Open a bundle's two engines for prompts.
 
@@ -145,7 +148,10 @@ class Prompter:
             bundle: the folder that `export-engines` wrote.
             backend: what runs the engines, or "auto" for the preferred one that is installed.
             precision: one that the bundle holds.
-            options: threads, which GPU, and what is allowed there.
+            threads: threads within an operator on the CPU; None leaves the choice to the backend.
+            device: which GPU, for backends that use one.
+            allow_fallback: whether work that a GPU provider does not take may run on the CPU; else that is an error.
+            allow_host_code: whether version-compatible TensorRT plans may be opened, from sources that you trust.
 
         Raises:
             BundleError: the bundle is missing, damaged or lacks a stage.
@@ -155,8 +161,10 @@ class Prompter:
         if opened.recipe.sam is None:
             raise BundleError(f"{opened.path} has no SAM, and so nothing to prompt; add a [sam] table to its recipe")
         opened.stage(DECODER)  # what is missing is told before the larger engine is opened
-        shared = options or SessionOptions()
-        encoder, decoder = (open_stage(opened, stage, precision, backend, shared) for stage in (ENCODER, DECODER))
+        options = SessionOptions(
+            threads=threads, device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code
+        )
+        encoder, decoder = (open_stage(opened, stage, precision, backend, options) for stage in (ENCODER, DECODER))
         return cls(opened.manifest.dimensions, encoder, decoder, opened.recipe.parameters)
 
     def encode(self, photo: str | Path | np.ndarray) -> PromptablePhoto:

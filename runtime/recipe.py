@@ -52,6 +52,12 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Share of pixels on which an interactive mask must agree with SamPredictor's."""
     prompted_iou: Tolerance = 1e-3
     """How far interactive IoU estimates may be from SamPredictor's."""
+    half_cosine: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.999
+    """Least cosine of every output of an engine in half precision."""
+    half_relative: Tolerance = 0.045
+    """Of every output of an engine in half precision. √(2 · (1 − 0.999)): a cosine does not see a wrong scale."""
+    half_labels: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.99
+    """Share of pixels on which two masks must agree when the engines are in half precision."""
 
 
 class PresetNote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..bundle import Bundle
+from ..census import Census
 from ..contract import TensorSpec
 from ..recipe import Recipe
 from .common import fail_cleanly
@@ -22,7 +23,9 @@ from .common import fail_cleanly
 @click.option("--verify/--no-verify", default=True, help="Compare every file with its SHA-256.  [default: verify]")
 @fail_cleanly
 def inspect(bundle: Path, as_json: bool, verify: bool) -> None:
-    """Show what BUNDLE holds: recipe, weights, and what every stage takes and gives.
+    """Show what BUNDLE holds: recipe, weights, what every stage takes and gives, and its precision.
+
+    The precision is counted: shares of weights, of nodes that compute, and of their operations.
 
     Every file is checked; a missing or altered one makes the exit code 1 (a text engine that was left out on purpose
     too: delete it from the bundle by exporting with --stages).
@@ -48,6 +51,7 @@ def inspect(bundle: Path, as_json: bool, verify: bool) -> None:
     console.print(_stages(opened))
     if any(stage.plans for stage in opened.manifest.stages.values()):
         console.print(_plans(opened))
+    console.print(_census(opened))
     console.print(_parameters(opened))
     made_by = ", ".join(f"{name} {number}" for name, number in opened.manifest.versions.items())
     console.print(f"made by {made_by}", style="dim", highlight=False)
@@ -97,6 +101,22 @@ def _plans(bundle: Bundle) -> Table:
             gpu = f"{escape(plan.gpu)} ({plan.compute_capability})"
             table.add_row(name, plan.precision, f"{plan.file.bytes / 1e6:.1f} MB", plan.tensorrt, gpu, layers, current)
     return table
+
+
+def _census(bundle: Bundle) -> Table:
+    """What precision the engines really have: shares of weights, nodes and FLOPs."""
+    table = Table("stage", "precision", "weights", "nodes", "FLOPs", box=None)
+    for name, stage in bundle.manifest.stages.items():
+        for precision in stage.engines:
+            census = bundle.census(name, precision)
+            shares = [_shares(census, of) for of in ("weights", "nodes", "flops")] if census else ["not counted"] * 3
+            table.add_row(name, precision, *shares)
+    return table
+
+
+def _shares(census: Census, of: str) -> str:
+    kinds = sorted(getattr(census, of), key=lambda kind: -census.share(of, kind))
+    return ", ".join(f"{kind} {census.share(of, kind):.1%}" for kind in kinds)
 
 
 def _signature(spec: TensorSpec) -> str:

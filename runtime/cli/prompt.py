@@ -14,7 +14,6 @@ from PIL import Image, ImageDraw
 from ..errors import PromptError
 from ..files import atomic_path, write_bytes
 from ..interactive import PromptedMasks, Prompter
-from ..sessions import SessionOptions
 from .common import fail_cleanly
 
 COLOUR, OPACITY = (230, 60, 60), 0.45
@@ -74,8 +73,8 @@ def prompt(
         "box": _numbers(box, (4,), "--box X0,Y0,X1,Y1") if box else None,
         "mask": _best_logits(mask) if mask else None,
     }
-    options = SessionOptions(device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code)
-    with Prompter.load(bundle, backend=backend, precision=precision, options=options) as prompter:
+    gpu: dict[str, Any] = {"device": device, "allow_fallback": allow_fallback, "allow_host_code": allow_host_code}
+    with Prompter.load(bundle, backend=backend, precision=precision, **gpu) as prompter:
         photo = prompter.encode(image)
         answer = photo.predict(**prompts, multimask=multi)
     stem = output / f"{image.stem}.prompt"

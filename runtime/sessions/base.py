@@ -47,19 +47,29 @@ class Session:
             EngineError: the session is closed, the feeds do not fit, the engine fails, or an output is missing or not
                 finite.
         """
+        outputs = self.run_unchecked(feeds, into)
+        self._check(feeds, outputs, into or {})
+        return outputs
+
+    def run_unchecked(
+        self, feeds: Mapping[str, Array], into: Mapping[str, Array] | None = None
+    ) -> dict[str, np.ndarray]:
+        """As `run`, for those who look for NaN and infinity themselves.
+
+        Raises:
+            EngineError: the session is closed, the feeds do not fit, or the engine fails.
+        """
         if self._closed:
             raise EngineError(f"the {self.contract.stage} engine is closed; open it again")
         into = into or {}
         self.contract.check_into(into, self.contract.check_feeds(feeds))
         feeds = {name: self._reachable(array) for name, array in feeds.items()}
         try:
-            outputs = self._run(feeds, into)
+            return self._run(feeds, into)
         except Exception as error:
             if isinstance(error, EngineError) and self.contract.stage in str(error):
                 raise
             raise EngineError(f"the {self.contract.stage} engine failed: {error}") from error
-        self._check(feeds, outputs, into)
-        return outputs
 
     def put(self, name: str, array: np.ndarray) -> Array:
         """An input brought to where the engine computes, so that rows of it can be fed to several engines there."""

@@ -12,6 +12,7 @@ from ovdeploy.export.contracts import stage_contract
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import Bundle, RecipeError, load_recipe
 from ovdeploy.runtime.errors import ExportError
+from ovdeploy.runtime.graph import model as graph_model
 from ovdeploy.runtime.recipe import with_optional
 
 
@@ -188,7 +189,7 @@ def test_a_crop_that_does_not_fit_the_patch_is_refused():
 def test_weights_past_the_limit_go_beside_the_graph(tiny_networks, tmp_path, monkeypatch):
     from ovdeploy.runtime.sessions import open_session
 
-    monkeypatch.setattr(onnx_export, "EXTERNAL_DATA_ABOVE", 1000)
+    monkeypatch.setattr(graph_model, "EXTERNAL_DATA_ABOVE", 1000)
     target = tmp_path / "b"
     build_bundle(tiny_networks, target, stages=["dino"])
     bundle = Bundle.load(target)

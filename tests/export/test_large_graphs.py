@@ -13,6 +13,7 @@ from ovdeploy.export.build import build_bundle
 from ovdeploy.export.onnx_export import export_onnx
 from ovdeploy.runtime import Bundle, BundleError, Segmenter
 from ovdeploy.runtime.contract import StageContract, TensorSpec
+from ovdeploy.runtime.graph import model as graph_model
 
 
 class Products(nn.Module):
@@ -39,7 +40,7 @@ def contract(width):
 
 @pytest.fixture
 def small_limits(monkeypatch):
-    monkeypatch.setattr(onnx_export, "EXTERNAL_DATA_ABOVE", 10_000)
+    monkeypatch.setattr(graph_model, "EXTERNAL_DATA_ABOVE", 10_000)
     monkeypatch.setattr(onnx_export, "SET_ASIDE_ABOVE", 1_000)
 
 

@@ -1,0 +1,145 @@
+"""Looking into a graph while it runs: the range and a sample of every value, without keeping the values.
+
+SAM's encoder has arrays of 800 MB. A tap reduces its value inside the graph to two extremes and a few thousand
+elements, so that hundreds of values can be watched in one run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from ..contract import StageContract
+from .emulate import model_session
+from .model import MOVEMENT, replace_nodes
+from .shapes import ValueType, value_types
+
+SAMPLE = 4096
+"""Most elements of a value's sample."""
+
+LOW, HIGH, PART = "tap_low_", "tap_high_", "tap_part_"
+
+
+class Tap(NamedTuple):
+    """What was seen of a value."""
+
+    low: float
+    high: float
+    sample: np.ndarray
+    """Elements at regular steps along every axis: float32, flat."""
+
+    @property
+    def largest(self) -> float:
+        """The largest finite magnitude of the two extremes; infinite values of masks do not count."""
+        return max((abs(end) for end in (self.low, self.high) if math.isfinite(end)), default=0.0)
+
+    @property
+    def finite(self) -> bool:
+        """Whether neither extreme nor the sample is NaN or infinite."""
+        return math.isfinite(self.low) and math.isfinite(self.high) and bool(np.isfinite(self.sample).all())
+
+
+def computed_values(model: ModelProto) -> list[str]:
+    """Float values that nodes compute; what only moves values shows nothing new."""
+    types = value_types(model)
+    return [
+        name
+        for node in model.graph.node
+        if node.op_type not in MOVEMENT
+        for name in node.output
+        if name and types[name].dtype == TensorProto.FLOAT
+    ]
+
+
+def watch(
+    model: ModelProto,
+    contract: StageContract,
+    feeds: Mapping[str, np.ndarray],
+    values: Iterable[str],
+    *,
+    threads: int | None = None,
+) -> dict[str, Tap]:
+    """Run an FP32 graph once and look at values.
+
+    Args:
+        model: the graph, or an emulated one.
+        contract: its inputs and outputs.
+        feeds: an array for every input.
+        values: names of float values of fixed shape.
+        threads: threads within an operator.
+    """
+    wanted = list(values)
+    types = value_types(model, {name: array.shape for name, array in feeds.items()})
+    with model_session(_tapped(model, wanted, types), _outputs(contract, wanted), threads=threads) as session:
+        came = session.run_unchecked(feeds)
+    return {
+        name: Tap(float(came[LOW + name].reshape(())), float(came[HIGH + name].reshape(())), came[PART + name].ravel())
+        for name in wanted
+    }
+
+
+def steps(shape: tuple[int, ...], most: int = SAMPLE) -> list[int]:
+    """A step for every axis so that at most `most` elements are left; long axes are thinned first."""
+    chosen = [1] * len(shape)
+    counts = list(shape)
+    while math.prod(counts) > most:
+        axis = max(range(len(shape)), key=lambda i: counts[i])
+        chosen[axis] += 1
+        counts[axis] = -(-shape[axis] // chosen[axis])
+    return chosen
+
+
+def _tapped(model: ModelProto, values: list[str], types: Mapping[str, ValueType]) -> ModelProto:
+    """The graph with three small outputs for every value, each right behind the node that makes it."""
+    graph, wanted = model.graph, set(values)
+    nodes: list[NodeProto] = []
+    constants: list[TensorProto] = []
+    for node in graph.node:
+        nodes.append(node)
+        for name in wanted.intersection(node.output):
+            made, needed = _tap_nodes(name, types[name])
+            nodes += made
+            constants += needed
+    outputs = [
+        helper.make_tensor_value_info(prefix + name, TensorProto.FLOAT, None)
+        for name in values
+        for prefix in (LOW, HIGH, PART)
+    ]
+    made_graph = helper.make_graph([], graph.name, graph.input, outputs, [*graph.initializer, *constants])
+    result = helper.make_model(made_graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    replace_nodes(result, nodes)
+    return result
+
+
+def _tap_nodes(name: str, kind: ValueType) -> tuple[list[NodeProto], list[TensorProto]]:
+    assert kind.shape is not None and kind.size >= 0, "shapes are fixed by the feeds"
+    shape = tuple(int(n) for n in kind.shape if isinstance(n, int))
+    nodes = [
+        helper.make_node("ReduceMin", [name], [LOW + name], name=LOW + name, keepdims=0),
+        helper.make_node("ReduceMax", [name], [HIGH + name], name=HIGH + name, keepdims=0),
+    ]
+    if not shape:
+        return [*nodes, helper.make_node("Identity", [name], [PART + name], name=PART + name)], []
+    zeros, ends = [0] * len(shape), list(shape)
+    places = {"start": zeros, "end": ends, "axes": list(range(len(shape))), "step": steps(shape)}
+    constants = [
+        numpy_helper.from_array(np.array(array, np.int64), f"{PART}{what}_{name}") for what, array in places.items()
+    ]
+    inputs = [name, *(tensor.name for tensor in constants)]
+    return [*nodes, helper.make_node("Slice", inputs, [PART + name], name=PART + name)], constants
+
+
+def _outputs(contract: StageContract, values: list[str]) -> StageContract:
+    """A contract of the same inputs with the taps for outputs."""
+    from ..contract import TensorSpec
+
+    specs = tuple(
+        TensorSpec(name=prefix + name, dtype="float32", shape=(), layout="tap", range="any")
+        for name in values
+        for prefix in (LOW, HIGH, PART)
+    )
+    return StageContract(stage=contract.stage, inputs=contract.inputs, outputs=specs)
