@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,9 +54,11 @@ def _panel(
     def y(value: float) -> float:
         return bottom - (value - low) / (high - low) * (bottom - top)
 
-    for tick in np.linspace(low, high, 5):
+    ticks = np.linspace(low, high, 5)
+    digits = max(0, 1 - math.floor(math.log10(ticks[1] - ticks[0])))
+    for tick in ticks:
         draw.line((left, y(tick), right, y(tick)), fill=GRID)
-        draw.text((left - 8, y(tick)), f"{tick:.3g}", fill=INK, font=_font(13), anchor="rm")
+        draw.text((left - 8, y(tick)), f"{tick:.{digits}f}", fill=INK, font=_font(13), anchor="rm")
     draw.line([(x, y(value)) for x, value in zip(xs, values, strict=True)], fill=PALE, width=2)
     for number, (x, value, gap) in enumerate(zip(xs, values, spread, strict=True), start=1):
         colour = CHOSEN if number in chosen else PALE

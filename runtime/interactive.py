@@ -23,7 +23,7 @@ from .parameters import Parameters
 from .photo import as_photo
 from .plan import SamFrame, sam_frame
 from .prompt_input import Prompt, prompt_feeds
-from .sessions import Session, SessionOptions, choose_backend, open_stage
+from .sessions import Session, SessionOptions, open_stage
 
 ENCODER, DECODER = "sam_encoder", "sam_prompt_decoder"
 
@@ -132,7 +132,15 @@ class Prompter:
 
     @classmethod
     def load(
-        cls, bundle: str | Path, *, backend: str = "auto", precision: str = "fp32", threads: int | None = None
+        cls,
+        bundle: str | Path,
+        *,
+        backend: str = "auto",
+        precision: str = "fp32",
+        threads: int | None = None,
+        device: int = 0,
+        allow_fallback: bool = False,
+        allow_host_code: bool = False,
     ) -> Prompter:
         """Open a bundle's two engines for prompts.
 
@@ -140,7 +148,10 @@ class Prompter:
             bundle: the folder that `export-engines` wrote.
             backend: what runs the engines, or "auto" for the preferred one that is installed.
             precision: one that the bundle holds.
-            threads: threads within an operator; None leaves the choice to the backend.
+            threads: threads within an operator on the CPU; None leaves the choice to the backend.
+            device: which GPU, for backends that use one.
+            allow_fallback: whether work that a GPU provider does not take may run on the CPU; else that is an error.
+            allow_host_code: whether version-compatible TensorRT plans may be opened, from sources that you trust.
 
         Raises:
             BundleError: the bundle is missing, damaged or lacks a stage.
@@ -149,9 +160,11 @@ class Prompter:
         opened = Bundle.load(bundle)
         if opened.recipe.sam is None:
             raise BundleError(f"{opened.path} has no SAM, and so nothing to prompt; add a [sam] table to its recipe")
-        chosen = choose_backend(backend)
-        options = SessionOptions(threads=threads)
-        encoder, decoder = (open_stage(opened, stage, precision, chosen, options) for stage in (ENCODER, DECODER))
+        opened.stage(DECODER)  # what is missing is told before the larger engine is opened
+        options = SessionOptions(
+            threads=threads, device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code
+        )
+        encoder, decoder = (open_stage(opened, stage, precision, backend, options) for stage in (ENCODER, DECODER))
         return cls(opened.manifest.dimensions, encoder, decoder, opened.recipe.parameters)
 
     def encode(self, photo: str | Path | np.ndarray) -> PromptablePhoto:

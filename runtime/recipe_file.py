@@ -47,13 +47,7 @@ def write_parameters(path: Path, recipe: Recipe, values: Mapping[str, Any]) -> N
     Raises:
         RecipeError: the file is no recipe, or says its parameters in a way that cannot be changed line by line.
     """
-    if not path.exists():
-        data = _without_nulls(msgspec.to_builtins(recipe))
-        data.pop("name")  # a recipe takes its name from its file
-        data["parameters"] |= values
-        write_bytes(path, tomli_w.dumps(data).encode())
-        return
-    before = path.read_text(encoding="utf-8")
+    before = path.read_text(encoding="utf-8") if path.exists() else _text(recipe)
     expected = tomllib.loads(before)
     expected["parameters"] = {**expected.get("parameters", {}), **values}
     after = before
@@ -67,6 +61,25 @@ def write_parameters(path: Path, recipe: Recipe, values: Mapping[str, Any]) -> N
         told = tomli_w.dumps({"parameters": dict(values)})
         raise RecipeError(f"{path}: its parameters cannot be changed line by line; put this in yourself:\n{told}")
     write_bytes(path, after.encode())
+
+
+def _text(recipe: Recipe) -> str:
+    """A recipe as TOML, without what goes without saying. It takes its name from its file."""
+    kept = {name: value for name, value in _told(recipe).items() if name != "name"}
+    kept["parameters"] = {"refine": recipe.parameters.refine, **kept.get("parameters", {})}  # its default varies
+    return tomli_w.dumps(kept)
+
+
+def _told(struct: msgspec.Struct) -> dict[str, Any]:
+    """The fields of a struct that differ from their defaults."""
+    told = {}
+    for field in msgspec.structs.fields(struct):
+        value = getattr(struct, field.name)
+        factory = field.default_factory
+        usual = factory() if factory is not msgspec.NODEFAULT else field.default
+        if value != usual:
+            told[field.name] = _told(value) if isinstance(value, msgspec.Struct) else msgspec.to_builtins(value)
+    return told
 
 
 def _with_line(text: str, name: str, line: str) -> str:
@@ -98,10 +111,3 @@ def _complete(lines: list[str]) -> bool:
     except tomllib.TOMLDecodeError:
         return False
     return True
-
-
-def _without_nulls(value: Any) -> Any:
-    """TOML has no null: what is None is left out."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(entry) for key, entry in value.items() if entry is not None}
-    return value

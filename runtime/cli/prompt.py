@@ -34,6 +34,9 @@ POINT_COLOURS = ("black", "white")
 )
 @click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
 @click.option("--precision", default="fp32", show_default=True)
+@click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Which GPU, if one is used.")
+@click.option("--allow-fallback", is_flag=True, help="Let the CPU do what a GPU provider cannot; else it is an error.")
+@click.option("--allow-host-code", is_flag=True, help="Open version-compatible TensorRT plans; trust their source.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @fail_cleanly
 def prompt(
@@ -46,6 +49,9 @@ def prompt(
     output: Path,
     backend: str,
     precision: str,
+    device: int,
+    allow_fallback: bool,
+    allow_host_code: bool,
     as_json: bool,
 ) -> None:
     """Segment one object of IMAGE by points, a box, a mask, or any of them together.
@@ -67,7 +73,8 @@ def prompt(
         "box": _numbers(box, (4,), "--box X0,Y0,X1,Y1") if box else None,
         "mask": _best_logits(mask) if mask else None,
     }
-    with Prompter.load(bundle, backend=backend, precision=precision) as prompter:
+    gpu: dict[str, Any] = {"device": device, "allow_fallback": allow_fallback, "allow_host_code": allow_host_code}
+    with Prompter.load(bundle, backend=backend, precision=precision, **gpu) as prompter:
         photo = prompter.encode(image)
         answer = photo.predict(**prompts, multimask=multi)
     stem = output / f"{image.stem}.prompt"
@@ -128,7 +135,7 @@ def _overlay(photo: np.ndarray, mask: np.ndarray, prompts: dict[str, Any]) -> Im
     kernel = np.ones((3, 3), np.uint8)
     blended[cv2.dilate(mask.astype(np.uint8), kernel) != cv2.erode(mask.astype(np.uint8), kernel)] = 255
     image = Image.fromarray(np.round(blended).astype(np.uint8))
-    draw, radius = ImageDraw.Draw(image), max(3, max(image.size) // 150)
+    draw, radius = ImageDraw.Draw(image), max(4, max(image.size) // 100)
     for (x, y), label in zip(prompts["points"] or (), prompts["labels"] or (), strict=True):
         on = bool(label)
         place = (x - radius, y - radius, x + radius, y + radius)

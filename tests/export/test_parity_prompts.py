@@ -18,6 +18,7 @@ from ovdeploy.export.build import build_bundle
 from ovdeploy.export.parity_prompts import prompt_gaps, trace_prompts
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import Bundle, load_recipe
+from ovdeploy.runtime.optional import OPTIONAL
 from ovdeploy.runtime.recipe import ModelChoice
 
 LOGITS = {"rtol": 1e-4, "atol": 2e-4}  # float32, another order of summation, where terms of size 10 cancel
@@ -78,6 +79,7 @@ def test_parity_checks_the_stage_and_every_kind_of_prompt(complete_bundle):
     prompts = [check for check in report["checks"] if check["stage"] == "prompt"]
     assert len(prompts) == 8 and all(check["measures"]["agreement"] >= 0.9995 for check in prompts)
     assert {c["what"] for c in report["checks"] if c["stage"] == STAGE} == {"low_res_logits", "iou"}
+    assert {c["stage"] for c in report["checks"]} >= set(OPTIONAL), "no optional stage goes unchecked"
 
 
 def test_a_layer_scaled_by_one_percent_fails(complete_bundle, tmp_path):

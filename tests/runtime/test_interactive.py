@@ -56,7 +56,7 @@ def test_a_photo_is_encoded_once_and_asked_often(complete_bundle, photo, monkeyp
     with Segmenter.load(complete_bundle) as segmenter:
         session = segmenter._sessions["sam_encoder"]
         run = session.run
-        monkeypatch.setattr(session, "run", lambda feeds: calls.append(1) or run(feeds))
+        monkeypatch.setattr(session, "run", lambda *given: calls.append(1) or run(*given))
         prompted = segmenter.prompt(photo)
         first = prompted.predict([[60, 50]], multimask=False)
         second = prompted.predict([[60, 50], [10, 10]], [1, 0], mask=first.low_res_logits[0], multimask=False)
