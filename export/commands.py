@@ -1,48 +1,25 @@
-"""`export-engines` and `ovdeploy parity`. PyTorch is imported when a command runs, not before."""
+"""`export-engines`. PyTorch is imported when the command runs, not before."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 from rich.console import Console
+from rich.status import Status
 
 from ..runtime.bundle import Bundle
 from ..runtime.cli.build_plans import build_with_bar, make_options, plan_options
 from ..runtime.cli.common import fail_cleanly
-from ..runtime.errors import MissingExtraError
-from ..runtime.photo import demo_photo
 from ..runtime.presets import available_presets, with_preset
-from ..runtime.recipe import available_recipes, load_recipe, with_optional
+from ..runtime.recipe import Recipe, available_recipes, load_recipe, with_optional
 from ..runtime.tensorrt.plans import require_tensorrt
+from .command_options import require_export_extra, weight_options
 
 if TYPE_CHECKING:
-    from .parity import Check
-
-WEIGHTS_HELP = "`pretrained` (the recipe's tag), `random:SEED`, or a checkpoint's path. Default: as the recipe says."
-
-
-def weight_options(command: click.decorators.FC) -> click.decorators.FC:
-    """The three options that say where weights come from."""
-    for role in ("sam", "dino", "clip"):
-        command = click.option(f"--{role}-weights", metavar="SOURCE", help=f"{role}: {WEIGHTS_HELP}")(command)
-    return command
-
-
-def require_export_extra() -> None:
-    """Say which extra is missing, before an import fails somewhere deep.
-
-    Raises:
-        MissingExtraError: PyTorch or one of its companions is not installed.
-    """
-    for package in ("torch", "open_clip", "segment_anything", "timm", "onnx", "onnxscript", "onnxslim", "safetensors"):
-        try:
-            __import__(package)
-        except ImportError as error:
-            raise MissingExtraError(package, "export", "working with PyTorch models") from error
+    from .reference.networks import Networks
 
 
 @click.command("export-engines", epilog=f"Recipes: {', '.join(available_recipes())}; or the path of a TOML file.")
@@ -114,40 +91,24 @@ def export_engines(
       export-engines trident-b16 --precision fp16 --islands auto --calibration-images photos/
       export-engines trident-b16 --backend tensorrt --workspace 8
     """
-    chosen = load_recipe(recipe)
-    if preset:
-        chosen = with_preset(chosen, preset)
-    if interactive:
-        chosen = with_optional(chosen, "sam_prompt_decoder")
+    chosen = _chosen(recipe, preset, interactive)
     require_export_extra()
     if backend == "tensorrt":
         require_tensorrt(device)
     from .build import build_bundle
     from .half import HalfConversion, calibration_photos
-    from .reference.networks import Networks
 
     console = Console(stderr=True)
     target = output or Path("engines") / (f"{chosen.name}-{preset}" if preset else chosen.name)
-    with console.status("loading the models"):
-        weights = {"clip": clip_weights, "dino": dino_weights, "sam": sam_weights}
-        networks = Networks.load(chosen, weights)
-    if chosen.preset and chosen.preset.assumed:
-        click.echo(f"preset {preset}: assumed, not published: {', '.join(chosen.preset.assumed)}", err=True)
-    for role, provenance in networks.provenance.items():
-        click.echo(f"{role:13} {provenance.model}, {provenance.source}", err=True)
+    networks = _load(chosen, {"clip": clip_weights, "dino": dino_weights, "sam": sam_weights}, console)
+    conversion = None
+    if precision != "fp32":
+        conversion = HalfConversion(networks, precision, islands, calibration_photos(calibration_images))
+    names = [name.strip() for name in stages.split(",")] if stages else None
     with console.status("") as status:
-
-        def tell(stage: str, event: str) -> None:
-            if event in ("exporting", "converting"):
-                status.update(f"{stage}: {event}")
-            else:
-                console.print(f"{stage:13} {event}", highlight=False, soft_wrap=True)
-
-        names = [name.strip() for name in stages.split(",")] if stages else None
-        conversion = None
-        if precision != "fp32":
-            conversion = HalfConversion(networks, precision, islands, calibration_photos(calibration_images))
-        build_bundle(networks, target, conversion=conversion, stages=names, force=force, progress=tell)
+        build_bundle(
+            networks, target, conversion=conversion, stages=names, force=force, progress=_teller(console, status)
+        )
     if backend == "tensorrt":
         bundle = Bundle.load(target)
         settings = make_options(bundle, **plans)
@@ -155,82 +116,37 @@ def export_engines(
     click.echo(target)
 
 
-@click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@weight_options
-@click.option("--image", type=click.Path(path_type=Path), help="The photo. Default: the one in the package.")
-@click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
-@click.option("--precision", default="fp32", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
-@fail_cleanly
-def parity(
-    bundle: Path,
-    clip_weights: str | None,
-    dino_weights: str | None,
-    sam_weights: str | None,
-    image: Path | None,
-    backend: str,
-    precision: str,
-    as_json: bool,
-) -> None:
-    """Prove that BUNDLE's engines agree with PyTorch: every stage by itself, then the whole pipeline.
+def _chosen(name: str, preset: str | None, interactive: bool) -> Recipe:
+    recipe = load_recipe(name)
+    if preset:
+        recipe = with_preset(recipe, preset)
+    return with_optional(recipe, "sam_prompt_decoder") if interactive else recipe
 
-    On a CPU, engines in half precision are emulated: ONNX Runtime would compute them in FP32.
 
-    Stages are fed the reference's inputs. Weights that came from files must be given again; they are compared with the
-    bundle's manifest. The tolerances are the recipe's. The exit code is 1 if any check fails.
-
-    \b
-    Example:
-      ovdeploy parity engines/tiny
-      ovdeploy parity engines/trident-b16 --clip-weights clip.safetensors --dino-weights dino.pth --sam-weights sam.pth
-    """
-    require_export_extra()
-    from .parity import check_parity, check_weights, missing_stages, must_emulate, weight_sources
+def _load(recipe: Recipe, weights: dict[str, str | None], console: Console) -> Networks:
+    """Make the models, and tell where their weights come from and what the preset assumes."""
     from .reference.networks import Networks
 
-    opened = Bundle.load(bundle)
-    given = {"clip": clip_weights, "dino": dino_weights, "sam": sam_weights}
-    networks = Networks.load(opened.recipe, weight_sources(opened, given))
-    check_weights(opened, networks)
-    console = Console(stderr=True)
-    checks: list[Check] = []
-    emulated = must_emulate(backend, precision)
-    if emulated:
-        console.print(f"{precision} is emulated: this backend would compute it in FP32", highlight=False)
-    with console.status("running the PyTorch reference", spinner="line"):
-        for check in check_parity(opened, networks, image or demo_photo(), backend=backend, precision=precision):
-            checks.append(check)
-            if not as_json:
-                click.echo(_parity_line(check))
-    if missing := missing_stages(opened):
-        console.print(f"the pipeline was not checked: the bundle has no {', '.join(missing)}", highlight=False)
-    failed = [check for check in checks if not check.passed]
-    if as_json:
-        click.echo(_report(checks, emulated))
-    else:
-        told = f" ({precision} emulated)" if emulated else ""
-        click.echo(f"{len(checks) - len(failed)} of {len(checks)} checks passed{told}")
-    sys.exit(1 if failed else 0)
+    with console.status("loading the models"):
+        networks = Networks.load(recipe, weights)
+    if recipe.preset and recipe.preset.assumed:
+        assumed = ", ".join(recipe.preset.assumed)
+        click.echo(f"preset {recipe.preset.name}: assumed, not published: {assumed}", err=True)
+    for role, provenance in networks.provenance.items():
+        click.echo(f"{role:13} {provenance.model}, {provenance.source}", err=True)
+    return networks
 
 
-def _report(checks: list[Check], emulated: bool) -> str:
-    passed = all(check.passed for check in checks)
-    report = {"passed": passed, "emulated": emulated, "checks": [check._asdict() for check in checks]}
-    return msgspec.json.encode(report).decode()
+def _teller(console: Console, status: Status) -> Callable[[str, str], None]:
+    """Shows what is being done in the status line, and what is done above it."""
 
+    def tell(stage: str, event: str) -> None:
+        if event in ("exporting", "converting"):
+            status.update(f"{stage}: {event}")
+        else:
+            console.print(f"{stage:13} {event}", highlight=False, soft_wrap=True)
 
-def _parity_line(check: Check) -> str:
-    shown = {name: value for name, value in check.measures.items() if name != "cosine"}
-    measures = "  ".join(
-        f"{name} {value:.6f}" if name == "agreement" else f"{name} {value:.3g}" for name, value in shown.items()
-    )
-    if "cosine" in check.measures:
-        measures += f"  1−cosine {1 - check.measures['cosine']:.1e}"
-    times = ""
-    if check.torch_ms is not None and check.engine_ms is not None:
-        times = f"  torch {check.torch_ms:.0f} ms, engine {check.engine_ms:.0f} ms"
-    return f"{'ok  ' if check.passed else 'FAIL'} {check.stage:18} {check.what:24} {measures}  ({check.limit}){times}"
+    return tell
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from ..runtime.evaluation.predictors import Predictor, Settings, Words, kinds
 from ..runtime.text import ensemble
 from ..runtime.tokenizer import ClipTokenizer
 from ..runtime.vocabulary import parse_classes
-from .commands import require_export_extra
+from .command_options import require_export_extra
 
 
 @contextmanager

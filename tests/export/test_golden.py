@@ -186,7 +186,7 @@ def valid_rows(affinity: np.ndarray, case: dict) -> np.ndarray:
 def test_parity_passes_at_full_size(bundle, golden_weights):
     from click.testing import CliRunner
 
-    from ovdeploy.export.commands import parity
+    from ovdeploy.export.parity_command import parity
 
     weights = [word for role, path in golden_weights.items() for word in (f"--{role}-weights", path)]
     result = CliRunner().invoke(parity, [str(bundle), *weights], catch_exceptions=False)

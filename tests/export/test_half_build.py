@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 from ovdeploy.export import build, island_search
 from ovdeploy.export.build import build_bundle
-from ovdeploy.export.commands import export_engines, parity
+from ovdeploy.export.commands import export_engines
 from ovdeploy.export.half import HalfConversion, calibration_photos
+from ovdeploy.export.parity_command import parity
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import Bundle, load_recipe
 from ovdeploy.runtime.errors import ExportError

@@ -14,9 +14,10 @@ from onnx import numpy_helper
 from test_extractors import MODELS
 
 from ovdeploy.export.build import build_bundle
-from ovdeploy.export.commands import export_engines, parity
+from ovdeploy.export.commands import export_engines
 from ovdeploy.export.compare import compare
 from ovdeploy.export.parity import check_parity
+from ovdeploy.export.parity_command import parity
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import Bundle, load_recipe
 from ovdeploy.runtime.bundle import file_entry, write_manifest

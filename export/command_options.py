@@ -1,0 +1,29 @@
+"""What the commands that need PyTorch have in common."""
+
+from __future__ import annotations
+
+import click
+
+from ..runtime.errors import MissingExtraError
+
+WEIGHTS_HELP = "`pretrained` (the recipe's tag), `random:SEED`, or a checkpoint's path. Default: as the recipe says."
+
+
+def weight_options(command: click.decorators.FC) -> click.decorators.FC:
+    """The three options that say where weights come from."""
+    for role in ("sam", "dino", "clip"):
+        command = click.option(f"--{role}-weights", metavar="SOURCE", help=f"{role}: {WEIGHTS_HELP}")(command)
+    return command
+
+
+def require_export_extra() -> None:
+    """Say which extra is missing, before an import fails somewhere deep.
+
+    Raises:
+        MissingExtraError: PyTorch or one of its companions is not installed.
+    """
+    for package in ("torch", "open_clip", "segment_anything", "timm", "onnx", "onnxscript", "onnxslim", "safetensors"):
+        try:
+            __import__(package)
+        except ImportError as error:
+            raise MissingExtraError(package, "export", "working with PyTorch models") from error
