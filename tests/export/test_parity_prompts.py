@@ -15,6 +15,7 @@ from test_parity import parity, run, scale_layer
 
 from conftest import draw_photo
 from ovdeploy.export.build import build_bundle
+from ovdeploy.export.parity import engine_opener
 from ovdeploy.export.parity_prompts import prompt_gaps, trace_prompts
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import Bundle, load_recipe
@@ -36,7 +37,7 @@ def test_engines_from_the_photo_on_answer_as_sam_predictor(complete_bundle, tiny
     photo = draw_photo(hw)
     trace = trace_prompts(tiny_networks, photo)
     bundle = Bundle.load(complete_bundle)
-    gaps = list(prompt_gaps(bundle, photo, trace, "auto", "fp32"))
+    gaps = list(prompt_gaps(bundle, engine_opener(bundle, "auto", "fp32"), photo, trace))
     assert [gap.name for gap in gaps] == list(trace.prompts) and len(gaps) == 8
     for gap in gaps:
         assert gap.agreement >= 0.9995 and gap.iou <= 1e-3, gap  # the promise to users; measured: 0.99999 and 1e-6
@@ -98,7 +99,8 @@ def test_full_size_sam_answers_as_sam_predictor(tmp_path):
     build_bundle(networks, tmp_path / "b", stages=["sam_encoder", STAGE])
     photo = draw_photo((400, 601))
     trace = trace_prompts(networks, photo)
-    gaps = list(prompt_gaps(Bundle.load(tmp_path / "b"), photo, trace, "auto", "fp32"))
+    bundle = Bundle.load(tmp_path / "b")
+    gaps = list(prompt_gaps(bundle, engine_opener(bundle, "auto", "fp32"), photo, trace))
     assert len(gaps) == 8
     for gap in gaps:
         assert gap.agreement >= 0.9995 and gap.iou <= 1e-3, gap
