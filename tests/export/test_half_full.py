@@ -34,10 +34,8 @@ def test_sam_vit_b_agrees_with_fp32_and_is_half(tmp_path):
     image = np.ascontiguousarray(draw_photo((1024, 1024)).transpose(2, 0, 1)[None].astype(np.float32))
     valid = np.zeros((64, 64), np.float32)
     valid[:43] = 1
-    feeds = {
-        "image": image, "valid_tokens": valid.ravel(), "affinity_factor": np.float32(1.2), "keep_negative": np.bool_(True)
-    }  # fmt: skip
-    feeds = {name: np.asarray(array) for name, array in feeds.items()}
+    scalars = {"affinity_factor": np.array(1.2, np.float32), "keep_negative": np.array(True)}
+    feeds = {"image": image, "valid_tokens": valid.ravel(), **scalars}
     with open_session(path, contract, "onnxruntime") as session:
         expected = session.run(feeds)
     model = load_model(path)
