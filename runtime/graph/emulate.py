@@ -16,7 +16,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..contract import StageContract
-from ..sessions import Session, open_session
+from ..sessions import Session, SessionOptions, open_session
 from .model import HALF_TYPES, MOVEMENT, load_model, refuse_subgraphs, replace_nodes, save_model
 from .shapes import value_types
 
@@ -54,12 +54,14 @@ def emulated_session(path: Path, contract: StageContract, *, threads: int | None
     return model_session(emulated(load_model(path)), contract, threads=threads)
 
 
-def model_session(model: ModelProto, contract: StageContract, *, threads: int | None = None) -> Session:
-    """A session of ONNX Runtime for a graph in memory."""
+def model_session(
+    model: ModelProto, contract: StageContract, *, threads: int | None = None, in_order: bool = False
+) -> Session:
+    """A session of ONNX Runtime for a graph in memory (`in_order`: see `SessionOptions`)."""
     with TemporaryDirectory(prefix="ovdeploy-") as folder:
         path = Path(folder) / "model.onnx"
         save_model(model, path)
-        return open_session(path, contract, "onnxruntime", threads=threads)
+        return open_session(path, contract, "onnxruntime", options=SessionOptions(threads=threads, in_order=in_order))
 
 
 def _in_fp32(node: NodeProto, dtypes: list[int]) -> list[NodeProto]:

@@ -76,7 +76,8 @@ def watch(
     if not wanted:
         return {}
     types = value_types(model, {name: array.shape for name, array in feeds.items()})
-    with model_session(_tapped(model, wanted, types), _outputs(contract, wanted), threads=threads) as session:
+    tapped, outputs = _tapped(model, wanted, types), _outputs(contract, wanted)
+    with model_session(tapped, outputs, threads=threads, in_order=True) as session:
         came = session.run_unchecked(feeds)
     return {
         name: Tap(float(came[LOW + name].reshape(())), float(came[HIGH + name].reshape(())), came[PART + name].ravel())

@@ -159,6 +159,9 @@ def session_options(ort: Any, options: SessionOptions, provider: Provider) -> An
     chosen.log_severity_level = 3
     if provider.kind != HOST:
         chosen.add_session_config_entry(RECORD, "1")
+    if options.in_order:
+        chosen.execution_order = ort.ExecutionOrder.PRIORITY_BASED
+        chosen.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # fusing renumbers nodes
     if options.threads is not None:
         chosen.intra_op_num_threads = options.threads
     return chosen

@@ -15,6 +15,9 @@ class SessionOptions:
 
     threads: int | None = None
     """Threads within an operator on the CPU; None leaves the choice to the backend."""
+    in_order: bool = False
+    """Whether ONNX Runtime runs the nodes in the file's order, so that a value is freed behind the nodes that stand
+    after it; its own order is by outputs, and keeps what many small outputs are made from."""
     device: int = 0
     """Which GPU, as CUDA counts them."""
     allow_fallback: bool = False
