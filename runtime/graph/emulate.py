@@ -63,7 +63,7 @@ def model_session(
     with TemporaryDirectory(prefix="ovdeploy-") as folder:
         path = Path(folder) / "model.onnx"
         save_model(model, path)
-        return OnnxRuntimeSession(path, contract, threads, in_order=in_order)
+        return OnnxRuntimeSession(path, contract, threads, in_order=in_order, arena=False)
 
 
 def _in_fp32(node: NodeProto, dtypes: list[int]) -> list[NodeProto]:
