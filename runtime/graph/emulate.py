@@ -61,7 +61,8 @@ def model_session(
     with TemporaryDirectory(prefix="ovdeploy-") as folder:
         path = Path(folder) / "model.onnx"
         save_model(model, path)
-        return open_session(path, contract, "onnxruntime", options=SessionOptions(threads=threads, in_order=in_order))
+        options = SessionOptions(threads=threads, in_order=in_order, arena=False)
+        return open_session(path, contract, "onnxruntime", options=options)
 
 
 def _in_fp32(node: NodeProto, dtypes: list[int]) -> list[NodeProto]:

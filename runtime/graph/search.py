@@ -16,6 +16,7 @@ from onnx import ModelProto
 from ..compare import compare
 from ..contract import StageContract
 from ..errors import ExportError
+from ..sessions import Session
 from .emulate import emulated, model_session
 from .half import largest, problem_weights, to_half
 from .islands import CLASSES, StageIslands, island_nodes, node_blocks
@@ -131,15 +132,18 @@ class IslandSearch:
 
     def measure(self, islands: StageIslands) -> Agreement:
         """The worst agreement over all cases, and the case it comes from first from now on."""
-        nodes = island_nodes(self.model, islands)
-        half = emulated(to_half(self.model, self.precision, nodes))
         found = []
-        with model_session(half, self.contract) as session:
+        with self._emulated_session(islands) as session:
             for case in self.cases:
                 found.append(agreement(session.run_unchecked(case.feeds), case.expected))
         worst = min(range(len(found)), key=lambda i: found[i].cosine)
         self.cases.insert(0, self.cases.pop(worst))
         return Agreement(min(a.cosine for a in found), max(a.relative for a in found))
+
+    def _emulated_session(self, islands: StageIslands) -> Session:
+        """By itself, so that the graphs it is made from are free when it runs."""
+        nodes = island_nodes(self.model, islands)
+        return model_session(emulated(to_half(self.model, self.precision, nodes)), self.contract)
 
     def weak_readers(self) -> set[str]:
         """Nodes that read weights which half cannot hold."""

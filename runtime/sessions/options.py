@@ -18,6 +18,8 @@ class SessionOptions:
     in_order: bool = False
     """Whether ONNX Runtime runs the nodes in the file's order, so that a value is freed behind the nodes that stand
     after it; its own order is by outputs, and keeps what many small outputs are made from."""
+    arena: bool = True
+    """Whether ONNX Runtime keeps freed memory for the next run on the CPU; without it peaks are lower."""
     device: int = 0
     """Which GPU, as CUDA counts them."""
     allow_fallback: bool = False
