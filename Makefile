@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TYPES := .types/ovdeploy
+JOBS ?= 2
 
 .PHONY: demo test check types clean help
 
@@ -29,8 +30,9 @@ demo: $(INSTALLED)
 	@echo "JSON     demo/coffee.json       (areas, boxes, scores, timings)"
 	@echo "The recipe 'tiny' has random weights: the masks follow the photo, but the names mean nothing."
 
+# Tests run JOBS at a time, each on one thread: several threads a test would wait for each other. Full-size ones take 8 GB.
 test: check types
-	$(BIN)/python -m pytest $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -202,7 +202,9 @@ def _told(version: Version) -> str:
     return ".".join(map(str, version))
 
 
-NOTES = "TensorRT documentation, Working with strongly typed networks and Best practices"
+NORMS = "NVIDIA/TensorRT issue 2781: the builder's warning of LayerNorm in FP16"
+FUSION = "TensorRT documentation, Fused Attention"
+TYPING = "TensorRT API, NetworkDefinitionCreationFlag.STRONGLY_TYPED"
 
 RULES = (
     Rule("opset", _opset, f"export at opset {tensorrt.MAX_OPSET[10, 0]}, which 10.0 reads", tensorrt.SOURCE),
@@ -218,8 +220,8 @@ RULES = (
         "int64_data", _int64_data, "keep data in INT32 or floats; INT64 is for shapes and indices",
         "onnx-tensorrt docs/Changelog.md: from 9.0 on INT64 is no longer cast to INT32",
     ),
-    Rule("decomposed_norm", _decomposed_norms, "use LayerNormalization (opset 17), with transposes if need be", NOTES),
-    Rule("late_scale", _late_scales, "scale Q, K or both, before the first product, so that attention fuses", NOTES),
-    Rule("mixed_types", _mixed_types, "cast to one type in front of the node; strong typing makes none", NOTES),
+    Rule("decomposed_norm", _decomposed_norms, "use LayerNormalization (opset 17), with transposes if need be", NORMS),
+    Rule("late_scale", _late_scales, "scale Q, K or both, before the first product, so that attention fuses", FUSION),
+    Rule("mixed_types", _mixed_types, "cast to one type in front of the node; strong typing makes none", TYPING),
 )  # fmt: skip
 """All rules, in the order in which they are told."""
