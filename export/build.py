@@ -95,7 +95,7 @@ def build_bundle(
         entries[stage] = StageEntry(contract=contract, engines={**kept, precision: engine})
         megabytes = sum(file.bytes for file in engine.files) / 1e6
         progress(stage, f"{told}, {megabytes:.1f} MB, {time.perf_counter() - start:.1f} s")
-    write_tokenizer(staging / TOKENIZER)
+    write_tokenizer(staging / TOKENIZER, networks.models["clip"].vocab_size)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         recipe=networks.recipe,

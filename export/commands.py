@@ -19,7 +19,9 @@ from ..runtime.recipe import available_recipes, load_recipe
 if TYPE_CHECKING:
     from .parity import Check
 
-WEIGHTS_HELP = "`pretrained` (the recipe's tag), `random:SEED`, or a checkpoint's path. Default: as the recipe says."
+WEIGHTS_HELP = (
+    "`pretrained` (the recipe's tag), `package`, `random:SEED`, or a checkpoint's path. Default: as the recipe says."
+)
 
 
 def weight_options(command: click.decorators.FC) -> click.decorators.FC:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from open_clip import tokenize
 
 from ..runtime.bundle import Bundle
 from ..runtime.errors import WeightsError
@@ -29,6 +28,7 @@ from ..runtime.vocabulary import Vocabulary
 from .compare import compare
 from .reference.networks import Networks
 from .reference.pipeline import Reference, Trace
+from .text_assets import clip_tokenizer
 
 CLASSES, ROUNDS = 6, 10
 TEXTS = ("a photo of a cup.", "a bad photo of the “naïve” façade &amp; sky!", "")
@@ -218,7 +218,8 @@ def _text_case(bundle: Bundle, networks: Networks) -> tuple[dict[str, np.ndarray
     size = bundle.manifest.dimensions
     tokens = ClipTokenizer(bundle.tokenizer_path(), size.context_length)(TEXTS)
     with torch.no_grad():
-        features = networks.modules["text_encoder"](tokenize(list(TEXTS), size.context_length))
+        reference = clip_tokenizer(networks.models["clip"].vocab_size)(list(TEXTS), size.context_length)
+        features = networks.modules["text_encoder"](reference)
     return {"tokens": tokens}, {"features": features.numpy()}
 
 

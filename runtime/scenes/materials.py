@@ -45,7 +45,8 @@ def grass(rng: Rng, hw: tuple[int, int], unit: float) -> np.ndarray:
     blades = noise(rng, hw, (7 * unit, 1.3 * unit)) + 0.6 * noise(rng, hw, (4 * unit, 1.0 * unit))
     shade = fractal(rng, hw, 40 * unit, 3)
     image = _lit(_tinted((0.33, 0.53, 0.16), rng), 0.92 + 0.30 * blades + 0.22 * shade)
-    return image + np.maximum(blades, 0)[..., None] * np.array([0.10, 0.08, 0.0], np.float32)
+    image += np.maximum(blades, 0)[..., None] * np.array([0.10, 0.08, 0.0], np.float32)
+    return image
 
 
 def sand(rng: Rng, hw: tuple[int, int], unit: float) -> np.ndarray:
@@ -61,7 +62,8 @@ def water(rng: Rng, hw: tuple[int, int], unit: float) -> np.ndarray:
     waves = fractal(rng, hw, 7 * unit, 2, 5)
     swell = fractal(rng, hw, 50 * unit, 2, 2)
     image = _lit(_tinted((0.13, 0.43, 0.60), rng), 0.95 + 0.30 * waves + 0.15 * swell)
-    return image + np.clip(waves - 0.35, 0, 1)[..., None] * np.array([0.9, 0.95, 0.9], np.float32)
+    image += np.clip(waves - 0.35, 0, 1)[..., None] * np.array([0.9, 0.95, 0.9], np.float32)
+    return image
 
 
 def brick(rng: Rng, hw: tuple[int, int], unit: float) -> np.ndarray:

@@ -155,7 +155,7 @@ def test_a_stage_that_cannot_be_exported_says_which(tiny_networks, tmp_path):
 
 
 def test_a_crop_that_does_not_fit_the_patch_is_refused():
-    recipe = load_recipe("tiny")
+    recipe = load_recipe("micro")
     bad = msgspec.structs.replace(recipe, parameters=msgspec.structs.replace(recipe.parameters, crop=100))
     with pytest.raises(RecipeError, match="multiple of the patch"):
         Networks.load(bad)
