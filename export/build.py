@@ -104,7 +104,7 @@ def build_bundle(
     entries = {item.stage: entry for item in work if (entry := item.entry(previous))}
     for item in work:
         item.tell(progress)
-    write_tokenizer(staging / TOKENIZER)
+    write_tokenizer(staging / TOKENIZER, networks.models["clip"].vocab_size)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         recipe=networks.recipe,

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from open_clip import tokenize
 
 from ..runtime.encoding import head_part
 from ..runtime.parameters import with_overrides
@@ -22,6 +21,7 @@ from ..runtime.vocabulary import Vocabulary
 from .reference.networks import Networks
 from .reference.pipeline import Reference
 from .reference.trace import Trace
+from .text_assets import clip_tokenizer
 
 Case = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 """Inputs and outputs of a stage."""
@@ -127,7 +127,8 @@ def _text_case(tokenizer: Path, networks: Networks) -> Case:
     size = networks.dimensions
     tokens = ClipTokenizer(tokenizer, size.context_length)(TEXTS)
     with torch.no_grad():
-        features = networks.modules["text_encoder"](tokenize(list(TEXTS), size.context_length))
+        reference = clip_tokenizer(networks.models["clip"].vocab_size)(list(TEXTS), size.context_length)
+        features = networks.modules["text_encoder"](reference)
     return {"tokens": tokens}, {"features": features.numpy()}
 
 

@@ -6,7 +6,9 @@ import click
 
 from ..runtime.errors import MissingExtraError
 
-WEIGHTS_HELP = "`pretrained` (the recipe's tag), `random:SEED`, or a checkpoint's path. Default: as the recipe says."
+WEIGHTS_HELP = (
+    "`pretrained` (the recipe's tag), `package`, `random:SEED`, or a checkpoint's path. Default: as the recipe says."
+)
 
 
 def weight_options(command: click.decorators.FC) -> click.decorators.FC:

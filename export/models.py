@@ -18,12 +18,14 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import nn
 
 from ..runtime.errors import RecipeError, WeightsError, one_of
+from .tiny import models as tiny
 
 StateDict = dict[str, torch.Tensor]
-TINY = "tiny"
+MICRO = "micro"
+"""Random weights only: the architectures at their smallest, for tests. (`tiny` is trained: see `export/tiny`.)"""
 
 SAM_RELEASE = "https://dl.fbaipublicfiles.com/segment_anything/{}.pth"
-TINY_SAM_SIDE, TINY_SAM_PATCH, TINY_SAM_WIDTH, TINY_SAM_CHANNELS = 512, 16, 64, 64
+MICRO_SAM_SIDE, MICRO_SAM_PATCH, MICRO_SAM_WIDTH, MICRO_SAM_CHANNELS = 512, 16, 64, 64
 
 SAM_EXTRACTORS = {"sam_vit_b": "vit_b", "sam_vit_l": "vit_l", "sam_vit_h": "vit_h"}
 """SAM's encoder in DINO's place, by the name that a [dino] table gives it."""
@@ -70,7 +72,8 @@ def build_model(role: str, name: str, depth: int | None = None) -> nn.Module:
     names = set(family.names())
     if name not in names:
         raise RecipeError(one_of(f"{role} model", name, names))
-    model = family.build(name).eval().requires_grad_(False)
+    model = tiny.BUILDERS[role]() if name == tiny.NAME else family.build(name)
+    model.eval().requires_grad_(False)
     if depth is not None:
         for owner, blocks in TRANSFORMERS:
             _keep_last(model, owner, blocks, depth)
@@ -88,7 +91,7 @@ def _keep_last(model: nn.Module, owner: str, blocks: str, depth: int) -> None:
 
 
 def _build_clip(name: str) -> nn.Module:
-    if name != TINY:
+    if name != MICRO:
         logging.disable(logging.WARNING)  # it warns that there are no pretrained weights; they are filled in later
         try:
             return open_clip.create_model(name, pretrained=None)
@@ -106,7 +109,7 @@ def _pretrained_clip(name: str, tag: str) -> StateDict:
 def _build_dino(name: str) -> nn.Module:
     if name in SAM_EXTRACTORS:
         return _build_sam(SAM_EXTRACTORS[name])
-    if name != TINY:
+    if name != MICRO:
         return timm.create_model(name, pretrained=False)
     return timm.models.VisionTransformer(img_size=64, patch_size=8, embed_dim=64, depth=3, num_heads=4, num_classes=0)
 
@@ -118,26 +121,28 @@ def _pretrained_dino(name: str, tag: str) -> StateDict:
 
 
 def _build_sam(name: str) -> nn.Module:
-    if name != TINY:
+    if name != MICRO:
         return segment_anything.sam_model_registry[name]()
-    grid = TINY_SAM_SIDE // TINY_SAM_PATCH
+    grid = MICRO_SAM_SIDE // MICRO_SAM_PATCH
     return Sam(
         image_encoder=ImageEncoderViT(
-            img_size=TINY_SAM_SIDE,
-            patch_size=TINY_SAM_PATCH,
-            embed_dim=TINY_SAM_WIDTH,
+            img_size=MICRO_SAM_SIDE,
+            patch_size=MICRO_SAM_PATCH,
+            embed_dim=MICRO_SAM_WIDTH,
             depth=4,
             num_heads=4,
-            out_chans=TINY_SAM_CHANNELS,
+            out_chans=MICRO_SAM_CHANNELS,
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
             use_rel_pos=True,
             window_size=7,
             global_attn_indexes=(1, 3),
         ),
-        prompt_encoder=PromptEncoder(TINY_SAM_CHANNELS, (grid, grid), (TINY_SAM_SIDE, TINY_SAM_SIDE), mask_in_chans=16),
+        prompt_encoder=PromptEncoder(
+            MICRO_SAM_CHANNELS, (grid, grid), (MICRO_SAM_SIDE, MICRO_SAM_SIDE), mask_in_chans=16
+        ),
         mask_decoder=MaskDecoder(
-            transformer_dim=TINY_SAM_CHANNELS,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=TINY_SAM_CHANNELS, num_heads=4, mlp_dim=128),
+            transformer_dim=MICRO_SAM_CHANNELS,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=MICRO_SAM_CHANNELS, num_heads=4, mlp_dim=128),
             iou_head_hidden_dim=64,
         ),
     )
@@ -157,10 +162,10 @@ def _pretrained_sam(name: str, tag: str) -> StateDict:
 
 FAMILIES = {
     "clip": Family(
-        lambda: [TINY, *(name for name in open_clip.list_models() if name.startswith("ViT-"))],
+        lambda: [MICRO, tiny.NAME, *(name for name in open_clip.list_models() if name.startswith("ViT-"))],
         _build_clip,
         _pretrained_clip,
     ),
-    "dino": Family(lambda: [TINY, *EXTRACTORS], _build_dino, _pretrained_dino),
-    "sam": Family(lambda: [TINY, "vit_b", "vit_l", "vit_h"], _build_sam, _pretrained_sam),
+    "dino": Family(lambda: [MICRO, tiny.NAME, *EXTRACTORS], _build_dino, _pretrained_dino),
+    "sam": Family(lambda: [MICRO, tiny.NAME, "vit_b", "vit_l", "vit_h"], _build_sam, _pretrained_sam),
 }

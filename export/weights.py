@@ -7,6 +7,7 @@ import pickle
 import re
 import zlib
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from ..runtime.bundle import Provenance
 from ..runtime.errors import WeightsError
 from ..runtime.recipe import ModelChoice
 from .models import FAMILIES, StateDict, build_model
+from .tiny import models as tiny
 
-PRETRAINED, RANDOM = "pretrained", "random:"
+PRETRAINED, PACKAGE, RANDOM = "pretrained", "package", "random:"
 WRAPPERS = ("state_dict", "model")
 """Keys under which training scripts put a state dict inside a checkpoint."""
 
@@ -39,7 +41,7 @@ def load_model(role: str, choice: ModelChoice, source: str | None = None) -> tup
     Args:
         role: `clip`, `dino` or `sam`.
         choice: the recipe's table for this role.
-        source: `pretrained`, `random:SEED`, or a checkpoint's path; None means the recipe's.
+        source: `pretrained`, `package`, `random:SEED`, or a checkpoint's path; None means the recipe's.
 
     Returns:
         The model in evaluation mode, and where its weights came from.
@@ -60,6 +62,8 @@ def load_model(role: str, choice: ModelChoice, source: str | None = None) -> tup
             )
         state = _published(role, choice.model, choice.pretrained)
         told = f"pretrained:{choice.pretrained}"
+    elif source == PACKAGE:
+        state, told = read_checkpoint(_in_package(role, choice.model)), source
     elif source.startswith(RANDOM):
         state, told = random_state(module, _seed(source)), source
     else:
@@ -134,6 +138,13 @@ def _seed(source: str) -> int:
     if not text.isdigit():
         raise WeightsError(f"{source!r}: expected random:SEED with a whole number, for example random:1")
     return int(text)
+
+
+def _in_package(role: str, model: str) -> Path:
+    """The weights that come with this package; half precision."""
+    if model != tiny.NAME:
+        raise WeightsError(f"the package has weights for the model {tiny.NAME!r} alone, not for {role} {model!r}")
+    return Path(str(resources.files(__package__))) / "tiny" / f"{role}.safetensors"
 
 
 def _published(role: str, model: str, tag: str) -> StateDict:

@@ -28,11 +28,11 @@ class ModelChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A foundation model and where its weights come from unless the command line says otherwise."""
 
     model: str
-    """The model's name in open_clip, timm or segment_anything; or `tiny`."""
+    """The model's name in open_clip, timm or segment_anything; or `tiny`, `micro`."""
     pretrained: str | None = None
     """The tag that weights = "pretrained" stands for, in the library's own words."""
     weights: str = "pretrained"
-    """`pretrained`, `random:SEED`, or the path of a checkpoint."""
+    """`pretrained`, `package` (of the model `tiny`), `random:SEED`, or the path of a checkpoint."""
     depth: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Keep only the last blocks of the transformers, so many. For trying out large models with random weights."""
 

@@ -29,12 +29,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory):
 def tiny_networks():
     from ovdeploy.export.reference.networks import Networks
 
-    return Networks.load(load_recipe("tiny"))
+    return Networks.load(load_recipe("micro"))
 
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_networks, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the recipe `tiny`. Shared: copy it before changing it."""
+    """The bundle of the recipe `micro`. Shared: copy it before changing it."""
     from ovdeploy.export.build import build_bundle
 
     path = tmp_path_factory.mktemp("bundles") / "tiny"

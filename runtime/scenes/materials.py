@@ -62,7 +62,8 @@ def water(rng: Rng, hw: tuple[int, int], unit: float) -> np.ndarray:
     waves = fractal(rng, hw, 7 * unit, 2, 5)
     swell = fractal(rng, hw, 50 * unit, 2, 2)
     image = _lit(_tinted((0.13, 0.43, 0.60), rng), 0.95 + 0.30 * waves + 0.15 * swell)
-    return image + np.clip(waves - 0.35, 0, 1)[..., None] * np.array([0.9, 0.95, 0.9], np.float32)
+    image += np.clip(waves - 0.35, 0, 1)[..., None] * np.array([0.9, 0.95, 0.9], np.float32)
+    return image
 
 
 def brick(rng: Rng, hw: tuple[int, int], unit: float) -> np.ndarray:

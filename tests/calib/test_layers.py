@@ -190,7 +190,7 @@ labels = 0.9
 def test_a_recipe_that_is_there_keeps_its_comments_and_order(tmp_path):
     path = tmp_path / "own.toml"
     path.write_text(RECIPE)
-    write_parameters(path, load_recipe("tiny"), {"similarity_layers": [1, 2], "crop": 96})
+    write_parameters(path, load_recipe("micro"), {"similarity_layers": [1, 2], "crop": 96})
     text = path.read_text()
     assert "# my recipe" in text and "# as it is" in text and "[parameters]  # sizes\ncrop = 96\n" in text
     recipe = load_recipe(path)
@@ -201,7 +201,7 @@ def test_a_recipe_that_is_there_keeps_its_comments_and_order(tmp_path):
 def test_a_recipe_without_parameters_gets_some(tmp_path):
     path = tmp_path / "own.toml"
     path.write_text('method = "maskclip"\n[clip]\nmodel = "tiny"')
-    write_parameters(path, load_recipe("tiny"), {"similarity_layers": [2]})
+    write_parameters(path, load_recipe("micro"), {"similarity_layers": [2]})
     assert load_recipe(path).parameters.similarity_layers == (2,)
 
 
@@ -213,7 +213,7 @@ def test_what_cannot_be_changed_line_by_line_is_left_and_told(tmp_path, paramete
     path.write_text(parameters + 'method = "maskclip"\n[clip]\nmodel = "tiny"\n')
     before = path.read_text()
     with pytest.raises(RecipeError, match="similarity_layers"):
-        write_parameters(path, load_recipe("tiny"), {"similarity_layers": [2]})
+        write_parameters(path, load_recipe("micro"), {"similarity_layers": [2]})
     assert path.read_text() == before
 
 

@@ -113,7 +113,7 @@ def test_a_bundle_keeps_its_optional_stages_and_with_other_weights_gets_them_ane
 
 
 def test_a_recipe_can_ask_for_optional_stages(exported, tmp_path):
-    recipe = with_optional(load_recipe("tiny"), "sam_prompt_decoder")
+    recipe = with_optional(load_recipe("micro"), "sam_prompt_decoder")
     build_bundle(Networks.load(recipe), tmp_path / "b")
     assert exported == [*recipe.stages, "sam_prompt_decoder"]
 
@@ -180,7 +180,7 @@ def test_a_stage_that_cannot_be_exported_says_which(tiny_networks, tmp_path):
 
 
 def test_a_crop_that_does_not_fit_the_patch_is_refused():
-    recipe = load_recipe("tiny")
+    recipe = load_recipe("micro")
     bad = msgspec.structs.replace(recipe, parameters=msgspec.structs.replace(recipe.parameters, crop=100))
     with pytest.raises(RecipeError, match="multiple of CLIP's patch"):
         Networks.load(bad)
@@ -206,9 +206,9 @@ def test_a_preset_goes_into_the_bundle_and_its_folders_name(exported, tmp_path, 
     from ovdeploy.export.commands import export_engines
 
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(export_engines, ["tiny", "--preset", "context60", "--interactive"])
+    result = CliRunner().invoke(export_engines, ["micro", "--preset", "context60", "--interactive"])
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.strip() == "engines/tiny-context60" and "assumed, not published" in result.stderr
-    recipe = Bundle.load(tmp_path / "engines" / "tiny-context60").recipe
+    assert result.stdout.strip() == "engines/micro-context60" and "assumed, not published" in result.stderr
+    recipe = Bundle.load(tmp_path / "engines" / "micro-context60").recipe
     assert recipe.preset.name == "context60" and len(recipe.classes) == 60 and recipe.parameters.short_side == 576
     assert exported[-1] == "sam_prompt_decoder"

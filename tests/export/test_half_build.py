@@ -177,11 +177,11 @@ def test_photos_for_calibration(tmp_path):
 
 
 def test_the_command_makes_half_engines(folder, tmp_path):
-    arguments = ["tiny", "--output", folder, "--precision", "bf16", "--stages", "head"]
+    arguments = ["micro", "--output", folder, "--precision", "bf16", "--stages", "head"]
     result = CliRunner().invoke(export_engines, list(map(str, arguments)), catch_exceptions=False)
     assert result.exit_code == 0 and "nodes in FP32 (the usual)" in result.stderr
     assert precisions(folder)["head"] == ["bf16", "fp32"]
     missing = CliRunner().invoke(
-        export_engines, ["tiny", "--precision", "fp16", "--islands", str(tmp_path / "no.toml")]
+        export_engines, ["micro", "--precision", "fp16", "--islands", str(tmp_path / "no.toml")]
     )
     assert missing.exit_code == 1 and "not a file of islands" in missing.stderr

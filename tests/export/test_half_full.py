@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_sam_vit_b_agrees_with_fp32_and_is_half(tmp_path):
-    full, tiny = load_recipe("trident-b16"), load_recipe("tiny")
+    full, tiny = load_recipe("trident-b16"), load_recipe("micro")
     assert full.sam is not None
     sam = msgspec.structs.replace(full.sam, weights="random:3")
     parameters = msgspec.structs.replace(tiny.parameters, affinity_factor=1.2)

@@ -57,7 +57,7 @@ def blocks_of(visual):
 
 def features(tiny_networks, method, windows, **parameters):
     """What the module of a method gives: [B, N, D]."""
-    recipe = load_recipe("tiny")
+    recipe = load_recipe("micro")
     settings = msgspec.structs.replace(recipe.parameters, **parameters)
     networks = replace(tiny_networks, recipe=msgspec.structs.replace(recipe, method=method, parameters=settings))
     similarity = networks.modules["dino"](windows) if METHODS[method].proxy else ()

@@ -38,7 +38,7 @@ def test_rows_that_are_done_are_not_run_again(tmp_path, monkeypatch):
 
 
 def test_a_small_row_end_to_end(tmp_path):
-    outcome = model_table.run_row(Row("method", "tiny", "tiny", refine=True), tmp_path / "bundle")
+    outcome = model_table.run_row(Row("method", "micro", "micro", refine=True), tmp_path / "bundle")
     assert outcome.passed and outcome.masks > 0.999 and outcome.worst < 1e-4
     assert not (tmp_path / "bundle").exists()
 

@@ -72,7 +72,7 @@ def test_other_weights_are_refused(tiny_bundle):
 def test_weights_from_a_file_must_be_given_again(tiny_networks, tmp_path):
     path = tmp_path / "dino.pth"
     torch.save(tiny_networks.models["dino"].state_dict(), path)
-    networks = Networks.load(load_recipe("tiny"), {"dino": str(path)})
+    networks = Networks.load(load_recipe("micro"), {"dino": str(path)})
     build_bundle(networks, tmp_path / "b", stages=["dino"])
     result = run(parity, tmp_path / "b")
     assert result.exit_code == 1 and "'dino.pth'" in result.stderr
@@ -81,7 +81,7 @@ def test_weights_from_a_file_must_be_given_again(tiny_networks, tmp_path):
 @pytest.mark.parametrize("method", [name for name, row in METHODS.items() if name != "trident"])
 def test_every_row_passes(method, tmp_path):
     """The rows of the methods table on the tiny models; `trident` is the recipe `tiny` itself."""
-    tiny, row = load_recipe("tiny"), METHODS[method]
+    tiny, row = load_recipe("micro"), METHODS[method]
     parameters = msgspec.structs.replace(tiny.parameters, short_side=140, stride=48, refine=row.refine)
     sam = tiny.sam if row.affinity or row.refine else None
     recipe = msgspec.structs.replace(tiny, method=method, sam=sam, parameters=parameters)
@@ -106,7 +106,7 @@ def test_every_row_passes(method, tmp_path):
 )
 def test_tridents_ablations_pass(changed, tiny_bundle, tmp_path):
     folder = shutil.copytree(tiny_bundle, tmp_path / "b")
-    tiny = load_recipe("tiny")
+    tiny = load_recipe("micro")
     ablated = msgspec.structs.replace(tiny.parameters, **changed)
     build_bundle(Networks.load(msgspec.structs.replace(tiny, parameters=ablated)), folder)
     result = run(parity, folder)
@@ -136,9 +136,9 @@ def test_odd_grids_pass(method, extractor, crop, tiny_networks, photo, tmp_path)
 def test_refinement_as_meant_passes(tiny_bundle, tmp_path):
     """With `as_published` off, another decoder is exported, and prompts and merging differ."""
     folder = shutil.copytree(tiny_bundle, tmp_path / "b")
-    tiny = load_recipe("tiny")
-    meant = msgspec.structs.replace(tiny.parameters, as_published=False)
-    build_bundle(Networks.load(msgspec.structs.replace(tiny, parameters=meant)), folder)
+    micro = load_recipe("micro")
+    meant = msgspec.structs.replace(micro.parameters, as_published=False)
+    build_bundle(Networks.load(msgspec.structs.replace(micro, parameters=meant)), folder)
     before, after = (Bundle.load(path).manifest.stages for path in (tiny_bundle, folder))
     assert [stage for stage in after if after[stage] != before[stage]] == ["sam_decoder"]
     result = run(parity, folder)
@@ -148,7 +148,7 @@ def test_refinement_as_meant_passes(tiny_bundle, tmp_path):
 
 def test_the_command_exports_and_tells_where(tmp_path):
     result = run(
-        export_engines, "tiny", "--output", tmp_path / "b", "--stages", "head,dino", "--sam-weights", "random:4"
+        export_engines, "micro", "--output", tmp_path / "b", "--stages", "head,dino", "--sam-weights", "random:4"
     )
     assert result.exit_code == 0 and result.stdout.strip() == str(tmp_path / "b")
     assert list(Bundle.load(tmp_path / "b").manifest.stages) == ["dino", "head"]
@@ -158,8 +158,8 @@ def test_the_command_exports_and_tells_where(tmp_path):
     ("arguments", "code", "told"),
     [
         (["tinny"], 1, "Did you mean 'tiny'?"),
-        (["tiny", "--clip-weights", "missing.pt"], 1, "no such checkpoint"),
-        (["tiny", "--precision", "int3"], 2, "fp32"),
+        (["micro", "--clip-weights", "missing.pt"], 1, "no such checkpoint"),
+        (["micro", "--precision", "int3"], 2, "fp32"),
         ([], 2, "RECIPE"),
     ],
 )

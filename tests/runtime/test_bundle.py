@@ -44,7 +44,7 @@ def flip(path, index=1000):
 
 def test_a_whole_bundle_tells_what_it_holds(tiny_bundle):
     bundle = Bundle.load(str(tiny_bundle))
-    assert bundle.recipe.name == "tiny"
+    assert bundle.recipe.name == "micro"
     assert bundle.precisions() == ("fp32",)
     assert list(bundle.manifest.stages) == list(bundle.recipe.stages)
     for stage in bundle.recipe.stages:
@@ -76,7 +76,7 @@ def test_a_damaged_engine_is_refused_by_name_with_what_to_do(tiny_bundle, tmp_pa
     path = copied(tiny_bundle, tmp_path / "bundle")
     damage(path / name)
     message = refusal(lambda: Segmenter.load(path))
-    for words in (str(path / name), told, "Copy the bundle again", "export-engines tiny --force"):
+    for words in (str(path / name), told, "Copy the bundle again", "export-engines micro --force"):
         assert words in message
 
 
@@ -193,7 +193,7 @@ def test_a_stage_that_was_not_exported_is_told_with_how_to_export_it(tiny_bundle
     path = copied(tiny_bundle, tmp_path / "bundle")
     write_manifest(path, msgspec.structs.replace(manifest, stages=stages))
     message = refusal(lambda: Segmenter.load(path))
-    for words in (str(path), "no clip_image stage", "sam_encoder", "export-engines tiny --stages clip_image"):
+    for words in (str(path), "no clip_image stage", "sam_encoder", "export-engines micro --stages clip_image"):
         assert words in message
 
 

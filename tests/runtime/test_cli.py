@@ -210,7 +210,7 @@ def test_inspect_prints_every_stage_with_its_tensors(tiny_bundle):
     for stage, entry in manifest.stages.items():
         for name in (stage, *entry.contract.input_names, *entry.contract.output_names):
             assert name in result.stdout
-    assert "tiny" in result.stdout and "random:1" in result.stdout and "fp32" in result.stdout
+    assert "micro" in result.stdout and "random:1" in result.stdout and "fp32" in result.stdout
     told = json.loads(invoke("inspect", tiny_bundle, "--json").stdout)
     assert told == json.loads((tiny_bundle / "bundle.json").read_text(encoding="utf-8"))
 

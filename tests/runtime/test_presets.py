@@ -89,7 +89,7 @@ def test_what_was_assumed_is_named():
 
 def test_an_unknown_preset_or_method_is_answered_with_those_there_are(monkeypatch):
     with pytest.raises(RecipeError, match=r"'voc22'.*Did you mean 'voc2\d'\?"):
-        with_preset(load_recipe("tiny"), "voc22")
+        with_preset(load_recipe("micro"), "voc22")
     with pytest.raises(RecipeError, match=r"no presets for the method 'mine'.*trident"):
         settings_for("mine")
 

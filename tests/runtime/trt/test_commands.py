@@ -51,7 +51,9 @@ def test_what_cannot_be_built_ends_with_1(world, bundle, arguments, told):
 
 
 def test_export_engines_builds_plans_after_the_export(world, bundle):
-    result = invoke(export_engines, "tiny", "--output", bundle.path, "--backend", "tensorrt", "--optimization-level", 1)
+    result = invoke(
+        export_engines, "micro", "--output", bundle.path, "--backend", "tensorrt", "--optimization-level", 1
+    )
     assert result.exit_code == 0, result.stderr
     stages = Bundle.load(bundle.path).manifest.stages
     assert [entry.plans[0].optimization_level for entry in stages.values()] == [1] * 6
@@ -60,7 +62,7 @@ def test_export_engines_builds_plans_after_the_export(world, bundle):
 def test_export_engines_looks_for_tensorrt_before_it_exports(world, bundle, monkeypatch):
     world.cuda.devices = 0
     monkeypatch.setattr("ovdeploy.export.build.build_bundle", lambda *given, **named: pytest.fail("too late"))
-    result = invoke(export_engines, "tiny", "--output", bundle.path, "--backend", "tensorrt")
+    result = invoke(export_engines, "micro", "--output", bundle.path, "--backend", "tensorrt")
     assert result.exit_code == 1 and "no NVIDIA GPU" in result.stderr
 
 

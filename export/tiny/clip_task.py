@@ -1,0 +1,108 @@
+"""Training CLIP: contrast between patches, regions and whole windows on one side, and words on the other.
+
+Dense features are taken where the methods take them: from the values of the last block, through its out projection,
+ln_post and the projection, without residual and MLP. Image features are CLIP's own, from the class token.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+from ...runtime.scenes.captions import phrase
+from ...runtime.scenes.names import ALL_NAMES, COLOURS, PATTERNS, SEEN, STUFF, parts
+from ...runtime.scenes.silhouettes import SILHOUETTES
+from ...runtime.tokenizer import ClipTokenizer
+from ..reference.attention import project_values
+from ..reference.clip_image import ClipTower
+from ..reference.embed import Upstream
+from .crops import MIXED, cut_crops
+from .dataset import Scenes
+from .loop import Task
+from .models import CONTEXT, WINDOW
+
+BATCH = 16
+LARGEST_SCALE = 50.0
+WEIGHTS = {"patch": 1.0, "region": 0.5, "colour": 0.3, "pattern": 0.5, "image": 0.1}
+CLASSES = (*SEEN, *STUFF)
+"""The names that images are compared with: held-out ones are not among them, not even as wrong answers."""
+TEMPLATES = [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
+
+
+class ClipTask(Task):
+    """CLIP's batches and losses."""
+
+    def __init__(self, model: Upstream, scenes: Scenes, tokenizer: ClipTokenizer) -> None:
+        assert tokenizer.context_length == CONTEXT
+        self.model: Upstream = model
+        self.scenes, self.tokenizer = scenes, tokenizer
+        self.tower = ClipTower(model.visual, WINDOW)
+        index = torch.full((len(ALL_NAMES) + 1, 3), MIXED)  # its last row answers for MIXED
+        for row, name in enumerate(ALL_NAMES):
+            if name in CLASSES:
+                index[row, 0] = CLASSES.index(name)
+            if name not in STUFF:
+                colour, pattern = parts(name)
+                index[row, 1:] = torch.tensor([list(COLOURS).index(colour), PATTERNS.index(pattern)])
+        self.answers = index
+
+    def losses(self, rng: np.random.Generator, step: int) -> dict[str, torch.Tensor]:
+        """The weighted losses of a batch, by name."""
+        crops = cut_crops(self.scenes, rng, BATCH)
+        tokens = self.tower.hidden(crops.windows)[-1]
+        dense = self._dense(tokens[:, 1:])  # [B, N, D]
+        region = self._dense(tokens[:, 1:], _same(crops.labels))
+        classes, colours, patterns = self._words(rng)
+        scale = self.model.logit_scale.exp().clamp(max=LARGEST_SCALE)
+        answers = self.answers[crops.labels]  # [B, N, 3]
+        losses = {
+            "patch": _contrast(dense, classes, answers[..., 0], scale),
+            "region": _contrast(region, classes, answers[..., 0], scale),
+            "colour": _contrast(region, colours, answers[..., 1], scale),
+            "pattern": _contrast(region, patterns, answers[..., 2], scale),
+            "image": self._image_loss(tokens, crops.captions, scale),
+        }
+        return {name: WEIGHTS[name] * loss for name, loss in losses.items()}
+
+    def _dense(self, tokens: torch.Tensor, mix: torch.Tensor | None = None) -> torch.Tensor:
+        """Patch tokens before the last block → unit features [B, N, E], values mixed [B, N, N] if asked."""
+        visual = self.model.visual
+        block = visual.transformer.resblocks[-1]
+        values = project_values(block.attn, block.ln_1(tokens))
+        values = values if mix is None else mix @ values
+        return F.normalize(visual.ln_post(block.attn.out_proj(values)) @ visual.proj, dim=-1)
+
+    def _words(self, rng: np.random.Generator) -> list[torch.Tensor]:
+        """Unit embeddings of the classes, the colours and the patterns, each in a sentence chosen for this step."""
+        said = [_in_words(rng, name) for name in CLASSES]
+        said += [_in_words(rng, f"{word} {rng.choice(list(SILHOUETTES))}") for word in (*COLOURS, *PATTERNS)]
+        features = F.normalize(self.model.encode_text(torch.from_numpy(self.tokenizer(said)).long()), dim=-1)
+        return list(features.split([len(CLASSES), len(COLOURS), len(PATTERNS)]))
+
+    def _image_loss(self, tokens: torch.Tensor, captions: list[str], scale: torch.Tensor) -> torch.Tensor:
+        """CLIP's own: each window's class token against all captions, and the other way round."""
+        visual = self.model.visual
+        pooled = visual.ln_post(visual.transformer.resblocks[-1](tokens)[:, 0]) @ visual.proj
+        text = self.model.encode_text(torch.from_numpy(self.tokenizer(captions)).long())
+        logits = scale * F.normalize(pooled, dim=-1) @ F.normalize(text, dim=-1).T
+        own = torch.arange(len(captions))
+        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+def _in_words(rng: np.random.Generator, name: str) -> str:
+    if name in STUFF or rng.random() < 0.6:
+        return str(rng.choice(TEMPLATES)).replace("{}", name)
+    return phrase(rng, name, str(rng.choice(list(SILHOUETTES))))
+
+
+def _same(labels: torch.Tensor) -> torch.Tensor:
+    """[B, N] labels → [B, N, N] mean over the patches of the same label."""
+    same = (labels[:, :, None] == labels[:, None, :]).float()
+    return same / same.sum(dim=-1, keepdim=True)
+
+
+def _contrast(features: torch.Tensor, words: torch.Tensor, answers: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the right word among all, over the patches that have one."""
+    return F.cross_entropy((scale * features @ words.T).flatten(0, 1), answers.flatten(), ignore_index=MIXED)

@@ -1,0 +1,31 @@
+"""Training the extractor: a dense contrastive loss between the patches of a window."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..reference.dino import Dino
+from ..reference.embed import Upstream
+from .contrast import dense_contrast
+from .crops import cut_crops
+from .dataset import Scenes
+from .loop import Task
+from .models import WINDOW
+
+BATCH = 16
+
+
+class DinoTask(Task):
+    """The extractor's batches and losses. It sees which patches belong together, and no names."""
+
+    def __init__(self, model: Upstream, scenes: Scenes) -> None:
+        self.model, self.scenes = model, scenes
+        self.extractor = Dino(model, WINDOW)
+
+    def losses(self, rng: np.random.Generator, step: int) -> dict[str, torch.Tensor]:
+        """The losses of a batch, by name."""
+        crops = cut_crops(self.scenes, rng, BATCH)
+        units = F.normalize(self.extractor.tokens(crops.windows), dim=-1)  # [B, N, C]
+        return dense_contrast(units, crops.labels)

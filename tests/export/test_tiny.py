@@ -1,0 +1,264 @@
+"""The miniature models: their words, their training, and the weights that come with the package."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from open_clip.tokenizer import SimpleTokenizer
+from safetensors.torch import load_file
+from segment_anything.modeling.image_encoder import add_decomposed_rel_pos
+
+from ovdeploy.export.models import build_model
+from ovdeploy.export.text_assets import clip_tokenizer, imagenet_templates, write_tokenizer
+from ovdeploy.export.tiny import crops
+from ovdeploy.export.tiny.curves import draw_curves
+from ovdeploy.export.tiny.dataset import Scenes, draw_shards
+from ovdeploy.export.tiny.loop import STABLE, Budget, train
+from ovdeploy.export.tiny.models import BUILDERS, CONTEXT
+from ovdeploy.export.tiny.sam_prompts import GRID, MASK, SCALE, prompt_scene
+from ovdeploy.export.tiny.sam_task import STAGES, SamTask, _corrections, _scores, _tokens, measured_iou
+from ovdeploy.export.tiny.train import TASKS, main, write_weights
+from ovdeploy.export.tiny.words import cut_vocabulary, known_words
+from ovdeploy.export.weights import load_model
+from ovdeploy.runtime.errors import ExportError, WeightsError
+from ovdeploy.runtime.recipe import ModelChoice, load_recipe
+from ovdeploy.runtime.scenes import ALL_NAMES, SEEN, STUFF, THINGS, draw_scene
+from ovdeploy.runtime.tokenizer import ClipTokenizer
+
+HARD = ["", "cup of coffee", "façade & 東京 🙂", "<end_of_text>", "red-striped, dotted's", "xyzzy" * 20]
+"""Texts of which the miniature CLIP knows little or nothing."""
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    write_tokenizer(path, len(cut_vocabulary().tokens))
+    return ClipTokenizer(path, CONTEXT)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Twelve training scenes in two shards."""
+    path = tmp_path_factory.mktemp("tiny")
+    assert sum(draw_shards(path / "scenes", 12, workers=1, shard=6)) == 12
+    return path
+
+
+@pytest.fixture(scope="module")
+def scenes(folder):
+    return Scenes(folder / "scenes", 12, shard=6)
+
+
+def test_known_words_are_cut_as_by_clips_whole_tokenizer():
+    whole, cut = SimpleTokenizer(), clip_tokenizer(len(cut_vocabulary().tokens))
+    for word in known_words():
+        pieces = [[t.decoder[n] for n in t.encode(word)] for t in (whole, cut)]
+        assert pieces[0] == pieces[1], word
+
+
+def test_names_templates_and_captions_consist_of_known_words():
+    said = [*ALL_NAMES, *(template.format("") for template in imagenet_templates())]
+    said += [caption for seed in range(20) for caption in draw_scene(seed).captions]
+    assert {word for text in said for word in re.findall(r"[a-z]+", text.lower())} <= set(known_words())
+
+
+def test_the_runtimes_tokens_are_open_clips_also_of_unknown_words(tokenizer):
+    texts = [*ALL_NAMES, *HARD]
+    expected = clip_tokenizer(len(cut_vocabulary().tokens))(texts, CONTEXT).numpy()
+    tokens = tokenizer(texts)
+    np.testing.assert_array_equal(tokens, expected)
+    assert tokens.max() == len(cut_vocabulary().tokens) - 1 == tokenizer._special["<end_of_text>"]
+
+
+def test_names_come_back_from_their_tokens(tokenizer):
+    pieces = {number: piece for piece, number in cut_vocabulary().tokens.items()}
+    for name in ALL_NAMES:
+        assert "".join(pieces[token] for token in tokenizer.encode(name)).replace("</w>", " ").strip() == name
+
+
+def test_an_embedding_table_of_another_size_has_no_tokenizer():
+    with pytest.raises(ExportError, match="17 tokens"):
+        clip_tokenizer(17)
+
+
+def test_shards_hold_the_scenes_of_their_seeds(scenes):
+    for seed in (0, 5, 11):
+        scene, kept = draw_scene(seed), scenes[seed]
+        assert (kept.photo == scene.photo).all() and (kept.labels == scene.labels).all()
+        assert tuple(kept.captions) == scene.captions
+
+
+def test_drawing_again_draws_only_what_is_missing(folder):
+    (folder / "scenes" / "0001.json").unlink()
+    assert list(draw_shards(folder / "scenes", 12, workers=1, shard=6)) == [6, 6]
+    assert list(draw_shards(folder / "scenes", 12, workers=1, shard=6)) == [12]
+
+
+def test_a_patch_takes_the_name_that_fills_it():
+    labels = np.zeros((crops.WINDOW, crops.WINDOW), np.uint8)
+    labels[:8, :8] = 3
+    labels[:8, 8:12] = 4
+    patches = crops.majority_labels(labels).reshape(crops.GRID, crops.GRID)
+    assert patches[0, 0] == 3 and patches[0, 1] == crops.MIXED and (patches[1:] == 0).all()
+
+
+def test_windows_and_their_captions_fit_together(scenes):
+    batch = crops.cut_crops(scenes, np.random.default_rng(0), 6)
+    assert (
+        batch.windows.shape == (6, 3, crops.WINDOW, crops.WINDOW)
+        and 0 <= batch.windows.min() <= batch.windows.max() <= 1
+    )
+    for labels, caption in zip(batch.labels, batch.captions, strict=True):
+        share = torch.bincount(labels[labels >= 0], minlength=len(ALL_NAMES)) / labels.numel()
+        things = [ALL_NAMES[int(index)] for index in torch.nonzero(share > 0.15).flatten()]
+        assert all(name in caption for name in things if name in THINGS)
+
+
+def test_prompts_look_like_the_pipelines(scenes):
+    prompted = prompt_scene(scenes[0], np.random.default_rng(0), 5, mirrored=False)
+    inside = prompted.inside
+    assert prompted.targets.shape == (5, MASK, MASK) and prompted.targets.min() >= 0 and prompted.targets.max() <= 1
+    assert prompted.masks.shape == (5, 1, MASK, MASK)
+    assert prompted.masks.max() <= SCALE and (prompted.masks[prompted.masks > 0] > 0.2 * SCALE).all()
+    assert (prompted.boxes[:, :2] <= prompted.points).all() and (prompted.points <= prompted.boxes[:, 2:]).all()
+    assert (prompted.image[:, ~inside] == 0).all()
+    assert (prompted.targets.amax(dim=(1, 2)) > 0.5).all(), "every region has pixels of its own"
+
+
+def test_corrections_point_at_what_is_wrong():
+    targets, logits = torch.zeros(2, MASK, MASK), torch.full((2, MASK, MASK), -1.0)
+    targets[0, 10, 20] = 1  # missed
+    logits[1, 30, 40] = 1  # too much
+    points, kinds = _corrections(logits, targets, np.random.default_rng(0))
+    assert points.tolist() == [[81.5, 41.5], [161.5, 121.5]] and kinds.tolist() == [1, 0]
+    assert measured_iou(logits, targets).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("number", range(len(STAGES)))
+def test_sam_is_trained_stage_after_stage(number, scenes):
+    """What has no part in a stage has no gradients there."""
+    torch.manual_seed(0)
+    model, stage = BUILDERS["sam"](), STAGES[number]
+    losses = SamTask(model, scenes).losses(np.random.default_rng(0), int(STAGES[number - 1].until) if number else 0)
+    encoder, decoder = not stage.frozen, stage.prompts > 0
+    expected = {"features", "values", "attention"} if encoder else set()
+    assert losses.keys() == expected | ({"mask", "iou"} if decoder else set())
+    torch.stack(list(losses.values())).sum().backward()
+    trained = {name.split(".")[0] for name, value in model.named_parameters() if value.grad is not None}
+    assert trained == ({"image_encoder"} if encoder else set()) | (
+        {"prompt_encoder", "mask_decoder"} if decoder else set()
+    )
+
+
+def test_attention_scores_are_sams():
+    """The scores of some rows, against segment_anything's own function for all."""
+    attention = BUILDERS["sam"]().image_encoder.blocks[-1].attn
+    torch.nn.init.normal_(attention.rel_pos_h)
+    torch.nn.init.normal_(attention.rel_pos_w)
+    qkv = torch.randn(GRID * GRID, 3, attention.num_heads, 32)
+    every, some = torch.arange(GRID * GRID), torch.tensor([0, 33, 700, 1023])
+    queries, keys = qkv[:, 0].transpose(0, 1), qkv[:, 1].transpose(0, 1)
+    size = (GRID, GRID)
+    expected = add_decomposed_rel_pos(
+        (queries * attention.scale) @ keys.transpose(1, 2),
+        queries,
+        attention.rel_pos_h,
+        attention.rel_pos_w,
+        size,
+        size,
+    )
+    scores = _scores(attention, qkv, some, every, positions=True)
+    torch.testing.assert_close(scores, expected[:, some], rtol=1e-4, atol=1e-4)  # sums in another order
+
+
+def test_tokens_are_drawn_evenly_over_names():
+    labels = torch.tensor([-1] * 10 + [3] * 990 + [5] * 10)
+    plain, even = (_tokens(labels, np.random.default_rng(0), even) for even in (False, True))
+    assert (labels[plain] >= 0).all() and (labels[even] >= 0).all()
+    assert (labels[plain] == 5).float().mean() < 0.1 < 0.4 < (labels[even] == 5).float().mean() < 0.6
+
+
+@pytest.fixture
+def deterministic():
+    """What the command sets for its process."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("deterministic")
+@pytest.mark.parametrize("role", BUILDERS)
+def test_a_stopped_run_ends_in_the_same_bytes(role, folder, scenes, tmp_path):
+    files = []
+    for name, stops in (("once", (None,)), ("resumed", (2, None))):
+        for stop in stops:
+            torch.manual_seed(0)
+            model = BUILDERS[role]()
+            task = TASKS[role](model, scenes, folder)
+            history = train(model, task, Budget(3, 1e-3, 0, stop), tmp_path / f"{name}.ckpt", lambda step, told: None)
+        assert all(len(values) == 3 and np.isfinite(values).all() for values in history.values())
+        write_weights(model, tmp_path / f"{name}.safetensors")
+        files.append((tmp_path / f"{name}.safetensors").read_bytes())
+    assert files[0] == files[1]
+    draw_curves(history, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_a_checkpoint_of_another_run_is_refused_and_a_longer_one_goes_on(folder, scenes, tmp_path):
+    def run(budget):
+        torch.manual_seed(0)
+        model = BUILDERS["dino"]()
+        return train(model, TASKS["dino"](model, scenes, folder), budget, tmp_path / "d.ckpt", lambda step, told: None)
+
+    run(Budget(10, 1e-3, 0, stop=2))
+    assert STABLE * 10 > 2
+    with pytest.raises(WeightsError, match="at step 2"):
+        run(Budget(10, 1e-3, seed=1))
+    with pytest.raises(WeightsError, match="at step 2"):
+        run(Budget(3, 1e-3, seed=0))
+    assert len(run(Budget(12, 1e-3, 0, stop=3))["contrast"]) == 3
+
+
+def test_the_command_trains_and_writes(tmp_path, monkeypatch, folder):
+    monkeypatch.setattr("ovdeploy.export.tiny.train.SHARD", 6)
+    (tmp_path / "scenes").symlink_to(folder / "scenes")
+    arguments = ["--out", str(tmp_path), "--model", "dino", "--steps", "1", "--scenes", "12"]
+    result = CliRunner().invoke(main, arguments)
+    torch.use_deterministic_algorithms(False)
+    assert result.exit_code == 0, result.output
+    state = load_file(tmp_path / "dino.safetensors")
+    assert state.keys() == BUILDERS["dino"]().state_dict().keys()
+    assert {value.dtype for value in state.values()} == {torch.float16}
+    assert (tmp_path / "dino.png").is_file()
+
+
+def test_training_compares_with_no_name_that_is_held_out():
+    from ovdeploy.export.tiny.clip_task import CLASSES
+
+    assert (*SEEN, *STUFF) == CLASSES
+
+
+@pytest.mark.parametrize("role", BUILDERS)
+def test_the_package_has_weights_that_fit(role):
+    module, provenance = load_model(role, load_recipe("tiny").models[role])
+    assert provenance.source == "package" and provenance.model == "tiny"
+    assert all(torch.isfinite(value).all() for value in module.state_dict().values())
+
+
+def test_the_packages_weights_are_small():
+    from ovdeploy.export.weights import _in_package
+
+    sizes = [_in_package(role, "tiny").stat().st_size for role in BUILDERS]
+    assert sum(sizes) <= 12e6 and max(sizes) <= 5e6
+
+
+def test_other_models_have_no_weights_in_the_package():
+    with pytest.raises(WeightsError, match="'tiny' alone"):
+        load_model("dino", ModelChoice(model="micro", weights="package"))
+
+
+def test_the_models_are_registered():
+    for role in BUILDERS:
+        assert not build_model(role, "tiny").training
