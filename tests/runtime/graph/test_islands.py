@@ -77,8 +77,8 @@ def test_blocks_follow_the_weights_names(tiny_bundle):
     blocks = node_blocks(load_model(tiny_bundle / "sam_encoder.fp32.onnx"))
     assert {f"encoder.blocks.{i}" for i in range(4)} < set(blocks.values())
     model = load_model(tiny_bundle / "dino.fp32.onnx")
-    chosen = island_nodes(model, StageIslands(blocks=("vit.blocks.1",)))
-    assert len(chosen) > 20 and all(node_blocks(model)[name] == "vit.blocks.1" for name in chosen)
+    chosen = island_nodes(model, StageIslands(blocks=("extractor.vit.blocks.1",)))
+    assert len(chosen) > 20 and all(node_blocks(model)[name] == "extractor.vit.blocks.1" for name in chosen)
 
 
 def test_recipes_of_islands_are_read_as_they_were_written(tmp_path):

@@ -8,7 +8,11 @@ import pytest
 from world import World, install
 
 from ovdeploy.runtime import Bundle, BundleError, EngineError
+from ovdeploy.runtime.bundle import EngineEntry, file_entry
 from ovdeploy.runtime.errors import ExportError, MissingExtraError, ParameterError
+from ovdeploy.runtime.graph.census import take_census
+from ovdeploy.runtime.graph.half import to_half
+from ovdeploy.runtime.graph.model import load_model, save_model
 from ovdeploy.runtime.ranges import parse_ranges, recipe_ranges, stage_ranges
 from ovdeploy.runtime.sessions import SessionOptions
 from ovdeploy.runtime.tensorrt.library import Here
@@ -304,10 +308,15 @@ def test_a_graph_of_another_stage_is_refused(world, bundle):
 def test_a_plan_of_another_precision_than_asked_for_is_an_error(world, bundle, tensor, expected):
     """Half asked for, float built: the silent failure of other toolkits."""
     entry = bundle.stage("clip_image")
-    stages = {
-        **bundle.manifest.stages,
-        "clip_image": msgspec.structs.replace(entry, engines={**entry.engines, "fp16": entry.engines["fp32"]}),
-    }
+    model = to_half(load_model(bundle.engine_path("clip_image", "fp32")), "fp16", ())
+    save_model(model, bundle.path / "clip_image.fp16.onnx")
+    engine = EngineEntry(
+        files=(file_entry(bundle.path / "clip_image.fp16.onnx"),),
+        fingerprint="half",
+        census=take_census(model, entry.contract),
+    )
+    engines = {**entry.engines, "fp16": engine}
+    stages = {**bundle.manifest.stages, "clip_image": msgspec.structs.replace(entry, engines=engines)}
     half = Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, stages=stages))
     outputs = [{"Name": "t", "DataType": tensor}]
     world.faults["inspect"] = json.dumps({"Layers": [{"Name": "a", "Outputs": outputs}], "I/O Tensors": []})
