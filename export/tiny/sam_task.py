@@ -45,10 +45,12 @@ STAGES = (
     Stage(700, images=2, prompts=6, interactive=2, pace=2.5, frozen=True),
     Stage(math.inf, images=1, prompts=8, interactive=2, even=True, pace=1.25),
 )
-"""The decoder begins anew at RENEWED: before the features are good it only learns to copy its mask prompt."""
-RENEWED = 480
+RENEWED = (480, 1000)
+"""Steps at which the decoder begins anew: before, it has only learnt to copy its mask prompt."""
 EASED = 60
-"""Steps in which the pace rises again."""
+"""Steps in which the pace rises again then."""
+LOOK = 3.0
+"""Gain of the decoder's cross-attention at its start (see `_look_where_prompted`)."""
 FEW = 400
 CROSS_ENTROPY, DICE, IOU, FEATURES, VALUES, ATTENTION = 4.0, 1.0, 1.0, 0.3, 0.3, 0.1
 SAMPLED = 256
@@ -87,11 +89,12 @@ class SamTask(Task):
 
     def pace(self, step: int) -> float:
         """Factor of the learning rate."""
-        return _stage(step).pace * (min(1.0, (step - RENEWED + 1) / EASED) if step >= RENEWED else 1.0)
+        since = min((step - renewal for renewal in RENEWED if step >= renewal), default=EASED)
+        return _stage(step).pace * min(1.0, (since + 1) / EASED)
 
     def renewed(self, step: int) -> Iterable[nn.Parameter]:
-        """The prompt encoder and the decoder, with new random weights, at step RENEWED."""
-        if step != RENEWED:
+        """The prompt encoder and the decoder, with new random weights, at the steps RENEWED."""
+        if step not in RENEWED:
             return ()
         with torch.random.fork_rng():
             torch.manual_seed(step)
@@ -100,6 +103,8 @@ class SamTask(Task):
         for part, new in parts:
             part.load_state_dict(new.state_dict())
         self._quiet_bias()
+        if step == RENEWED[-1]:
+            _look_where_prompted(self.model.mask_decoder)
         return [parameter for part, _ in parts for parameter in part.parameters()]
 
     def _quiet_bias(self) -> None:
@@ -186,6 +191,27 @@ class SamTask(Task):
             told["attention"].append((scores.logsumexp(-1) - within).mean())
         weights = {"features": FEATURES, "values": VALUES, "attention": (3 if even else 1) * ATTENTION}
         return {name: weights[name] * torch.stack(parts).mean() for name, parts in told.items()}
+
+
+def _look_where_prompted(decoder: Upstream) -> None:
+    """Let prompt tokens and image tokens begin by attending to those at their own place.
+
+    Queries and keys both have the position encoding added. With one projection for both, their product is a similarity
+    of places (and of features); with two random ones it is noise, and to find this alone takes SAM many steps.
+    """
+    blocks = [
+        part
+        for name, part in decoder.transformer.named_modules()
+        if "token_to_image" in name or "image_to_token" in name
+    ]
+    with torch.no_grad():
+        for block in blocks:
+            if not hasattr(block, "q_proj"):
+                continue
+            block.q_proj.weight *= LOOK
+            block.k_proj.weight.copy_(block.q_proj.weight)
+            block.q_proj.bias.zero_()
+            block.k_proj.bias.zero_()
 
 
 def _stage(step: int) -> Stage:
