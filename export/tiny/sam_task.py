@@ -2,57 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.image_encoder import get_rel_pos
 from torch import nn
 
 from ..reference.embed import Upstream
-from .contrast import dense_contrast
 from .dataset import Scenes
 from .loop import Task
 from .models import build_sam
-from .sam_prompts import GRID, MASK, SCALE, Prompted, prompt_scene
+from .sam_affinity import encoder_losses
+from .sam_prompts import MASK, SCALE, Prompted, prompt_scene
+from .sam_stages import EASED, FEW, LOOK, RENEWED, stage_of
 
-
-class Stage(NamedTuple):
-    """What is trained until a step."""
-
-    until: float
-    images: int
-    """Of a batch."""
-    prompts: int
-    """Of an image, as the pipeline makes them; 0 trains the encoder alone."""
-    interactive: int = 0
-    """Those of them that are asked again as a user would."""
-    even: bool = False
-    """Whether the tokens that are compared are as many of every name, so that stuff does not outvote things."""
-    pace: float = 1.0
-    """Factor of the learning rate."""
-    frozen: bool = False
-    """Whether the encoder stays as it is: then its features are computed once, and only for the first FEW scenes."""
-
-
-STAGES = (
-    Stage(150, images=3, prompts=0),
-    Stage(400, images=2, prompts=6, interactive=2),
-    Stage(480, images=3, prompts=0, even=True),
-    Stage(700, images=2, prompts=6, interactive=2, pace=2.5, frozen=True),
-    Stage(math.inf, images=1, prompts=8, interactive=2, even=True, pace=1.25),
-)
-"""The decoder begins anew at RENEWED: before the features are good it only learns to copy its mask prompt."""
-RENEWED = 480
-EASED = 60
-"""Steps in which the pace rises again."""
-FEW = 400
-CROSS_ENTROPY, DICE, IOU, FEATURES, VALUES, ATTENTION = 4.0, 1.0, 1.0, 0.3, 0.3, 0.1
-SAMPLED = 256
-"""Tokens of an image that are compared with each other."""
+CROSS_ENTROPY, DICE, IOU = 4.0, 1.0, 1.0
 
 
 class SamTask(Task):
@@ -68,7 +33,7 @@ class SamTask(Task):
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, torch.Tensor]:
         """The weighted losses of a batch, by name."""
-        stage = _stage(step)
+        stage = stage_of(step)
         seeds = rng.integers(0, FEW if stage.frozen else len(self.scenes), stage.images) % len(self.scenes)
         batch = []
         for seed in seeds:
@@ -77,7 +42,11 @@ class SamTask(Task):
             batch.append((item, (int(seed), mirrored)))
         items = [item for item, _ in batch]
         features = torch.cat([self._frozen(*each) for each in batch]) if stage.frozen else self._features(items)
-        losses = {} if stage.frozen else self._encoder_losses(features, items, rng, stage.even)
+        losses: dict[str, torch.Tensor] = {}
+        if not stage.frozen:
+            assert self._qkv is not None, "the encoder has just run"
+            attention = self.model.image_encoder.blocks[-1].attn
+            losses = encoder_losses(attention, self._qkv, features, items, rng, stage.even)
         if not stage.prompts:
             return losses
         pairs = zip(features, items, strict=True)
@@ -87,11 +56,12 @@ class SamTask(Task):
 
     def pace(self, step: int) -> float:
         """Factor of the learning rate."""
-        return _stage(step).pace * (min(1.0, (step - RENEWED + 1) / EASED) if step >= RENEWED else 1.0)
+        since = min((step - renewal for renewal in RENEWED if step >= renewal), default=EASED)
+        return stage_of(step).pace * min(1.0, (since + 1) / EASED)
 
     def renewed(self, step: int) -> Iterable[nn.Parameter]:
-        """The prompt encoder and the decoder, with new random weights, at step RENEWED."""
-        if step != RENEWED:
+        """The prompt encoder and the decoder, with new random weights, at the steps RENEWED."""
+        if step not in RENEWED:
             return ()
         with torch.random.fork_rng():
             torch.manual_seed(step)
@@ -100,6 +70,8 @@ class SamTask(Task):
         for part, new in parts:
             part.load_state_dict(new.state_dict())
         self._quiet_bias()
+        if step == RENEWED[-1]:
+            _look_where_prompted(self.model.mask_decoder)
         return [parameter for part, _ in parts for parameter in part.parameters()]
 
     def _quiet_bias(self) -> None:
@@ -163,71 +135,26 @@ class SamTask(Task):
     def _remember(self, module: object, inputs: object, output: torch.Tensor) -> None:
         self._qkv = output
 
-    def _encoder_losses(
-        self, features: torch.Tensor, batch: list[Prompted], rng: np.random.Generator, even: bool
-    ) -> dict[str, torch.Tensor]:
-        """Tokens of one name are alike and others are not: in the features, and where the affinity is read.
 
-        The affinity is the last block's attention where its values are alike; so values are compared in every head, and
-        attention should stay within a name.
-        """
-        assert self._qkv is not None
-        attention = self.model.image_encoder.blocks[-1].attn
-        qkv = self._qkv.reshape(len(batch), GRID * GRID, 3, attention.num_heads, -1)
-        told: dict[str, list[torch.Tensor]] = {"features": [], "values": [], "attention": []}
-        for item, feature, tokens in zip(batch, features.flatten(2).transpose(1, 2), qkv, strict=True):
-            every = item.token_labels.flatten()
-            chosen = _tokens(every, rng, even)
-            keys = torch.nonzero(every >= 0).flatten() if even else chosen
-            scores = _scores(attention, tokens, chosen, keys, positions=even)  # [heads, n, k]
-            within = scores.masked_fill(every[chosen][:, None] != every[keys], float("-inf")).logsumexp(-1)
-            told["features"].append(_contrast(feature[chosen][None], every[chosen]))
-            told["values"].append(_contrast(tokens[chosen, 2].transpose(0, 1), every[chosen]))
-            told["attention"].append((scores.logsumexp(-1) - within).mean())
-        weights = {"features": FEATURES, "values": VALUES, "attention": (3 if even else 1) * ATTENTION}
-        return {name: weights[name] * torch.stack(parts).mean() for name, parts in told.items()}
+def _look_where_prompted(decoder: Upstream) -> None:
+    """Let prompt tokens and image tokens begin by attending to those at their own place.
 
-
-def _stage(step: int) -> Stage:
-    return next(stage for stage in STAGES if step < stage.until)
-
-
-def _tokens(labels: torch.Tensor, rng: np.random.Generator, even: bool) -> torch.Tensor:
-    """Some tokens of the photo: each as probable as any other, or each name as probable as any other."""
-    valid = torch.nonzero(labels >= 0).flatten().numpy()
-    if not even:
-        return torch.from_numpy(rng.choice(valid, min(SAMPLED, len(valid)), replace=False))
-    chances = 1 / np.bincount(labels[valid].numpy())[labels[valid].numpy()]
-    return torch.from_numpy(rng.choice(valid, SAMPLED, p=chances / chances.sum()))
-
-
-def _scores(
-    attention: Upstream, qkv: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, positions: bool
-) -> torch.Tensor:
-    """What SAM's attention takes the softmax of, for some queries and keys: [heads, n, k].
-
-    Args:
-        attention: the module.
-        qkv: [N, 3, heads, d].
-        rows: the queries' tokens.
-        columns: the keys' tokens.
-        positions: whether SAM's relative positions are added.
+    Queries and keys both have the position encoding added. With one projection for both, their product is a similarity
+    of places (and of features); with two random ones it is noise, and to find this alone takes SAM many steps.
     """
-    queries, keys = qkv[rows, 0].transpose(0, 1), qkv[columns, 1].transpose(0, 1)
-    scores = queries @ keys.transpose(1, 2) * queries.shape[-1] ** -0.5
-    if not positions:
-        return scores
-    tables = (attention.rel_pos_h, rows // GRID, columns // GRID), (attention.rel_pos_w, rows % GRID, columns % GRID)
-    for table, at, to in tables:
-        along = torch.einsum("hnd,nkd->hnk", queries, get_rel_pos(GRID, GRID, table)[at])  # to each row or column
-        scores = scores + along[:, :, to]
-    return scores
-
-
-def _contrast(vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The dense contrastive loss of vectors [B, n, d] that share their labels [n]."""
-    parts = dense_contrast(F.normalize(vectors, dim=-1), labels.expand(len(vectors), -1))
-    return torch.stack(list(parts.values())).sum()
+    blocks = [
+        part
+        for name, part in decoder.transformer.named_modules()
+        if "token_to_image" in name or "image_to_token" in name
+    ]
+    with torch.no_grad():
+        for block in blocks:
+            if not hasattr(block, "q_proj"):
+                continue
+            block.q_proj.weight *= LOOK
+            block.k_proj.weight.copy_(block.q_proj.weight)
+            block.q_proj.bias.zero_()
+            block.k_proj.bias.zero_()
 
 
 def mask_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -17,8 +17,10 @@ from ovdeploy.export.tiny.curves import draw_curves
 from ovdeploy.export.tiny.dataset import Scenes, draw_shards
 from ovdeploy.export.tiny.loop import STABLE, Budget, train
 from ovdeploy.export.tiny.models import BUILDERS, CONTEXT
+from ovdeploy.export.tiny.sam_affinity import _scores, _tokens
 from ovdeploy.export.tiny.sam_prompts import GRID, MASK, SCALE, prompt_scene
-from ovdeploy.export.tiny.sam_task import STAGES, SamTask, _corrections, _scores, _tokens, measured_iou
+from ovdeploy.export.tiny.sam_stages import STAGES
+from ovdeploy.export.tiny.sam_task import SamTask, _corrections, measured_iou
 from ovdeploy.export.tiny.train import TASKS, main, write_weights
 from ovdeploy.export.tiny.words import cut_vocabulary, known_words
 from ovdeploy.export.weights import load_model
