@@ -30,8 +30,8 @@ def scenes(output: Path, seed: int, count: int, held_out: bool, as_json: bool) -
     """Draw scenes: things named by colour and pattern, on grass, sand, water, brick, sky and wood.
 
     For each scene SEED.png and SEED.labels.png go to --output; labels are indices into
-    ovdeploy.runtime.scenes.ALL_NAMES. Prints the names of what is there, as --classes of `ovdeploy segment` takes them. The
-    exit code is 1 if a file cannot be written.
+    ovdeploy.runtime.scenes.ALL_NAMES. Prints the names of what is there, as --classes of `ovdeploy segment` takes them.
+    The exit code is 1 if a file cannot be written.
 
     \b
     Example:
