@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import NamedTuple
 
 import open_clip
 import segment_anything
 import timm
 import torch
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import nn
 
 from ..runtime.errors import RecipeError, WeightsError, one_of
@@ -25,7 +23,6 @@ MICRO = "micro"
 """Random weights only: the architectures at their smallest, for tests. (`tiny` is trained: see `export/tiny`.)"""
 
 SAM_RELEASE = "https://dl.fbaipublicfiles.com/segment_anything/{}.pth"
-MICRO_SAM_SIDE, MICRO_SAM_PATCH, MICRO_SAM_WIDTH, MICRO_SAM_CHANNELS = 512, 16, 64, 64
 
 SAM_EXTRACTORS = {"sam_vit_b": "vit_b", "sam_vit_l": "vit_l", "sam_vit_h": "vit_h"}
 """SAM's encoder in DINO's place, by the name that a [dino] table gives it."""
@@ -123,29 +120,7 @@ def _pretrained_dino(name: str, tag: str) -> StateDict:
 def _build_sam(name: str) -> nn.Module:
     if name != MICRO:
         return segment_anything.sam_model_registry[name]()
-    grid = MICRO_SAM_SIDE // MICRO_SAM_PATCH
-    return Sam(
-        image_encoder=ImageEncoderViT(
-            img_size=MICRO_SAM_SIDE,
-            patch_size=MICRO_SAM_PATCH,
-            embed_dim=MICRO_SAM_WIDTH,
-            depth=4,
-            num_heads=4,
-            out_chans=MICRO_SAM_CHANNELS,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
-            use_rel_pos=True,
-            window_size=7,
-            global_attn_indexes=(1, 3),
-        ),
-        prompt_encoder=PromptEncoder(
-            MICRO_SAM_CHANNELS, (grid, grid), (MICRO_SAM_SIDE, MICRO_SAM_SIDE), mask_in_chans=16
-        ),
-        mask_decoder=MaskDecoder(
-            transformer_dim=MICRO_SAM_CHANNELS,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=MICRO_SAM_CHANNELS, num_heads=4, mlp_dim=128),
-            iou_head_hidden_dim=64,
-        ),
-    )
+    return tiny.build_sam(width=64, heads=4)
 
 
 def _pretrained_sam(name: str, tag: str) -> StateDict:

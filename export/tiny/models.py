@@ -20,7 +20,7 @@ NAME = "tiny"
 WINDOW = 96
 """Side of the windows that CLIP and the extractor are trained on, in pixels."""
 CONTEXT = 24
-SAM_SIDE, SAM_PATCH, SAM_WIDTH, SAM_CHANNELS = 512, 16, 96, 64
+SAM_SIDE, SAM_PATCH, SAM_CHANNELS = 512, 16, 64
 
 
 def build_clip() -> nn.Module:
@@ -38,16 +38,16 @@ def build_dino() -> nn.Module:
     )
 
 
-def build_sam() -> nn.Module:
-    """SAM on 512 pixels with a grid of 32 × 32: width 96, 4 blocks, decoder of width 64."""
+def build_sam(width: int = 96, heads: int = 3) -> nn.Module:
+    """SAM on 512 pixels with a grid of 32 × 32: 4 blocks, two of them global; decoder of width 64."""
     grid = SAM_SIDE // SAM_PATCH
     return Sam(
         image_encoder=ImageEncoderViT(
             img_size=SAM_SIDE,
             patch_size=SAM_PATCH,
-            embed_dim=SAM_WIDTH,
+            embed_dim=width,
             depth=4,
-            num_heads=3,
+            num_heads=heads,
             out_chans=SAM_CHANNELS,
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
             use_rel_pos=True,

@@ -15,12 +15,12 @@ from test_extractors import MODELS
 
 from ovdeploy.export.build import build_bundle
 from ovdeploy.export.commands import export_engines
-from ovdeploy.export.compare import compare
 from ovdeploy.export.parity import check_parity
 from ovdeploy.export.parity_command import parity
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import Bundle, load_recipe
 from ovdeploy.runtime.bundle import file_entry, write_manifest
+from ovdeploy.runtime.compare import compare
 from ovdeploy.runtime.methods import METHODS
 
 
