@@ -1,4 +1,7 @@
-"""The bar chart of a report, drawn with Pillow: a bar for each runner, made of its steps."""
+"""The bar chart of a report, drawn with Pillow: a bar for each runner, made of its steps.
+
+Pillow's own font has no multiplication sign and no dash.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,8 @@ def draw_chart(report: Report) -> Image.Image:
     image = Image.new("RGB", (WIDTH, height), "white")
     draw = ImageDraw.Draw(image)
     h, w = report.photo_hw
-    noisy = "" if report.noise.judgeable else " — too noisy to judge"
-    title = f"{report.bundle}: ms a photo ({w}×{h}), median of {report.rounds} rounds{noisy}"
+    noisy = "" if report.noise.judgeable else " (too noisy to judge)"
+    title = f"{report.bundle}: ms a photo ({w}x{h}), median of {report.rounds} rounds{noisy}"
     draw.text((MARGIN, MARGIN), title, fill=INK, font=ImageFont.load_default(18))
     top = MARGIN * 2 + 24
     for runner in report.runners:
@@ -71,7 +74,7 @@ def _bar(
         if taken:
             draw.rectangle((left + end * scale, top, left + (end + taken) * scale, top + BAR), fill=colour)
         end += taken
-    faster = "" if runner.whole.ratio is None else f"  {runner.whole.ratio:.2f}×"
+    faster = "" if runner.whole.ratio is None else f"  {runner.whole.ratio:.2f}x"
     draw.text((left + whole * scale + 8, top + BAR // 2), f"{whole:.4g} ms{faster}", fill=INK, font=font, anchor="lm")
 
 

@@ -51,6 +51,8 @@ class Axis(NamedTuple):
 
     unit: str
     """What one step along it is called."""
+    units: str
+    """Several of them."""
     requests: Callable[[Base], list[tuple[float | None, Request]]]
     """The points: where each lies, or None if only the outcome tells (the number of regions)."""
 
@@ -157,10 +159,10 @@ def _regions(base: Base) -> list[tuple[float | None, Request]]:
 
 
 AXES = {
-    "size": Axis("megapixel", _sizes),
-    "windows": Axis("window", _windows),
-    "classes": Axis("class", _classes),
-    "regions": Axis("region", _regions),
+    "size": Axis("megapixel", "megapixels", _sizes),
+    "windows": Axis("window", "windows", _windows),
+    "classes": Axis("class", "classes", _classes),
+    "regions": Axis("region", "regions", _regions),
 }
 
 

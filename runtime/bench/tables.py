@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .report import Report, RunnerReport, Step
-from .sweep import Sweep
+from .sweep import AXES, Sweep
 
 MIB = 1 << 20
 
@@ -81,12 +81,12 @@ def peaks_line(report: Report) -> str:
 
 
 def sweep_table(sweep: Sweep) -> Table:
-    """A row for each point."""
+    """A row for each point; R regions went through SAM's decoder."""
     names = {name for point in sweep.points for name in point.steps}
     longest = sorted(names, key=lambda name: -max(point.steps.get(name, 0.0) for point in sweep.points))
     columns = longest[:LARGEST_STEPS]
     title = f"{sweep.runner}: ms by {sweep.axis}"
-    table = Table(f"{sweep.unit}s", "regions", "whole photo", *columns, box=None, title=escape(title))
+    table = Table(AXES[sweep.axis].units, "R", "whole photo", *columns, box=None, title=escape(title))
     for point in sweep.points:
         values = [f"{point.steps.get(name, 0.0):.1f}" for name in columns]
         table.add_row(f"{point.at:.4g}", str(point.regions), f"{point.milliseconds:.1f}", *values)
