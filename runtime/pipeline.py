@@ -11,7 +11,7 @@ import numpy as np
 
 from .bundle import Bundle, Manifest
 from .clock import Clock
-from .coarse import class_probabilities, coarse_mask
+from .coarse import coarse_mask
 from .encoding import Sessions, encode_photo
 from .errors import BundleError, ParameterError, VocabularyError
 from .interactive import DECODER, PromptablePhoto, Prompter
@@ -192,10 +192,14 @@ class Segmenter:
             image, vocabulary.embeddings, plan, self._sessions, self._method, dimensions, settings, clock
         )
         with clock("coarse"):
-            probabilities = class_probabilities(
-                encoded.logits, plan.photo_rows, plan.photo_columns, vocabulary.query_starts, settings.logit_scale
+            coarse = coarse_mask(
+                encoded.logits,
+                plan.photo,
+                vocabulary.query_starts,
+                logit_scale=settings.logit_scale,
+                probability_threshold=settings.probability_threshold,
+                halve=settings.refine,
             )
-            coarse = coarse_mask(probabilities, settings.probability_threshold)
         if not settings.refine:
             return Result(
                 coarse.labels, coarse.labels, coarse.scores, vocabulary.names, (), clock.timings(), image, *ran
