@@ -13,6 +13,7 @@ from rich.status import Status
 from ..runtime.bundle import Bundle
 from ..runtime.cli.build_plans import build_with_bar, make_options, plan_options
 from ..runtime.cli.common import fail_cleanly
+from ..runtime.parameters_file import with_parameters
 from ..runtime.presets import available_presets, with_preset
 from ..runtime.recipe import Recipe, available_recipes, load_recipe, with_optional
 from ..runtime.tensorrt.plans import require_tensorrt
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
     "--output", type=click.Path(path_type=Path), help="The bundle's folder. Default: engines/RECIPE[-PRESET]."
 )
 @click.option("--preset", type=click.Choice(available_presets()), help="Settings and classes of a benchmark.")
+@click.option(
+    "--parameters",
+    "overlay",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Parameters to lay over the recipe's, as `ovdeploy tune` writes them.",
+)
 @weight_options
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "bf16"]), default="fp32", show_default=True)
 @click.option(
@@ -60,6 +68,7 @@ def export_engines(
     recipe: str,
     output: Path | None,
     preset: str | None,
+    overlay: Path | None,
     clip_weights: str | None,
     dino_weights: str | None,
     sam_weights: str | None,
@@ -87,11 +96,12 @@ def export_engines(
       export-engines trident-b16 --clip-weights clip.safetensors --dino-weights dino.pth --sam-weights sam.pth
       export-engines tiny --output /tmp/tiny --interactive
       export-engines s2clip-b16 --preset voc21
+      export-engines trident-b16 --parameters tuned.toml
       export-engines trident-b16 --stages sam_prompt_decoder   (adds it to the bundle that is there)
       export-engines trident-b16 --precision fp16 --islands auto --calibration-images photos/
       export-engines trident-b16 --backend tensorrt --workspace 8
     """
-    chosen = _chosen(recipe, preset, interactive)
+    chosen = _chosen(recipe, preset, overlay, interactive)
     require_export_extra()
     if backend == "tensorrt":
         require_tensorrt(device)
@@ -116,10 +126,12 @@ def export_engines(
     click.echo(target)
 
 
-def _chosen(name: str, preset: str | None, interactive: bool) -> Recipe:
+def _chosen(name: str, preset: str | None, overlay: Path | None, interactive: bool) -> Recipe:
     recipe = load_recipe(name)
     if preset:
         recipe = with_preset(recipe, preset)
+    if overlay:
+        recipe = with_parameters(recipe, overlay)
     return with_optional(recipe, "sam_prompt_decoder") if interactive else recipe
 
 

@@ -22,6 +22,7 @@ from .errors import (
 )
 from .interactive import PromptablePhoto, PromptedMasks, Prompter
 from .parameters import Parameters
+from .parameters_file import load_parameters
 from .photo import load_photo
 from .pipeline import Segmenter
 from .prompt_input import Prompt
@@ -52,6 +53,7 @@ __all__ = [
     "Vocabulary",
     "VocabularyError",
     "available_recipes",
+    "load_parameters",
     "load_photo",
     "load_recipe",
 ]

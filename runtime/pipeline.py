@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import numpy as np
 
 from .bundle import Bundle, Manifest
 from .clock import Clock
-from .coarse import coarse_mask
 from .encoding import Sessions, encode_photo
 from .errors import BundleError, ParameterError, VocabularyError
 from .interactive import DECODER, PromptablePhoto, Prompter
+from .labelling import label_photo
 from .parameters import Parameters, with_overrides
 from .photo import as_photo
 from .plan import plan_photo
-from .refinement import refine
-from .result import Result, photo_regions
+from .result import Result
 from .sessions import Session, SessionOptions, choose_backend, open_stage
 from .text import TextEmbedder, text_embedder
 from .vocabulary import Vocabulary, parse_classes
@@ -124,6 +124,11 @@ class Segmenter:
             open_stage=session,
         )
 
+    @property
+    def sessions(self) -> Sessions:
+        """The open engines by stage. They are closed with the segmenter."""
+        return MappingProxyType(self._sessions)
+
     def vocabulary(
         self,
         classes: Sequence[str] | None = None,
@@ -179,7 +184,7 @@ class Segmenter:
             VocabularyError: the embeddings are not this model's.
             EngineError: an engine failed or returned NaN.
         """
-        clock, ran = Clock(), (self.backend, self.precision)
+        clock = Clock()
         settings = self._parameters(self.parameters, parameters)
         self._check_vocabulary(vocabulary, settings)
         with clock("decode"):
@@ -191,24 +196,9 @@ class Segmenter:
         encoded = encode_photo(
             image, vocabulary.embeddings, plan, self._sessions, self._method, dimensions, settings, clock
         )
-        with clock("coarse"):
-            coarse = coarse_mask(
-                encoded.logits,
-                plan.photo,
-                vocabulary.query_starts,
-                logit_scale=settings.logit_scale,
-                probability_threshold=settings.probability_threshold,
-                halve=settings.refine,
-            )
-        if not settings.refine:
-            return Result(
-                coarse.labels, coarse.labels, coarse.scores, vocabulary.names, (), clock.timings(), image, *ran
-            )
-        assert plan.sam is not None and encoded.sam_features is not None, "checked with the parameters"
-        refinement = refine(coarse, encoded.sam_features, plan.sam, self._sessions["sam_decoder"], settings, clock)
-        regions = photo_regions(refinement.regions, refinement.iou, settings.iou_threshold, vocabulary.names, hw)
-        labels, scores = refinement.refined
-        return Result(labels, coarse.labels, scores, vocabulary.names, regions, clock.timings(), image, *ran)
+        decoder = self._sessions.get("sam_decoder")
+        result = label_photo(encoded, image, plan, vocabulary, decoder, settings, clock)
+        return replace(result, backend=self.backend, precision=self.precision)
 
     def prompt(self, photo: str | Path | np.ndarray) -> PromptablePhoto:
         """Encode a photo once for interactive prompts: points, boxes and masks, as with SamPredictor.

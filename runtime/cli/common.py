@@ -8,11 +8,13 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from ..errors import OvdeployError
+from ..parameters_file import load_parameters
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -57,6 +59,28 @@ def parse_pairs(weights: Iterable[str]) -> dict[str, str]:
         if not role or not source:
             raise click.BadParameter(f"{weight!r}: expected ROLE=SOURCE, for example --weights clip=clip.safetensors")
     return {role: source for _, role, _, source in parts}
+
+
+def parameter_options(command: Command) -> Command:
+    """Add `--parameters FILE` (as `overlay`) and `--set NAME=VALUE` (as `settings`)."""
+    single = click.option(
+        "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated."
+    )
+    file = click.option(
+        "--parameters", "overlay", type=click.Path(path_type=Path), metavar="FILE",
+        help="Override parameters by a file, as `ovdeploy tune` writes it; --set goes before it.",
+    )  # fmt: skip
+    return file(single(command))
+
+
+def read_overrides(overlay: Path | None, settings: tuple[str, ...]) -> dict[str, Any]:
+    """The overrides that `parameter_options` mean.
+
+    Raises:
+        ParameterError: the file cannot be used.
+        click.BadParameter: a setting is not a pair, or not a value.
+    """
+    return {**(load_parameters(overlay) if overlay else {}), **parse_settings(settings)}
 
 
 def _value(text: str, setting: str) -> Any:

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..datasets import Dataset, FolderDataset, ScenesDataset, available_specs, load_spec
+from ..datasets import Dataset
 from ..evaluation.journal import BUNDLE, Entry, Journal
 from ..evaluation.pictures import draw_confusion, save
 from ..evaluation.predictors import KINDS, Predictor, Rival, Settings, find_rival, open_bundle
@@ -25,20 +25,17 @@ from ..evaluation.report import file_name, write_report
 from ..evaluation.run import evaluate as run_photos
 from ..evaluation.summary import Summary, summarise
 from ..evaluation.worst import Worst, draw_worst
-from ..scenes import FIRST_TEST_SEED
-from .common import fail_cleanly, parse_pairs, parse_settings
+from .common import fail_cleanly, parameter_options, parse_pairs, read_overrides
+from .dataset_options import EPILOG, dataset_options, open_dataset
 
-SCENES = "scenes"
 TOLD = 10
 """Errors of single photos that are told as they come; all are in the table of photos."""
 FIGURES = {"miou": "mIoU", "accuracy": "pixel accuracy", "boundary_f": "boundary F"}
 
 
-@click.command(epilog=f"Datasets: {SCENES}, {', '.join(available_specs())}; or the path of a TOML file.")
+@click.command(epilog=EPILOG)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--dataset", "dataset_name", required=True, help="What to measure on; see below.")
-@click.option("--data", type=click.Path(path_type=Path), help="The folder that the benchmark lies in.")
-@click.option("--photos", type=click.IntRange(min=1), help="Only the first so many.  [default: all; 300 scenes]")
+@dataset_options
 @click.option("--against", multiple=True, metavar="RIVAL", help="torch, colour, or a bundle: FOLDER[@PRECISION].")
 @click.option("--weights", multiple=True, metavar="ROLE=SOURCE", help="For --against torch, if weights were files.")
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Default: evaluation/BUNDLE-DATASET.")
@@ -47,12 +44,8 @@ FIGURES = {"miou": "mIoU", "accuracy": "pixel accuracy", "boundary_f": "boundary
 @click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
 @click.option("--precision", default="fp32", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads within an operator.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated.")
+@parameter_options
 @click.option("--template", "templates", multiple=True, help="A prompt with {} for the name, in place of the bundle's.")
-@click.option("--held-out", is_flag=True, help="Scenes: draw combinations that training never drew.")
-@click.option("--names", "given", type=click.Choice(["present", "all"]), default="present", show_default=True,
-              help="Scenes: give the names present and all stuff, or all names.")  # fmt: skip
-@click.option("--first-seed", default=FIRST_TEST_SEED, show_default=True, type=click.IntRange(min=0), help="Scenes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, and no progress bar.")
 @fail_cleanly
 def evaluate(
@@ -68,6 +61,7 @@ def evaluate(
     backend: str,
     precision: str,
     threads: int | None,
+    overlay: Path | None,
     settings: tuple[str, ...],
     templates: tuple[str, ...],
     held_out: bool,
@@ -88,8 +82,8 @@ def evaluate(
       ovdeploy evaluate engines/trident-b16 --dataset voc21 --data VOCdevkit --set probability_threshold=0.2
       ovdeploy evaluate engines/proxyclip-b16 --dataset ade20k --data ADEChallengeData2016 --against engines/trident-b16
     """
-    overrides, sources = parse_settings(settings), parse_pairs(weights)
-    dataset = _dataset(dataset_name, data, photos, held_out, given, first_seed)
+    overrides, sources = read_overrides(overlay, settings), parse_pairs(weights)
+    dataset = open_dataset(dataset_name, data, photos, held_out=held_out, given=given, first_seed=first_seed)
     rivals = _rivals(against)
     folder = output or Path("evaluation") / f"{_folder_name(bundle)}-{Path(dataset_name).stem}"
     common = Settings(
@@ -150,17 +144,6 @@ def _follow(entries: Iterable[Entry], before: int, total: int, quiet: bool) -> N
                 click.echo(f"error: {entry.error}", err=True)
     if failed > TOLD:
         click.echo(f"error: and {failed - TOLD} more photos failed; photos.csv tells why", err=True)
-
-
-def _dataset(name: str, data: Path | None, photos: int | None, held_out: bool, given: str, first_seed: int) -> Dataset:
-    if name == SCENES:
-        if data is not None:
-            raise click.UsageError("scenes are drawn; --data is for benchmarks")
-        return ScenesDataset(photos or 300, first_seed=first_seed, held_out=held_out, all_names=given == "all")
-    spec = load_spec(name)
-    if data is None:
-        raise click.UsageError(f"give --data, the folder that {spec.name} lies in")
-    return FolderDataset(spec, data, photos=photos)
 
 
 def _rivals(against: Iterable[str]) -> dict[str, Rival]:

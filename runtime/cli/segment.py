@@ -18,7 +18,7 @@ from ..photo import SUFFIXES
 from ..pipeline import Segmenter
 from ..result import Result
 from ..vocabulary import Vocabulary
-from .common import fail_cleanly, parse_settings
+from .common import fail_cleanly, parameter_options, read_overrides
 
 RESULTS = (".overlay.png", ".mask.png")
 
@@ -41,7 +41,7 @@ RESULTS = (".overlay.png", ".mask.png")
 @click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Which GPU, if one is used.")
 @click.option("--allow-fallback", is_flag=True, help="Let the CPU do what a GPU provider cannot; else it is an error.")
 @click.option("--allow-host-code", is_flag=True, help="Open version-compatible TensorRT plans; trust their source.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated.")
+@parameter_options
 @click.option("--background", is_flag=True, help="The first class is the background, whatever its name.")
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON line per photo on standard output, and no progress bar."
@@ -59,6 +59,7 @@ def segment(
     device: int,
     allow_fallback: bool,
     allow_host_code: bool,
+    overlay: Path | None,
     settings: tuple[str, ...],
     background: bool,
     as_json: bool,
@@ -77,7 +78,7 @@ def segment(
         raise click.UsageError("give either --classes or --vocabulary")
     if not classes and not saved and not Bundle.load(bundle).recipe.classes:
         raise click.UsageError("give --classes or --vocabulary; this bundle was not exported with classes of its own")
-    overrides = parse_settings(settings)
+    overrides = read_overrides(overlay, settings)
     paths = list(expand(images))
     console = Console(stderr=True)
     failed = 0

@@ -1,0 +1,216 @@
+"""`ovdeploy tune`. What measures is imported when the command runs, not before."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ...runtime.bundle import MANIFEST
+from ...runtime.cli.common import fail_cleanly, parameter_options, read_overrides
+from ...runtime.cli.dataset_options import EPILOG, dataset_options, open_dataset
+from ...runtime.errors import DatasetError, ParameterError
+from ...runtime.files import cache_root
+
+if TYPE_CHECKING:
+    from ...runtime.datasets import Dataset
+    from ...runtime.pipeline import Segmenter
+    from .fit import Fit
+    from .replay import Recorder
+
+TOLD = 10
+"""Photos left out that are told one by one."""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@dataset_options
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("tuned.toml"), show_default=True,
+    help="The overlay.",
+)  # fmt: skip
+@click.option("--check-share", type=click.FloatRange(0, 1, max_open=True), default=0.5, show_default=True,
+              help="Share of the photos that is held out, to check what was found.")  # fmt: skip
+@click.option("--trials", type=click.IntRange(min=1), default=80, show_default=True,
+              help="How many settings may be tried.")  # fmt: skip
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Where what the engines made of the "
+              "photos is kept.  [default: tune, in ovdeploy's cache folder]")  # fmt: skip
+@click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
+@click.option("--precision", default="fp32", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads within an operator.")
+@parameter_options
+@click.option("--template", "templates", multiple=True, help="A prompt with {} for the name, in place of the bundle's.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and no progress bar.")
+@fail_cleanly
+def tune(
+    bundle: Path,
+    dataset_name: str,
+    data: Path | None,
+    photos: int | None,
+    held_out: bool,
+    given: str,
+    first_seed: int,
+    output: Path,
+    check_share: float,
+    trials: int,
+    cache: Path | None,
+    backend: str,
+    precision: str,
+    threads: int | None,
+    overlay: Path | None,
+    settings: tuple[str, ...],
+    templates: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Fit BUNDLE's thresholds to labelled photos: logit_scale, probability_threshold (where the dataset has a
+    background), region_threshold, iou_threshold and min_area (where masks are refined).
+
+    A part of the photos is held out. On the others coordinate descent over small grids looks for the highest mIoU; on
+    those held out the values found are compared with the values that held, and kept only if they do better. The
+    overlay goes to --output, for --parameters of segment, evaluate and export-engines. Encoders and head run once a
+    photo; what they gave is kept in --cache (some 4 MB a photo with SAM at full size; delete it when you are done), so
+    that a run that was interrupted goes on. Photos that cannot be read are told and left out.
+
+    \b
+    Examples:
+      ovdeploy tune demo/tiny --dataset scenes --photos 100
+      ovdeploy tune engines/trident-b16 --dataset voc21 --data VOCdevkit --photos 200 --output voc21.toml
+      ovdeploy segment photos/ --bundle engines/trident-b16 --classes "cup; mug, table" --parameters voc21.toml
+    """
+    from ...runtime.pipeline import Segmenter
+    from .fit import tunable
+    from .report import comments
+
+    if not output.parent.is_dir():
+        raise ParameterError(f"{output} cannot be written: {output.parent} is no folder")
+    overrides = read_overrides(overlay, settings)
+    dataset = open_dataset(dataset_name, data, photos, held_out=held_out, given=given, first_seed=first_seed)
+    with Segmenter.load(
+        bundle, backend=backend, precision=precision, parameters=overrides, threads=threads
+    ) as segmenter:
+        tunable(segmenter.parameters, dataset.background)
+        identity = _identity(bundle, segmenter, precision)
+        folder = cache or cache_root() / "tune"
+        found, told = _tune(segmenter, dataset, folder, identity, templates or None, check_share, trials, quiet=as_json)
+    name = os.path.basename(os.path.abspath(bundle))
+    _save(output, {**overrides, **found.chosen}, comments(found, name, dataset.title))
+    _print(found, {"bundle": name, "dataset": dataset.title, **told, "overlay": str(output)}, as_json)
+
+
+def _tune(
+    segmenter: Segmenter,
+    dataset: Dataset,
+    folder: Path,
+    identity: dict[str, Any],
+    templates: tuple[str, ...] | None,
+    share: float,
+    budget: int,
+    *,
+    quiet: bool,
+) -> tuple[Fit, dict[str, Any]]:
+    """Record all photos, then fit; also what to tell of the photos."""
+    from ...runtime.evaluation.predictors import Words
+    from .fit import fit, split
+    from .replay import Recorder, Replay
+
+    words = Words(dataset, lambda entries: segmenter.vocabulary(entries, templates=templates).embeddings)
+    recorder = Recorder(segmenter, dataset, words, folder, identity)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet) as progress:
+        usable, failed, unlabelled = _record(recorder, dataset, progress)
+        names, held_out = split(usable, share)
+        click.echo(
+            f"{recorder.encoded} photos went through the engines, {recorder.reused} were in {folder} "
+            f"({recorder.bytes / 1e6:.0f} MB); {len(names)} are fitted on, {len(held_out)} held out",
+            err=True,
+        )
+        found = fit(
+            Replay(segmenter, recorder, words),
+            segmenter.parameters,
+            background=dataset.background,
+            classes=len(dataset.classes),
+            names=names,
+            held_out=held_out,
+            budget=budget,
+            advance=_bar(progress, len(names) * budget + 2 * len(usable)),
+        )
+    told = {"failed": failed, "unlabelled": unlabelled, "encoded": recorder.encoded, "reused": recorder.reused}
+    return found, told
+
+
+def _record(recorder: Recorder, dataset: Dataset, progress: Progress) -> tuple[list[str], dict[str, str], list[str]]:
+    """Record every photo: the names of those that can be used, errors by name, and names of those without labels.
+
+    Raises:
+        DatasetError: none can be used.
+    """
+    from ...runtime.datasets import IGNORED
+    from ...runtime.evaluation.run import OF_ONE_PHOTO
+
+    usable, failed, unlabelled = [], {}, []
+    for name in progress.track(dataset.names, description="engines"):
+        try:
+            labels = recorder.record(name).labels
+        except OF_ONE_PHOTO as error:
+            failed[name] = str(error)
+            if len(failed) <= TOLD:
+                click.echo(f"left out: {error}", err=True)
+            continue
+        (usable if (labels != IGNORED).any() else unlabelled).append(name)
+    if len(failed) > TOLD:
+        click.echo(f"left out: and {len(failed) - TOLD} more that failed", err=True)
+    if unlabelled:
+        click.echo(f"left out: {len(unlabelled)} photos have no pixel whose label counts", err=True)
+    if not usable:
+        raise DatasetError("no photo could be used; there is nothing to fit on")
+    return usable, failed, unlabelled
+
+
+def _bar(progress: Progress, most: int) -> Callable[[int], None]:
+    """A bar over trials of photos. `most` is what the budget allows; the search usually ends sooner."""
+    task = progress.add_task("trials of photos (at most)", total=most)
+    return lambda trials: progress.update(task, advance=trials)
+
+
+def _identity(bundle: Path, segmenter: Segmenter, precision: str) -> dict[str, Any]:
+    """What the engines' results depend on, beside photo and words."""
+    from .axes import AXES
+
+    tuned = {axis.name for axis in AXES}
+    kept = {name: value for name, value in msgspec.structs.asdict(segmenter.parameters).items() if name not in tuned}
+    return {
+        "ovdeploy": version("ovdeploy"),
+        "bundle": hashlib.sha256((bundle / MANIFEST).read_bytes()).hexdigest(),
+        "backend": segmenter.backend,
+        "precision": precision,
+        "parameters": kept,
+    }
+
+
+def _save(path: Path, values: dict[str, Any], lines: Sequence[str]) -> None:
+    from ...runtime.parameters_file import save_parameters
+
+    save_parameters(path, values, lines)
+
+
+def _print(found: Fit, told: dict[str, Any], as_json: bool) -> None:
+    from .report import describe, part_table, value_table, verdict, warnings
+
+    if as_json:
+        click.echo(msgspec.json.encode({**told, **describe(found)}).decode())
+    else:
+        console = Console()
+        console.print(value_table(found))
+        console.print(part_table(found))
+        console.print(verdict(found), highlight=False)
+        console.print(f"{len(found.trials)} settings were tried; the overlay is {told['overlay']}", highlight=False)
+    for warning in warnings(found):
+        click.echo(f"warning: {warning}", err=True)

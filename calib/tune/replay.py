@@ -1,0 +1,219 @@
+"""What the engines made of each photo, kept on disk, so that a trial of other thresholds runs none of them again.
+
+Only SAM's decoder runs during the search, since its prompts depend on what is tuned; what it said to a prompt is
+remembered for as long as a photo's trials take.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from ...runtime.arrays import to_host
+from ...runtime.clock import Clock
+from ...runtime.datasets import Dataset, Sample
+from ...runtime.encoding import Encoded, encode_photo
+from ...runtime.evaluation.predictors import Words, to_dataset
+from ...runtime.files import atomic_path
+from ...runtime.labelling import label_photo
+from ...runtime.parameters import with_overrides
+from ...runtime.pipeline import Segmenter
+from ...runtime.plan import plan_photo
+from ...runtime.sessions import Session
+
+PHOTO_FEED = "sam_features"
+"""The decoder's input that is the photo's; all others have a row for each prompt."""
+
+
+class Recorded(NamedTuple):
+    """A photo's labels and what the engines made of it."""
+
+    labels: np.ndarray
+    """[H, W] uint16 class index, or `IGNORED`."""
+    given: tuple[int, ...] | None
+    """The classes whose names are given; None means all."""
+    logits: np.ndarray
+    """[Q, vh, vw] float32."""
+    sam_features: np.ndarray | None
+    """[1, 256, 64, 64] float32 for SAM's usual sizes; None where nothing is refined."""
+
+
+class Recorder:
+    """Runs the encoders on a dataset's photos, each once, and keeps the results in a folder.
+
+    A record's name is the hash of all that it follows from: the bundle, backend and precision, the parameters that are
+    not tuned, the words, the photo and its labels. So a run that was interrupted goes on, and one with another bundle
+    or other photos finds nothing of this one's.
+
+    Attributes:
+        encoded: how many photos the engines were run on.
+        reused: how many records were there.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, dataset: Dataset, words: Words, folder: Path, identity: Mapping[str, Any]
+    ) -> None:
+        """A recorder over open engines.
+
+        Args:
+            segmenter: the engines, and the parameters in force.
+            dataset: the photos.
+            words: its vocabulary.
+            folder: where records are kept.
+            identity: what the results depend on beside photo, labels and words.
+        """
+        self._segmenter, self._dataset, self._words = segmenter, dataset, words
+        self._folder = folder
+        self._identity = msgspec.json.encode(identity, order="sorted")
+        self._paths: dict[str, Path] = {}
+        self.encoded = self.reused = 0
+
+    def record(self, name: str) -> Recorded:
+        """Make a photo's record unless it is there.
+
+        Raises:
+            PhotoError, DatasetError: the photo or its labels cannot be read.
+            EngineError: an engine failed.
+        """
+        sample = self._dataset.read(name)
+        vocabulary = self._words.given(sample)
+        self._paths[name] = path = self._folder / f"{self._key(sample, vocabulary.embeddings)}.npz"
+        found = _read(path)
+        if found:
+            self.reused += 1
+            return found
+        made = self._encode(sample, vocabulary.embeddings)
+        _write(path, made)
+        self.encoded += 1
+        return made
+
+    def recorded(self, name: str) -> Recorded:
+        """The record of a photo that was recorded; made again if it was lost."""
+        return _read(self._paths[name]) or self.record(name)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the records of this run's photos."""
+        return sum(path.stat().st_size for path in set(self._paths.values()) if path.is_file())
+
+    def _key(self, sample: Sample, embeddings: np.ndarray) -> str:
+        digest = hashlib.sha256(self._identity)
+        for array in (sample.photo, sample.labels, np.asarray(sample.given or (), np.int64), embeddings):
+            digest.update(f"{array.dtype} {array.shape} ".encode())
+            digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
+
+    def _encode(self, sample: Sample, embeddings: np.ndarray) -> Recorded:
+        manifest, settings = self._segmenter.manifest, self._segmenter.parameters
+        method, dimensions = manifest.recipe.row, manifest.dimensions
+        plan = plan_photo((sample.photo.shape[0], sample.photo.shape[1]), settings, method, dimensions)
+        sessions = self._segmenter.sessions
+        made = encode_photo(sample.photo, embeddings, plan, sessions, method, dimensions, settings, Clock())
+        needed = made.sam_features if settings.refine else None
+        return Recorded(sample.labels, sample.given, made.logits, None if needed is None else to_host(needed))
+
+
+class Replay:
+    """Masks of recorded photos under other parameters."""
+
+    def __init__(self, segmenter: Segmenter, recorder: Recorder, words: Words) -> None:
+        self._segmenter, self._recorder, self._words = segmenter, recorder, words
+        decoder = segmenter.sessions.get("sam_decoder")
+        self._decoder = RememberingDecoder(decoder) if decoder else None
+
+    def masks(self, name: str, points: Iterable[Mapping[str, Any]]) -> tuple[np.ndarray, list[dict[str, np.ndarray]]]:
+        """A photo under several settings.
+
+        Args:
+            name: of a photo that was recorded.
+            points: parameters that go before the segmenter's.
+
+        Returns:
+            The labels, [H, W]; and for each point `refined`, where something is refined, and `coarse`: [H, W] uint16
+            class index.
+        """
+        recorded = self._recorder.recorded(name)
+        hw = recorded.labels.shape
+        photo = np.broadcast_to(np.uint8(0), (*hw, 3))  # only the result's picture would need the real one
+        sample = Sample(photo, recorded.labels, recorded.given)
+        manifest, base = self._segmenter.manifest, self._segmenter.parameters
+        plan = plan_photo((hw[0], hw[1]), base, manifest.recipe.row, manifest.dimensions)
+        encoded, vocabulary = Encoded(recorded.logits, recorded.sam_features), self._words.given(sample)
+        if self._decoder:
+            self._decoder.forget()
+        found = []
+        for point in points:
+            settings = with_overrides(base, point)
+            result = label_photo(encoded, photo, plan, vocabulary, self._decoder, settings, Clock())
+            masks = {"refined": result.mask} if settings.refine else {}
+            found.append(
+                {kind: to_dataset(mask, sample) for kind, mask in {**masks, "coarse": result.coarse_mask}.items()}
+            )
+        return recorded.labels, found
+
+
+class RememberingDecoder(Session):
+    """SAM's decoder, which answers a prompt that it has seen from memory. For one photo at a time.
+
+    Attributes:
+        asked: prompts that it was given.
+        run_on: those of them that the engine was run on.
+    """
+
+    def __init__(self, decoder: Session) -> None:
+        super().__init__(decoder.contract)
+        self._decoder = decoder
+        self._answers: dict[bytes, dict[str, np.ndarray]] = {}
+        self.asked = self.run_on = 0
+
+    def forget(self) -> None:
+        """Begin with another photo."""
+        self._answers = {}
+
+    def _execute(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        prompts = {name: feed for name, feed in feeds.items() if name != PHOTO_FEED}
+        keys = [_digest(rows) for rows in zip(*prompts.values(), strict=True)]
+        first = {key: index for index, key in reversed(list(enumerate(keys))) if key not in self._answers}
+        new = sorted(first.values())
+        self.asked += len(keys)
+        self.run_on += len(new)
+        if new:
+            rows = {name: np.ascontiguousarray(feed[new]) for name, feed in prompts.items()}
+            outputs = self._decoder.run({PHOTO_FEED: feeds[PHOTO_FEED], **rows})
+            for place, index in enumerate(new):
+                self._answers[keys[index]] = {name: output[place] for name, output in outputs.items()}
+        return {name: np.stack([self._answers[key][name] for key in keys]) for name in self.contract.output_names}
+
+    def close(self) -> None:
+        """Leave the engine open: it is the segmenter's."""
+
+
+def _digest(rows: Iterable[np.ndarray]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for row in rows:
+        digest.update(np.ascontiguousarray(row))
+    return digest.digest()
+
+
+def _write(path: Path, recorded: Recorded) -> None:
+    arrays = {name: value for name, value in recorded._asdict().items() if value is not None}
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def _read(path: Path) -> Recorded | None:
+    """A record; None if it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file.get(name) for name in Recorded._fields}
+    except Exception:  # zipfile and numpy raise many kinds on damaged files
+        return None
+    if arrays["labels"] is None or arrays["logits"] is None:
+        return None
+    given = arrays["given"]
+    return Recorded(**{**arrays, "given": None if given is None else tuple(given.tolist())})

@@ -1,0 +1,61 @@
+"""The options that say which labelled photos a command works on, and the dataset that they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ..datasets import Dataset, FolderDataset, ScenesDataset, available_specs, load_spec
+from ..scenes import FIRST_TEST_SEED
+
+SCENES = "scenes"
+EPILOG = f"Datasets: {SCENES}, {', '.join(available_specs())}; or the path of a TOML file."
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+OPTIONS = (
+    click.option("--dataset", "dataset_name", required=True, help="The labelled photos; see below."),
+    click.option("--data", type=click.Path(path_type=Path), help="The folder that the benchmark lies in."),
+    click.option("--photos", type=click.IntRange(min=1), help="Only the first so many.  [default: all; 300 scenes]"),
+    click.option("--held-out", is_flag=True, help="Scenes: draw combinations that training never drew."),
+    click.option(
+        "--names",
+        "given",
+        type=click.Choice(["present", "all"]),
+        default="present",
+        show_default=True,
+        help="Scenes: give the names present and all stuff, or all names.",
+    ),
+    click.option(
+        "--first-seed", default=FIRST_TEST_SEED, show_default=True, type=click.IntRange(min=0), help="Scenes."
+    ),
+)
+
+
+def dataset_options(command: Command) -> Command:
+    """Add `OPTIONS`, in their order."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def open_dataset(
+    name: str, data: Path | None, photos: int | None, *, held_out: bool, given: str, first_seed: int
+) -> Dataset:
+    """The dataset that the options mean.
+
+    Raises:
+        click.UsageError: a folder for scenes, or none for a benchmark.
+        DatasetError: no such dataset, or it is not in the folder.
+    """
+    if name == SCENES:
+        if data is not None:
+            raise click.UsageError("scenes are drawn; --data is for benchmarks")
+        return ScenesDataset(photos or 300, first_seed=first_seed, held_out=held_out, all_names=given == "all")
+    spec = load_spec(name)
+    if data is None:
+        raise click.UsageError(f"give --data, the folder that {spec.name} lies in")
+    return FolderDataset(spec, data, photos=photos)
