@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from ..errors import RecipeError, one_of
 from .islands import node_blocks
 from .model import View, attribute, replace_nodes
 
@@ -23,6 +24,10 @@ class Product(NamedTuple):
     """The initializer: [in, out] of a MatMul, [out, in / groups, …] of a Conv."""
     block: str
     """The block that it belongs to (`islands.node_blocks`); empty if none."""
+
+
+PARTS = {"first_block": 0, "last_block": -1}
+"""Parts of a transformer by which block they are of those that have products."""
 
 
 def products(model: ModelProto, operators: Collection[str] = ("MatMul",)) -> list[Product]:
@@ -41,6 +46,31 @@ def products(model: ModelProto, operators: Collection[str] = ("MatMul",)) -> lis
         and node.input[1] in view.initializers
         and len(view.initializers[node.input[1]].dims) >= 2
     ]
+
+
+def without(
+    found: Sequence[Product], parts: Collection[str] = (), blocks: Collection[str] = (), nodes: Collection[str] = ()
+) -> list[Product]:
+    """The products but for those that are to stay float.
+
+    Args:
+        found: all of a graph's, in order.
+        parts: of `PARTS`.
+        blocks: whole blocks.
+        nodes: single products.
+
+    Raises:
+        RecipeError: a part, block or node is not among them.
+    """
+    there = list(dict.fromkeys(product.block for product in found if product.block))
+    for what, names, valid in (
+        ("part", parts, PARTS), ("block", blocks, there), ("product", nodes, [product.node for product in found]),
+    ):  # fmt: skip
+        for name in names:
+            if name not in valid:
+                raise RecipeError(f"[int8]: {one_of(what, name, valid)}"[:600])
+    kept = {*blocks, *(there[PARTS[part]] for part in parts if there)}
+    return [product for product in found if product.block not in kept and product.node not in set(nodes)]
 
 
 def split_gemms(model: ModelProto) -> ModelProto:

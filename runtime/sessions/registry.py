@@ -100,7 +100,7 @@ def open_stage(
         BundleError: the bundle has no such engine, or no plan that fits this machine; says what makes one.
     """
     backend = choose_backend(backend)
-    contract = bundle.stage(stage).contract
+    contract, precision = bundle.stage(stage).contract, bundle.stage(stage).resolved(precision)
     given = options or SessionOptions()
     ranges = {**stage_ranges(contract, bundle), **given.ranges}
     given = dataclasses.replace(given, ranges=ranges, precision=precision)
