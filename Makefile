@@ -17,7 +17,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed here: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --editable '.[cpu,export,dev]'
+	$(BIN)/pip install --editable '.[cpu,openvino,export,dev]'
 	touch $@
 
 # A seed that training never saw; the classes are what it shows, and two that it does not.

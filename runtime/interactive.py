@@ -146,8 +146,8 @@ class Prompter:
 
         Args:
             bundle: the folder that `export-engines` wrote.
-            backend: what runs the engines, or "auto" for the preferred one that is installed.
-            precision: one that the bundle holds.
+            backend: what runs the engines, or "auto" for the fastest on a CPU that is installed.
+            precision: one that the bundle holds, or that the backend makes of FP32.
             threads: threads within an operator on the CPU; None leaves the choice to the backend.
             device: which GPU, for backends that use one.
             allow_fallback: whether work that a GPU provider does not take may run on the CPU; else that is an error.

@@ -27,7 +27,7 @@ from .gate import Opening, judge
 from .photos import Photos, choose_photos, digest
 from .report import stage_report, write_report
 from .search import StageSearch
-from .speed import Now
+from .speed import Now, usable
 from .stage import Choice, Work
 from .steps import Steps
 
@@ -101,12 +101,13 @@ class _Calibration:
         self.stages = [stage for stage in self.settings.stages if stage in self.bundle.manifest.stages]
         if not self.stages:
             raise BundleError(f"{self.bundle.path} holds none of the stages {', '.join(self.settings.stages)}")
-        identity = _identity(request, photos)
+        self.backends = usable(self.bundle, self.stages[0], request.backends, tell)
+        identity = _identity(request, photos) | {"backend": self.backends[0]}
         root = cache_root() / "calibrate"
         self.fed = Steps(root, identity)
         chosen = {"settings": msgspec.to_builtins(self.settings), "rest": request.rest}
         self.searched = Steps(root, {**identity, **chosen})
-        self.opening = Opening(self._segmenter, self._vocabulary, list(request.backends), request.rounds, request.now)
+        self.opening = Opening(self._segmenter, self._vocabulary, self.backends, request.rounds, request.now)
         self.entries: dict[str, EngineEntry] = {}
 
     def run(self) -> Outcome:
@@ -165,9 +166,7 @@ class _Calibration:
         return work
 
     def _choice(self, work: Work) -> Choice:
-        search = StageSearch(
-            work, self.searched, self.request.backends[0], lambda line: self.tell(f"{work.stage}: {line}")
-        )
+        search = StageSearch(work, self.searched, self.backends[0], lambda line: self.tell(f"{work.stage}: {line}"))
         return self.searched.once(f"{work.stage}-choice", Choice, search.find)
 
     def _engines(self, choices: Mapping[str, Choice]) -> dict[str, EngineEntry]:
@@ -198,7 +197,7 @@ class _Calibration:
         wrap: Callable[[Session], Session] = lambda session: session,
     ) -> Segmenter:
         return Segmenter.load(
-            bundle, precision=precision, backend=backend or self.request.backends[0],
+            bundle, precision=precision, backend=backend or self.backends[0],
             parameters=self.request.parameters, wrap=wrap,
         )  # fmt: skip
 
@@ -224,5 +223,4 @@ def _identity(request: Request, photos: Photos) -> dict[str, Any]:
         "engines": {stage: entry.engines[FP32].digest for stage, entry in stages.items() if FP32 in entry.engines},
         "classes": list(_classes(request)),
         "parameters": dict(request.parameters),
-        "backend": request.backends[0],
     }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from statistics import median
 
 from ...runtime.bundle import Bundle
-from ...runtime.errors import OvdeployError
+from ...runtime.errors import BundleError, OvdeployError
 from ...runtime.int8 import PRECISION
 from ...runtime.sessions import open_stage
+from ...runtime.sessions.registry import BACKENDS, FP32
 from .collect import Feeds
 
 Now = Callable[[], float]
@@ -27,6 +28,24 @@ def take_turns(runs: Mapping[str, Callable[[], object]], rounds: int, now: Now) 
             run()
             times[name].append((now() - start) * 1e3)
     return {name: median(values) for name, values in times.items()}
+
+
+def usable(bundle: Bundle, stage: str, backends: Sequence[str], tell: Callable[[str], None]) -> list[str]:
+    """The backends that can open a stage here.
+
+    Raises:
+        BundleError: none can.
+    """
+    found = []
+    for backend in backends:
+        try:
+            open_stage(bundle, stage, FP32, backend).close()
+            found.append(backend)
+        except OvdeployError as error:
+            tell(f"{backend} is left out: {error}")
+    if not found:
+        raise BundleError(f"none of the backends {', '.join(backends)} can run {stage} of {bundle.path} here")
+    return found
 
 
 def stage_times(
@@ -50,7 +69,7 @@ def stage_times(
     for backend in backends:
         with ExitStack() as stack:
             runs: dict[str, Callable[[], object]] = {}
-            for precision in bundle.stage(stage).engines:
+            for precision in (*bundle.stage(stage).engines, *BACKENDS[backend].makes):
                 try:
                     session = stack.enter_context(open_stage(bundle, stage, precision, backend))
                 except OvdeployError as error:
