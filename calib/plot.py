@@ -26,7 +26,7 @@ def draw_layers(blocks: Sequence[BlockStatistics], chosen: Sequence[int], title:
     """
     image = Image.new("RGB", (WIDTH, sum(PANELS) + MARGIN * (len(PANELS) + 1)), "white")
     draw = ImageDraw.Draw(image)
-    draw.text((MARGIN, MARGIN // 4), title, fill=INK, font=_font(20))
+    draw.text((MARGIN, MARGIN // 4), title, fill=INK, font=font(20))
     series = (
         ("mean spatial entropy (nats), with its deviation over the photos", "entropy"),
         ("Gini coefficient", "gini_coefficient"),
@@ -37,9 +37,9 @@ def draw_layers(blocks: Sequence[BlockStatistics], chosen: Sequence[int], title:
         values = np.array([getattr(block, name) for block in blocks])
         spread = np.array([b.entropy_deviation if name == "entropy" else 0.0 for b in blocks])
         _panel(draw, (MARGIN, top, WIDTH - MARGIN // 2, top + height), values, spread, set(chosen))
-        draw.text((MARGIN, top - 22), label, fill=INK, font=_font(15))
+        draw.text((MARGIN, top - 22), label, fill=INK, font=font(15))
         top += height + MARGIN
-    draw.text((WIDTH // 2 - 40, top - MARGIN // 2), "CLIP's block", fill=INK, font=_font(15))
+    draw.text((WIDTH // 2 - 40, top - MARGIN // 2), "CLIP's block", fill=INK, font=font(15))
     return image
 
 
@@ -58,13 +58,13 @@ def _panel(
     digits = max(0, 1 - math.floor(math.log10(ticks[1] - ticks[0])))
     for tick in ticks:
         draw.line((left, y(tick), right, y(tick)), fill=GRID)
-        draw.text((left - 8, y(tick)), f"{tick:.{digits}f}", fill=INK, font=_font(13), anchor="rm")
+        draw.text((left - 8, y(tick)), f"{tick:.{digits}f}", fill=INK, font=font(13), anchor="rm")
     draw.line([(x, y(value)) for x, value in zip(xs, values, strict=True)], fill=PALE, width=2)
     for number, (x, value, gap) in enumerate(zip(xs, values, spread, strict=True), start=1):
         colour = CHOSEN if number in chosen else PALE
         draw.line((x, y(value - gap), x, y(value + gap)), fill=colour, width=2)
         draw.ellipse((x - 5, y(value) - 5, x + 5, y(value) + 5), fill=colour)
-        draw.text((x, bottom + 6), str(number), fill=CHOSEN if number in chosen else INK, font=_font(13), anchor="mt")
+        draw.text((x, bottom + 6), str(number), fill=CHOSEN if number in chosen else INK, font=font(13), anchor="mt")
 
 
 def _limits(lows: np.ndarray, highs: np.ndarray) -> tuple[float, float]:
@@ -74,5 +74,6 @@ def _limits(lows: np.ndarray, highs: np.ndarray) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Pillow's own font in a size."""
     return ImageFont.load_default(size)

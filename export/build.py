@@ -25,6 +25,7 @@ from ..runtime.census import Census
 from ..runtime.contract import StageContract
 from ..runtime.errors import BundleError, ExportError, one_of
 from ..runtime.files import write_bytes
+from ..runtime.int8 import PRECISION, Calibration
 from .contracts import stage_contract
 from .fingerprint import derived, fingerprint_of, versions_of_makers
 from .onnx_export import export_onnx
@@ -114,6 +115,7 @@ def build_bundle(
         templates=imagenet_templates(),
         provenance=dict(networks.provenance),
         versions=versions_of_makers(),
+        calibration=_calibration(previous, entries),
     )
     _put_in_place(staging, output, manifest, previous)
     if conversion:
@@ -175,7 +177,9 @@ class _Work:
             engines[self.precision] = self.engine
         if not engines:
             return None
-        entry = StageEntry(contract=self.contract, engines=engines, plans=before.plans if before else ())
+        substitutes = {p: other for p, other in before.substitutes.items() if other in engines} if before else {}
+        plans = before.plans if before else ()
+        entry = StageEntry(contract=self.contract, engines=engines, plans=plans, substitutes=substitutes)
         return msgspec.structs.replace(entry, plans=entry.fitting_plans())
 
     def tell(self, progress: Progress) -> None:
@@ -194,6 +198,13 @@ def _chosen_stages(networks: Networks, stages: Sequence[str] | None, previous: B
         s for s in recipe.possible_stages if s in {*recipe.optional_stages, *_held(previous)} - {*recipe.stages}
     ]
     return stages or (*recipe.stages, *optional)
+
+
+def _calibration(previous: Bundle | None, entries: Mapping[str, StageEntry]) -> Calibration | None:
+    """How INT8 engines came about that are still there, every one of them."""
+    told = previous.manifest.calibration if previous else None
+    made = {stage for stage, report in told.stages.items() if report.precision == PRECISION} if told else set()
+    return told if all(PRECISION in entries[stage].engines for stage in made if stage in entries) else None
 
 
 def _held(bundle: Bundle | None) -> Iterable[str]:

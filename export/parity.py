@@ -31,6 +31,9 @@ from .reference.trace import Trace
 HALF = ("fp16", "bf16")
 """Precisions that have the recipe's tolerances for half precision."""
 
+LOOSE = dict.fromkeys(HALF, "half") | {"int8": "int8"}
+"""Precisions that have tolerances of their own, and what their names begin with."""
+
 THRESHOLDED = {("clip_image", "features"): "thresholded_features", ("sam_encoder", "affinity"): "thresholded_affinity"}
 """Outputs behind a threshold, and the tolerance that holds for them; all others have `relative`."""
 
@@ -172,9 +175,11 @@ class Limits(NamedTuple):
 
 def limits_for(tolerances: Tolerances, precision: str) -> Limits:
     """The recipe's tolerances as they hold for a precision."""
-    if precision in HALF:
-        prompted = (tolerances.half_labels, tolerances.half_relative)
-        return Limits(partial(_compare_half, tolerances), tolerances.half_labels, prompted, exact=False)
+    if precision in LOOSE:
+        cosine, relative, labels = (
+            getattr(tolerances, f"{LOOSE[precision]}_{of}") for of in ("cosine", "relative", "labels")
+        )
+        return Limits(partial(_compare_loosely, cosine, relative), labels, (labels, relative), exact=False)
     prompted = (tolerances.prompted_masks, tolerances.prompted_iou)
     return Limits(partial(_compare_output, tolerances), tolerances.labels, prompted, exact=True)
 
@@ -189,12 +194,13 @@ def _compare_output(tolerances: Tolerances, stage: str, name: str, came: np.ndar
     return Check(stage, name, difference._asdict(), told, passed)
 
 
-def _compare_half(tolerances: Tolerances, stage: str, name: str, came: np.ndarray, expected: np.ndarray) -> Check:
+def _compare_loosely(
+    cosine: float, relative: float, stage: str, name: str, came: np.ndarray, expected: np.ndarray
+) -> Check:
     """The direction, and the length too."""
     difference = compare(came, expected)
-    passed = difference.cosine >= tolerances.half_cosine and difference.relative <= tolerances.half_relative
-    told = f"cosine ≥ {tolerances.half_cosine:g}, relative ≤ {tolerances.half_relative:g}"
-    return Check(stage, name, difference._asdict(), told, passed)
+    passed = difference.cosine >= cosine and difference.relative <= relative
+    return Check(stage, name, difference._asdict(), f"cosine ≥ {cosine:g}, relative ≤ {relative:g}", passed)
 
 
 def _check_pipeline(trace: Trace, result: Result, limits: Limits) -> Iterator[Check]:

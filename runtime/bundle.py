@@ -6,7 +6,6 @@ before its size and SHA-256 have been checked against it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -14,9 +13,12 @@ from typing import Annotated
 import msgspec
 
 from .census import Census, check_census
-from .contract import StageContract
+from .entries import EngineEntry as EngineEntry
+from .entries import FileEntry, StageEntry
+from .entries import PlanEntry as PlanEntry
 from .errors import BundleError, RecipeError, one_of
 from .files import sha256_of, write_bytes
+from .int8 import Calibration
 from .methods import method_named
 from .recipe import Recipe
 
@@ -24,70 +26,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
 
-
-class FileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file of the bundle. The path is relative to the bundle, with forward slashes."""
-
-    path: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\\]+$")]
-    sha256: str
-    bytes: int
-
-
-class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One stage in one precision: the graph first, then its external data."""
-
-    files: Annotated[tuple[FileEntry, ...], msgspec.Meta(min_length=1)]
-    fingerprint: str
-    """Hash of all that the export depended on: code, weights, sizes, versions."""
-    source: str = ""
-    """For an engine that was made from another: that one's fingerprint."""
-    census: Census | None = None
-    """What precision its weights and nodes have; None if nobody counted."""
-
-    @property
-    def digest(self) -> str:
-        """The graph's SHA-256; with external data, that of all files' hashes in order."""
-        hashes = [entry.sha256 for entry in self.files]
-        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-class PlanEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A TensorRT plan of a stage: which graph it was built from, and which machine it fits."""
-
-    file: FileEntry
-    precision: str
-    """Of the engine it was built from."""
-    onnx_sha256: str
-    """`EngineEntry.digest` of that engine."""
-    tensorrt: str
-    """Version that built it."""
-    gpu: str
-    """Name of the GPU that it was built on."""
-    compute_capability: str
-    """Of that GPU: "9.0", for example."""
-    ranges: dict[str, tuple[int, int, int]] = {}
-    """The smallest, usual and largest size of every dynamic axis."""
-    optimization_level: int = 3
-    tf32: bool = False
-    version_compatible: bool = False
-    """Whether newer versions of TensorRT can run it."""
-    hardware_compatibility: str = "none"
-    """Which other GPUs can run it: a key of `runtime.tensorrt.options.HARDWARE`."""
-    layers: dict[str, int] = {}
-    """Layers by the precision of what they give, as the engine inspector told."""
-
-
-class StageEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A stage: its contract, its engines by precision, and the TensorRT plans that were built from them."""
-
-    contract: StageContract
-    engines: Annotated[dict[str, EngineEntry], msgspec.Meta(min_length=1)]
-    plans: tuple[PlanEntry, ...] = ()
-
-    def fitting_plans(self) -> tuple[PlanEntry, ...]:
-        """The plans whose graph is still the bundle's."""
-        digests = {precision: engine.digest for precision, engine in self.engines.items()}
-        return tuple(plan for plan in self.plans if digests.get(plan.precision) == plan.onnx_sha256)
+MAKERS = {"int8": "ovdeploy calibrate {bundle} --images PHOTOS"}
+"""What makes engines of a precision, where it is not `export-engines`."""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,6 +76,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     provenance: dict[str, Provenance]
     versions: dict[str, str]
     """Of what made the bundle."""
+    calibration: Calibration | None = None
+    """How its INT8 engines came about."""
 
     def files(self) -> Iterator[FileEntry]:
         """Every file that the manifest names."""
@@ -210,12 +152,13 @@ class Bundle:
         Raises:
             BundleError: not in this precision, missing, truncated or altered; or its census tells of another precision.
         """
-        engines = self.stage(stage).engines
+        engines, precision = self.stage(stage).engines, self.stage(stage).resolved(precision)
         if precision not in engines:
             raise BundleError(f"{self.path}, stage {stage}: {one_of('precision', precision, engines)}")
         path, *_ = (self.verified(entry) for entry in engines[precision].files)
-        census = self.census(stage, precision)
-        check_census(census, precision, f"{path}", f"export-engines {self.recipe.name} --precision {precision} --force")
+        again = MAKERS.get(precision, "export-engines {recipe} --precision {precision} --force")
+        again = again.format(recipe=self.recipe.name, precision=precision, bundle=self.path)
+        check_census(self.census(stage, precision), precision, f"{path}", again)
         return path
 
     def census(self, stage: str, precision: str) -> Census | None:
@@ -223,6 +166,7 @@ class Bundle:
 
         FP32 graphs are taken on the manifest's word, since counting means reading them.
         """
+        precision = self.stage(stage).resolved(precision)
         entry = self.stage(stage).engines[precision]
         path = self.path / entry.files[0].path
         if precision == "fp32" or path.suffix != ".onnx":

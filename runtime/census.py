@@ -12,6 +12,9 @@ from .errors import BundleError
 REQUIRED_SHARE = 0.5
 """Least share of weights and of FLOPs that must be in the precision that an engine goes by."""
 
+REQUIRED = {"int8": ("weights",)}
+"""What must be in a precision, where it is not both: products without weights, as in attention, stay float."""
+
 
 class Census(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much of an engine is in which precision: `fp32`, `fp16`, `bf16`, `int8`, …"""
@@ -32,7 +35,7 @@ class Census(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def missing_precision(census: Census, precision: str) -> str | None:
     """What an engine that goes by a precision lacks of it; None if it is what it says."""
-    for of in ("weights", "flops"):
+    for of in REQUIRED.get(precision, ("weights", "flops")):
         share = census.share(of, precision)
         if share < REQUIRED_SHARE:
             there = ", ".join(f"{name} {census.share(of, name):.1%}" for name in sorted(getattr(census, of)))

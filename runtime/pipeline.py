@@ -81,6 +81,7 @@ class Segmenter:
         device: int = 0,
         allow_fallback: bool = False,
         allow_host_code: bool = False,
+        wrap: Callable[[Session], Session] = lambda session: session,
     ) -> Segmenter:
         """Open a bundle's engines; the text engine only when a name is not in the cache.
 
@@ -95,6 +96,7 @@ class Segmenter:
             allow_fallback: whether work that a GPU provider does not take may run on the CPU; else that is an error.
             allow_host_code: whether version-compatible TensorRT plans may be opened (they bring code for the host, so
                 only from sources that you trust).
+            wrap: what to put in the place of every session, such as one that records what it is fed.
 
         Raises:
             BundleError: the bundle is missing, damaged or lacks a stage, or has no TensorRT plan for this machine.
@@ -110,7 +112,7 @@ class Segmenter:
         )
 
         def session(stage: str) -> Session:
-            return open_stage(opened, stage, precision, chosen, options)
+            return wrap(open_stage(opened, stage, precision, chosen, options))
 
         stages = [stage for stage in opened.recipe.stages if stage != "text_encoder"]
         sessions = {stage: session(stage) for stage in stages}

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 
 from .errors import RecipeError, VocabularyError, one_of
+from .int8 import Int8Settings
 from .methods import Method, method_named
 from .optional import OPTIONAL, optional_stages
 from .parameters import Parameters
@@ -58,6 +59,12 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Of every output of an engine in half precision. √(2 · (1 − 0.999)): a cosine does not see a wrong scale."""
     half_labels: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.99
     """Share of pixels on which two masks must agree when the engines are in half precision."""
+    int8_cosine: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.97
+    """Least cosine of every output of an INT8 engine."""
+    int8_relative: Tolerance = 0.25
+    """Of every output of an INT8 engine. √(2 · (1 − 0.97)), as for half precision."""
+    int8_labels: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
+    """Share of pixels on which two masks must agree when the engines are INT8."""
 
 
 class PresetNote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,6 +97,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Set by `export-engines --preset`."""
     parameters: Parameters = msgspec.field(default_factory=Parameters)
     tolerances: Tolerances = msgspec.field(default_factory=Tolerances)
+    int8: Int8Settings = msgspec.field(default_factory=Int8Settings)
 
     @property
     def row(self) -> Method:

@@ -96,6 +96,7 @@ def text_embedder(
     """
     if "text_encoder" not in bundle.manifest.stages:
         return None
+    precision = bundle.stage("text_encoder").resolved(precision)
     held = graph_precision(bundle, "text_encoder", precision, backend)
     engine = bundle.stage("text_encoder").engines.get(held)
     if engine is None:

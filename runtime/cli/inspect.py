@@ -13,6 +13,7 @@ from rich.table import Table
 from ..bundle import Bundle
 from ..census import Census
 from ..contract import TensorSpec
+from ..int8 import PRECISION, Calibration
 from ..recipe import Recipe
 from .common import fail_cleanly
 
@@ -52,6 +53,8 @@ def inspect(bundle: Path, as_json: bool, verify: bool) -> None:
     if any(stage.plans for stage in opened.manifest.stages.values()):
         console.print(_plans(opened))
     console.print(_census(opened))
+    if calibration := opened.manifest.calibration:
+        console.print(_calibration(calibration), highlight=False)
     console.print(_parameters(opened))
     made_by = ", ".join(f"{name} {number}" for name, number in opened.manifest.versions.items())
     console.print(f"made by {made_by}", style="dim", highlight=False)
@@ -112,6 +115,20 @@ def _census(bundle: Bundle) -> Table:
             shares = [_shares(census, of) for of in ("weights", "nodes", "flops")] if census else ["not counted"] * 3
             table.add_row(name, precision, *shares)
     return table
+
+
+def _calibration(calibration: Calibration) -> str:
+    """How the INT8 engines came about, in a line or two."""
+    gate = calibration.gate
+    ratio = f", a photo {gate.speedups['photo']:.2f} times as fast" if "photo" in gate.speedups else ""
+    floats = [name for name, stage in calibration.stages.items() if stage.precision != PRECISION]
+    kept = f"; [red]the gate refused it[/]: {escape('; '.join(gate.refused))}" if calibration.kept_anyway else ""
+    return (
+        f"int8 calibrated on {calibration.photos} photos; masks equal to FP32's on {gate.labels:.2%} of pixels of "
+        f"{gate.photos} others{ratio}; stages without an INT8 engine use their FP32 one"
+        + (f" (tried and left: {', '.join(floats)})" if floats else "")
+        + kept
+    )
 
 
 def _shares(census: Census, of: str) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ..contract import StageContract
+from ..contract import StageContract, TensorSpec
 from .emulate import model_session
 from .model import MOVEMENT, replace_nodes
 from .shapes import ValueType, value_types
@@ -76,7 +76,8 @@ def watch(
     if not wanted:
         return {}
     types = value_types(model, {name: array.shape for name, array in feeds.items()})
-    tapped, outputs = _tapped(model, wanted, types), _outputs(contract, wanted)
+    tapped = _tapped(model, wanted, types)
+    outputs = tap_contract(contract, [prefix + name for name in wanted for prefix in (LOW, HIGH, PART)])
     with model_session(tapped, outputs, threads=threads, in_order=True) as session:
         came = session.run_unchecked(feeds)
     return {
@@ -98,27 +99,36 @@ def steps(shape: tuple[int, ...], most: int = SAMPLE) -> list[int]:
 
 def _tapped(model: ModelProto, values: list[str], types: Mapping[str, ValueType]) -> ModelProto:
     """The graph with three small outputs for every value, each right behind the node that makes it."""
-    graph, wanted = model.graph, set(values)
-    nodes: list[NodeProto] = []
-    constants: list[TensorProto] = []
+    names = [prefix + name for name in values for prefix in (LOW, HIGH, PART)]
+    return with_outputs(model, {name: _tap_nodes(name, types[name]) for name in values}, names)
+
+
+Added = tuple[list[NodeProto], list[TensorProto]]
+"""Nodes, and the constants that they read."""
+
+
+def with_outputs(model: ModelProto, added: Mapping[str, Added], outputs: list[str]) -> ModelProto:
+    """A graph with other outputs, float ones, and the nodes that make them.
+
+    Args:
+        model: a graph with named nodes.
+        added: what reads a value, by the value's name; it stands right behind what makes the value.
+        outputs: names of the only outputs.
+    """
+    graph = model.graph
+    nodes = [node for value in graph.input for node in added.get(value.name, ([], []))[0]]
     for node in graph.node:
         nodes.append(node)
-        for name in wanted.intersection(node.output):
-            made, needed = _tap_nodes(name, types[name])
-            nodes += made
-            constants += needed
-    outputs = [
-        helper.make_tensor_value_info(prefix + name, TensorProto.FLOAT, None)
-        for name in values
-        for prefix in (LOW, HIGH, PART)
-    ]
-    made_graph = helper.make_graph([], graph.name, graph.input, outputs, [*graph.initializer, *constants])
+        nodes += [new for name in node.output for new in added.get(name, ([], []))[0]]
+    constants = [tensor for _, tensors in added.values() for tensor in tensors]
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+    made_graph = helper.make_graph([], graph.name, graph.input, infos, [*graph.initializer, *constants])
     result = helper.make_model(made_graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     replace_nodes(result, nodes)
     return result
 
 
-def _tap_nodes(name: str, kind: ValueType) -> tuple[list[NodeProto], list[TensorProto]]:
+def _tap_nodes(name: str, kind: ValueType) -> Added:
     assert kind.shape is not None and kind.size >= 0, "shapes are fixed by the feeds"
     shape = tuple(int(n) for n in kind.shape if isinstance(n, int))
     nodes = [
@@ -136,13 +146,7 @@ def _tap_nodes(name: str, kind: ValueType) -> tuple[list[NodeProto], list[Tensor
     return [*nodes, helper.make_node("Slice", inputs, [PART + name], name=PART + name)], constants
 
 
-def _outputs(contract: StageContract, values: list[str]) -> StageContract:
-    """A contract of the same inputs with the taps for outputs."""
-    from ..contract import TensorSpec
-
-    specs = tuple(
-        TensorSpec(name=prefix + name, dtype="float32", shape=(), layout="tap", range="any")
-        for name in values
-        for prefix in (LOW, HIGH, PART)
-    )
+def tap_contract(contract: StageContract, outputs: Iterable[str]) -> StageContract:
+    """A contract of the same inputs with other outputs, of any shape."""
+    specs = tuple(TensorSpec(name=name, dtype="float32", shape=(), layout="tap", range="any") for name in outputs)
     return StageContract(stage=contract.stage, inputs=contract.inputs, outputs=specs)

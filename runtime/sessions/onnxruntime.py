@@ -15,6 +15,10 @@ from .base import HOST, Session
 from .options import SessionOptions
 from .providers import CPU, CUDA, RECORD, TENSORRT, Provider, check_assignment, check_providers
 
+HINDERING = {"int8": ["MatMulAddFusion"]}
+"""Optimisations that keep others from happening, by the engine's precision: a product that has become one with its
+float bias is no longer computed in integers."""
+
 
 class OrtBlock(Block):
     """Device memory that ONNX Runtime allocated. It is freed with the last array in it."""
@@ -56,7 +60,10 @@ class OnnxRuntimeSession(Session):
         check_providers(ort, provider, options)
         try:
             self._session = ort.InferenceSession(
-                str(path), session_options(ort, options, provider), providers=provider.request(options, contract)
+                str(path),
+                session_options(ort, options, provider),
+                providers=provider.request(options, contract),
+                disabled_optimizers=HINDERING.get(options.precision, []),
             )
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load {path}: {error}") from error

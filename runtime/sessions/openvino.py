@@ -31,6 +31,7 @@ class Precision(NamedTuple):
 PRECISIONS = {
     "fp32": Precision("f32", "FP32"),
     "bf16": Precision("bf16", "BF16"),
+    "int8": Precision("f32", "INT8"),  # of what is not between quantisers
     "fp16": Precision("f32", "FP32"),  # weights are half; most CPUs have no half products
 }
 """By the engine's precision."""

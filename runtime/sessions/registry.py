@@ -83,7 +83,7 @@ def graph_precision(bundle: Bundle, stage: str, precision: str, backend: str) ->
         backend: a key of `BACKENDS`.
     """
     makes = precision in BACKENDS[backend].makes and FP32 in bundle.stage(stage).engines
-    return FP32 if makes else precision
+    return FP32 if makes else bundle.stage(stage).resolved(precision)
 
 
 def _refusal(name: str, precision: str) -> str:
@@ -138,7 +138,7 @@ def open_stage(
         BundleError: the bundle has no such engine, or no plan that fits this machine; says what makes one.
     """
     backend = choose_backend(backend, precision)
-    contract = bundle.stage(stage).contract
+    contract, precision = bundle.stage(stage).contract, bundle.stage(stage).resolved(precision)
     given = options or SessionOptions()
     ranges = {**stage_ranges(contract, bundle), **given.ranges}
     if BACKENDS[backend].engine == "plan":

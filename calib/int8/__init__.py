@@ -1,0 +1,1 @@
+"""INT8 from the user's own photos: collecting, ranges, Q/DQ graphs, the gate and its report."""

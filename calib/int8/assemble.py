@@ -1,0 +1,114 @@
+"""From a float bundle and chosen INT8 graphs to a bundle with both."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from onnx import ModelProto
+
+from ...runtime.bundle import MANIFEST, Bundle, EngineEntry, Manifest, StageEntry, file_entry, write_manifest
+from ...runtime.census import Census, missing_precision
+from ...runtime.errors import BundleError
+from ...runtime.graph.census import take_census
+from ...runtime.graph.half import to_half
+from ...runtime.graph.islands import STANDARD, island_nodes
+from ...runtime.graph.model import check_file, save_model
+from ...runtime.int8 import PRECISION, Calibration
+from .stage import Choice, Work
+
+FP32 = "fp32"
+
+
+def draft_of(output: Path) -> Path:
+    """Where a bundle is put together before it is accepted."""
+    return output.parent / f".{output.name}.partial"
+
+
+def check_output(source: Bundle, output: Path) -> None:
+    """Refuse a place that holds something else.
+
+    Raises:
+        BundleError: it is the float bundle itself, or a folder that is no bundle.
+    """
+    if output.exists() and source.path.resolve() == output.resolve():
+        raise BundleError(f"{output} is the float bundle itself; choose another --output")
+    if output.exists() and not (output / MANIFEST).is_file() and any(output.iterdir()):
+        raise BundleError(f"{output} is a folder with other files in it; choose another --output")
+
+
+def rest_in(model: ModelProto, precision: str) -> ModelProto:
+    """An INT8 graph whose other nodes are in a precision: half has the usual islands."""
+    return model if precision == FP32 else to_half(model, precision, island_nodes(model, STANDARD))
+
+
+def begin_draft(source: Bundle, output: Path) -> Path:
+    """A draft that holds all files of the float bundle, linked where the file system can."""
+    draft = draft_of(output)
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    for entry in source.manifest.files():
+        target = draft / entry.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source.verified(entry), target)
+        except OSError:
+            shutil.copyfile(source.path / entry.path, target)
+    return draft
+
+
+def write_engine(work: Work, choice: Choice, draft: Path, source: Bundle, rest: str) -> tuple[EngineEntry, str | None]:
+    """Write a stage's INT8 engine into the draft.
+
+    Returns:
+        Its entry, and what it lacks of INT8 (None if it may go by it).
+
+    Raises:
+        ExportError: the graph fails ONNX's checks.
+    """
+    path = draft / f"{work.stage}.{PRECISION}.onnx"
+    model = rest_in(work.int8(choice), rest)
+    save_model(model, path)
+    check_file(path, f"{work.stage} in {PRECISION}")
+    census: Census = take_census(model, work.contract)
+    files = tuple(file_entry(file) for file in (path, path.with_name(f"{path.name}.data")) if file.exists())
+    origin = source.stage(work.stage).engines[FP32]
+    entry = EngineEntry(files=files, fingerprint=files[0].sha256, source=origin.fingerprint, census=census)
+    return entry, missing_precision(census, PRECISION)
+
+
+def write_draft(
+    source: Bundle, draft: Path, engines: Mapping[str, EngineEntry], calibration: Calibration | None = None
+) -> Bundle:
+    """Write the draft's manifest: stages without an INT8 engine are served by their FP32 one."""
+    stages = {name: _stage(entry, engines.get(name)) for name, entry in source.manifest.stages.items()}
+    manifest: Manifest = msgspec.structs.replace(source.manifest, stages=stages, calibration=calibration)
+    write_manifest(draft, manifest)
+    return Bundle.load(draft)
+
+
+def _stage(entry: StageEntry, engine: EngineEntry | None) -> StageEntry:
+    others = {precision: other for precision, other in entry.engines.items() if precision != PRECISION}
+    substitutes = {key: value for key, value in entry.substitutes.items() if key != PRECISION}
+    if engine is not None:
+        return msgspec.structs.replace(entry, engines=others | {PRECISION: engine}, substitutes=substitutes)
+    if FP32 in others:
+        substitutes[PRECISION] = FP32
+    return msgspec.structs.replace(entry, engines=others, substitutes=substitutes)
+
+
+def accept(draft: Path, output: Path) -> None:
+    """Put the draft in its place; what nothing names any more is not in it."""
+    named = {entry.path for entry in Bundle.load(draft).manifest.files()} | {MANIFEST}
+    for path in draft.iterdir():
+        if path.name not in named:
+            path.unlink()
+    old = output.with_name(f".{output.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if output.exists():
+        output.replace(old)
+    draft.replace(output)
+    shutil.rmtree(old, ignore_errors=True)

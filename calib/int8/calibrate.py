@@ -1,0 +1,226 @@
+"""The whole of a calibration, top to bottom: photos, feeds, ranges, budget, gate, report, bundle."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ...runtime.bundle import Bundle, EngineEntry
+from ...runtime.datasets import load_spec
+from ...runtime.errors import BundleError
+from ...runtime.files import cache_root
+from ...runtime.int8 import Calibration, Int8Settings
+from ...runtime.pipeline import Segmenter
+from ...runtime.sessions import Session
+from ...runtime.vocabulary import Vocabulary
+from .assemble import FP32, accept, begin_draft, check_output, write_draft, write_engine
+from .budget import within_budget
+from .collect import Collected, collect
+from .gate import Opening, judge
+from .photos import Photos, choose_photos, digest
+from .report import stage_report, write_report
+from .search import StageSearch
+from .speed import Now, usable
+from .stage import Choice, Work
+from .steps import Steps
+
+Tell = Callable[[str], None]
+
+USUAL_CLASSES = "voc21"
+"""Whose names are looked for where neither the user nor the recipe has any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for."""
+
+    bundle: Bundle
+    images: Sequence[Path]
+    output: Path
+    report: Path
+    """The folder of the report."""
+    settings: Int8Settings
+    gate_images: Sequence[Path] | None = None
+    limit: int | None = None
+    classes: Sequence[str] | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    backends: Sequence[str] = ("onnxruntime",)
+    """What the engines are to run on; the first one runs the float engines that feeds come from."""
+    rounds: int = 5
+    rest: str = FP32
+    """The precision of what is not INT8 in an INT8 engine."""
+    search_budget: bool = False
+    """Whether products go back to float until `settings.labels` holds on calibration photos."""
+    keep_anyway: bool = False
+    now: Now = time.perf_counter
+
+
+class Outcome(NamedTuple):
+    """What came of it."""
+
+    calibration: Calibration
+    accepted: bool
+    """Whether the bundle was written."""
+
+
+def calibrate(request: Request, tell: Tell) -> Outcome:
+    """Quantise, judge, report; write the bundle if the gate lets it pass.
+
+    Whatever was done before an interruption is not done again.
+
+    Args:
+        request: what is asked for.
+        tell: is told what happens.
+
+    Raises:
+        PhotoError: a photo cannot be read, or there are too few.
+        BundleError: the output is no place for a bundle, or the bundle lacks FP32 engines.
+        RecipeError: the settings name what is not there.
+    """
+    check_output(request.bundle, request.output)
+    photos = choose_photos(
+        request.images, request.gate_images, photos=request.settings.photos, gate_photos=request.settings.gate_photos,
+        limit=request.limit,
+    )  # fmt: skip
+    return _Calibration(request, photos, tell).run()
+
+
+class _Calibration:
+    """One calibration on its way."""
+
+    def __init__(self, request: Request, photos: Photos, tell: Tell) -> None:
+        self.request, self.photos, self.tell = request, photos, tell
+        self.bundle, self.settings = request.bundle, request.settings
+        self.stages = [stage for stage in self.settings.stages if stage in self.bundle.manifest.stages]
+        if not self.stages:
+            raise BundleError(f"{self.bundle.path} holds none of the stages {', '.join(self.settings.stages)}")
+        self.backends = usable(self.bundle, self.stages[0], request.backends, tell)
+        identity = _identity(request, photos) | {"backend": self.backends[0]}
+        root = cache_root() / "calibrate"
+        self.fed = Steps(root, identity)
+        chosen = {"settings": msgspec.to_builtins(self.settings), "rest": request.rest}
+        self.searched = Steps(root, {**identity, **chosen})
+        self.opening = Opening(self._segmenter, self._vocabulary, self.backends, request.rounds, request.now)
+        self.entries: dict[str, EngineEntry] = {}
+
+    def run(self) -> Outcome:
+        collected = collect(
+            lambda wrap: self._segmenter(self.bundle.path, precision=FP32, wrap=wrap),
+            self._vocabulary, self.photos.calibration, self.stages, self.fed, self.tell,
+        )  # fmt: skip
+        self.works = {work.stage: work for stage in self.stages if (work := self._work(stage, collected))}
+        choices = {stage: self._choice(work) for stage, work in self.works.items()}
+        self.draft = begin_draft(self.bundle, self.request.output)
+        if self.request.search_budget:
+            kept = within_budget(
+                self.bundle, choices, self._engines, self._write, self.photos.calibration, self.settings.labels,
+                self.opening, self.fed, self.searched, self.tell,
+            )  # fmt: skip
+        else:
+            kept = choices
+        engines = self._engines(kept)
+        reasons = {stage: "too little of it would be INT8" for stage in choices if stage not in engines}
+        return self._judged(choices | kept, engines, reasons)
+
+    def _judged(
+        self, choices: Mapping[str, Choice], engines: dict[str, EngineEntry], reasons: dict[str, str]
+    ) -> Outcome:
+        works = list(self.works.values())
+        gate, slow = judge(
+            self.bundle, self._write, engines, works, self.photos.gate, self.settings, self.opening, self.fed, self.tell
+        )
+        request = self.request
+        kept_anyway = bool(gate.refused) and request.keep_anyway and bool(engines)
+        left = {stage: engine for stage, engine in engines.items() if stage not in slow}
+        if kept_anyway and not left:
+            left, slow = engines, {}
+        reports = {work.stage: stage_report(work, choices[work.stage], reasons | slow) for work in works}
+        calibration = Calibration(
+            photos=len(self.photos.calibration), photos_sha256=self.photos.sha256, settings=self.settings,
+            stages=reports, gate=gate, kept_anyway=kept_anyway,
+        )  # fmt: skip
+        write_report(request.report, calibration, f"{self.bundle.recipe.name}: INT8, product by product")
+        accepted = not gate.refused or kept_anyway
+        if accepted:
+            write_draft(self.bundle, self.draft, left, calibration)
+            accept(self.draft, request.output)
+        else:
+            shutil.rmtree(self.draft, ignore_errors=True)
+        return Outcome(calibration, accepted)
+
+    def _work(self, stage: str, collected: Collected) -> Work | None:
+        """A stage, observed; None if it did not run on these photos."""
+        path = self.bundle.engine_path(stage, FP32)
+        work = Work(self.bundle.stage(stage).contract, path, self.settings, collected, self.fed)
+        if not work.readers or not work.products:
+            self.tell(f"{stage} stays float: it did not run on these photos, or has no products with weights")
+            return None
+        work.observe(lambda line: self.tell(f"{stage}: {line}"))
+        return work
+
+    def _choice(self, work: Work) -> Choice:
+        search = StageSearch(work, self.searched, self.backends[0], lambda line: self.tell(f"{work.stage}: {line}"))
+        return self.searched.once(f"{work.stage}-choice", Choice, search.find)
+
+    def _engines(self, choices: Mapping[str, Choice]) -> dict[str, EngineEntry]:
+        """INT8 engines in the draft, by stage, for those that would be INT8 enough."""
+        made = {}
+        for stage, choice in choices.items():
+            key = f"{stage} {msgspec.json.encode(choice).decode()}"
+            if key not in self.entries and choice.on:
+                entry, lacks = write_engine(self.works[stage], choice, self.draft, self.bundle, self.request.rest)
+                if lacks:
+                    self.tell(f"{stage} stays float: {lacks}")
+                    continue
+                self.entries = {k: e for k, e in self.entries.items() if not k.startswith(f"{stage} ")}
+                self.entries[key] = entry
+            if key in self.entries:
+                made[stage] = self.entries[key]
+        return made
+
+    def _write(self, engines: Mapping[str, EngineEntry]) -> Bundle:
+        return write_draft(self.bundle, self.draft, engines)
+
+    def _segmenter(
+        self,
+        bundle: Path,
+        *,
+        precision: str,
+        backend: str = "",
+        wrap: Callable[[Session], Session] = lambda session: session,
+    ) -> Segmenter:
+        return Segmenter.load(
+            bundle, precision=precision, backend=backend or self.backends[0],
+            parameters=self.request.parameters, wrap=wrap,
+        )  # fmt: skip
+
+    def _vocabulary(self, segmenter: Segmenter) -> Vocabulary:
+        return segmenter.vocabulary(_classes(self.request))
+
+
+def _classes(request: Request) -> Sequence[str]:
+    own = request.classes or request.bundle.recipe.classes
+    return own or load_spec(USUAL_CLASSES).classes[1:]
+
+
+def _identity(request: Request, photos: Photos) -> dict[str, Any]:
+    """All that feeds, ranges and FP32's masks depend on."""
+    stages = request.bundle.manifest.stages
+    for stage, entry in stages.items():
+        if FP32 not in entry.engines and stage in request.settings.stages:
+            raise BundleError(f"{request.bundle.path} holds {stage} in {', '.join(entry.engines)}, but not in {FP32}")
+    return {
+        "ovdeploy": version("ovdeploy"),
+        "photos": [digest(photos.calibration), digest(photos.gate)],
+        "recipe": msgspec.to_builtins(request.bundle.recipe),
+        "engines": {stage: entry.engines[FP32].digest for stage, entry in stages.items() if FP32 in entry.engines},
+        "classes": list(_classes(request)),
+        "parameters": dict(request.parameters),
+    }

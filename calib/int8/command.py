@@ -1,0 +1,145 @@
+"""`ovdeploy calibrate`. What measures is imported when the command runs, not before."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from ...runtime.bundle import Bundle
+from ...runtime.cli.common import fail_cleanly, parse_settings
+from ...runtime.int8 import PRECISION, Calibration, Int8Settings
+from ...runtime.sessions import available_backends, choose_backend
+
+if TYPE_CHECKING:
+    from .calibrate import Request
+
+REFUSED = 3
+"""Exit code of a calibration that the gate refused."""
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--images", multiple=True, required=True, help="Photos, folders or globs; may be repeated.")
+@click.option("--gate-images", multiple=True, help="Photos to judge by.  [default: every third of --images]")
+@click.option("--precision", type=click.Choice([PRECISION]), default=PRECISION, show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="The new bundle.  [default: BUNDLE-int8]")
+@click.option("--report", type=click.Path(path_type=Path), help="Folder of the report.  [default: OUTPUT-report]")
+@click.option("--classes", help="What is looked for: commas, semicolons.  [default: the bundle's own, else VOC's]")
+@click.option("--photos", type=click.IntRange(min=1), help="Least photos to calibrate on.  [default: the recipe's, 16]")
+@click.option("--gate-photos", type=click.IntRange(min=1), help="Least photos to judge by.  [default: the recipe's, 8]")
+@click.option("--limit", type=click.IntRange(min=1), help="Most photos to calibrate on, evenly chosen.")
+@click.option("--search", type=click.Choice(["stage", "block", "product"]), help="What gets a method of its own.")
+@click.option("--ranges", multiple=True, help="minmax, percentile, entropy or mse, instead of trying all.")
+@click.option("--budget", type=click.FloatRange(0, 1), help="Least share of equal pixels; products go back to float.")
+@click.option("--rest", type=click.Choice(["fp32", "fp16", "bf16"]), default="fp32", show_default=True,
+              help="Precision of what is not INT8.")  # fmt: skip
+@click.option("--backend", "backends", multiple=True, help="What must be faster; may be repeated.  [default: all here]")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Of measuring speed.")
+@click.option(
+    "--keep-anyway", is_flag=True, help="Write the bundle although the gate refuses it; the manifest says so."
+)
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@fail_cleanly
+def calibrate(bundle: Path, as_json: bool, **options: Any) -> None:
+    """Make INT8 engines for BUNDLE from your own photos, and accept them only if they are faster and still right.
+
+    The FP32 pipeline runs on the photos, ranges and balancing are chosen by the error at the stages' outputs, and what
+    the recipe's [int8] table keeps stays float; --budget puts more back until the masks agree. Then the gate, on
+    photos that were not calibrated on: a stage that is slower in INT8 stays float, and with no stage left, a whole
+    photo that is slower, or masks that differ too much, nothing is written but the report.
+
+    What was done is kept in the cache, so the same command goes on after an interruption. The exit code is 3 if the
+    gate refused.
+
+    \b
+    Examples:
+      ovdeploy calibrate engines/trident-b16 --images photos/ --classes "cup; mug, table"
+      ovdeploy calibrate engines/trident-b16 --images photos/ --budget 0.97 --output engines/trident-b16-int8
+    """
+    from .calibrate import calibrate as run
+    from .report import REPORT
+
+    request = _request(bundle, options)
+    console = Console(stderr=True)
+    outcome = run(request, lambda line: console.print(line, highlight=False, markup=False))
+    if as_json:
+        click.echo(msgspec.json.encode(outcome.calibration).decode())
+    else:
+        _print(outcome.calibration)
+    for reason in outcome.calibration.gate.refused:
+        click.echo(f"refused: {reason}", err=True)
+    where = f"{request.output}, " if outcome.accepted else ""
+    click.echo(f"wrote {where}{request.report / REPORT}", err=True)
+    sys.exit(0 if outcome.accepted else REFUSED)
+
+
+def _request(bundle: Path, options: dict[str, Any]) -> Request:
+    from ...runtime.cli.segment import expand
+    from .calibrate import Request
+
+    opened = Bundle.load(bundle)
+    output = options["output"] or bundle.with_name(f"{bundle.resolve().name}-{PRECISION}")
+    gate = options["gate_images"]
+    return Request(
+        bundle=opened,
+        images=list(expand(options["images"])),
+        gate_images=list(expand(gate)) if gate else None,
+        output=output,
+        report=options["report"] or output.with_name(f"{output.name}-report"),
+        settings=_settings(opened.recipe.int8, options),
+        limit=options["limit"],
+        classes=[entry.strip() for entry in options["classes"].split(",")] if options["classes"] else None,
+        parameters=parse_settings(options["settings"]),
+        backends=[choose_backend(name) for name in options["backends"]] or available_backends(),
+        rounds=options["rounds"],
+        rest=options["rest"],
+        search_budget=options["budget"] is not None,
+        keep_anyway=options["keep_anyway"],
+    )
+
+
+def _settings(recipe: Int8Settings, options: dict[str, Any]) -> Int8Settings:
+    """The recipe's, with what the command line says instead."""
+    given = {name: options[name] for name in ("photos", "gate_photos", "search", "ranges") if options[name]}
+    if options["budget"] is not None:
+        given["labels"] = options["budget"]
+    try:
+        return msgspec.convert({**msgspec.to_builtins(recipe), **given}, Int8Settings)
+    except msgspec.ValidationError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _print(calibration: Calibration) -> None:
+    console = Console()
+    table = Table("stage", "precision", "products in INT8", "won", "cosine", "relative error", "speed", "", box=None)
+    for name, stage in calibration.stages.items():
+        count = sum(layer.precision == PRECISION for layer in stage.layers)
+        won = stage.method + (f", balanced {stage.smoothing:g}" if stage.smoothing else "")
+        ratio = calibration.gate.speedups.get(name)
+        table.add_row(
+            name, stage.precision, f"{count} of {len(stage.layers)}", f"{won}, {stage.weight_bits} bits",
+            f"{stage.cosine:.5f}", f"{stage.relative:.4f}", f"{ratio:.2f}×" if ratio is not None else "", stage.reason,
+        )  # fmt: skip
+    console.print(table)
+    names = list(dict.fromkeys(name for stage in calibration.stages.values() for name in stage.methods))
+    tried = Table("relative error by", *calibration.stages, box=None)
+    for name in names:
+        tried.add_row(name, *(_error(stage.methods.get(name)) for stage in calibration.stages.values()))
+    console.print(tried)
+    gate = calibration.gate
+    speed = f", a photo {gate.speedups['photo']:.2f}× as fast" if "photo" in gate.speedups else ""
+    console.print(
+        f"gate: masks equal on {gate.labels:.2%} of pixels of {gate.photos} photos (worst {gate.worst:.2%}){speed}",
+        highlight=False,
+    )
+
+
+def _error(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

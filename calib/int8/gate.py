@@ -1,0 +1,174 @@
+"""The gate: INT8 engines are accepted if masks stay what they are, on photos that no range was fitted to, and if they
+are faster than the best float engines of this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from ...runtime.bundle import Bundle, EngineEntry
+from ...runtime.errors import OvdeployError
+from ...runtime.int8 import PRECISION, GateReport, Int8Settings
+from ...runtime.photo import as_photo
+from ...runtime.pipeline import Segmenter
+from ...runtime.vocabulary import Vocabulary
+from .photos import Photo
+from .speed import Now, speedup, stage_times, take_turns
+from .stage import Work
+from .steps import Steps
+
+FLAT = 4.0
+"""Standard deviation of a photo's pixels below which it judges nothing: black, white, fog."""
+
+PHOTO = "photo"
+"""What the whole pipeline goes by beside the stages."""
+
+
+class Opening(NamedTuple):
+    """How the pipelines are opened."""
+
+    segmenter: Callable[..., Segmenter]
+    """Takes a bundle, and `precision` and `backend`."""
+    vocabulary: Callable[[Segmenter], Vocabulary]
+    backends: list[str]
+    rounds: int
+    now: Now = time.perf_counter
+
+
+def judge_speed(
+    made: Bundle, works: Sequence[Work], opening: Opening, tell: Callable[[str], None]
+) -> dict[str, dict[str, float]]:
+    """Median milliseconds of every stage that has an INT8 engine."""
+    found = {}
+    for work in works:
+        if PRECISION in made.stage(work.stage).engines:
+            tell(f"{work.stage}: INT8 and float take turns")
+            feeds = work.readers[0]()
+            found[work.stage] = stage_times(
+                made, work.stage, feeds, opening.backends, opening.rounds, opening.now, tell
+            )
+    return found
+
+
+def judge_labels(
+    floats: Bundle, made: Bundle, photos: Sequence[Photo], opening: Opening, steps: Steps, tell: Callable[[str], None]
+) -> list[float]:
+    """For every photo the share of pixels on which INT8's mask is FP32's."""
+    names = [f"mask-{photo.sha256[:16]}" for photo in photos]
+    missing = [not (steps.folder / f"{name}.npz").is_file() for name in names]
+    if any(missing):
+        with opening.segmenter(floats.path, precision="fp32") as segmenter:
+            words = opening.vocabulary(segmenter)
+            for name, photo in zip(names, photos, strict=True):
+                tell(f"FP32 on {photo.path.name}")
+                steps.arrays(name, partial(_mask, segmenter, photo, words))
+    shares = []
+    with opening.segmenter(made.path, precision=PRECISION) as segmenter:
+        words = opening.vocabulary(segmenter)
+        for name, photo in zip(names, photos, strict=True):
+            tell(f"INT8 on {photo.path.name}")
+            with np.load(steps.folder / f"{name}.npz") as arrays:
+                shares.append(float(np.mean(_mask(segmenter, photo, words)["mask"] == arrays["mask"])))
+    return shares
+
+
+def judge_photo(
+    floats: Bundle, made: Bundle, photo: Photo, opening: Opening, tell: Callable[[str], None]
+) -> dict[str, float]:
+    """Median milliseconds of the whole pipeline, by precision and backend."""
+    found: dict[str, float] = {}
+    image = as_photo(photo.path)
+    for backend in opening.backends:
+        with ExitStack() as stack:
+            runs: dict[str, Callable[[], object]] = {}
+            for bundle, precision in ((floats, "fp32"), (made, PRECISION)):
+                try:
+                    segmenter = stack.enter_context(
+                        opening.segmenter(bundle.path, precision=precision, backend=backend)
+                    )
+                    words = opening.vocabulary(segmenter)
+                except OvdeployError as error:
+                    tell(f"the pipeline in {precision} on {backend} is left out: {error}")
+                    continue
+                runs[f"{precision} on {backend}"] = partial(segmenter.segment, image, words)
+            found |= take_turns(runs, opening.rounds, opening.now)
+    return found
+
+
+def slow_stages(times: Mapping[str, Mapping[str, float]], settings: Int8Settings) -> dict[str, str]:
+    """Stages that are not faster in INT8, and by what they are told."""
+    found = {}
+    for stage, milliseconds in times.items():
+        ratio = speedup(milliseconds)
+        if ratio <= settings.speedup:
+            found[stage] = f"INT8 is {ratio:.2f} times as fast as the best float engine"
+    return found
+
+
+def informative(photos: Sequence[Photo]) -> list[Photo]:
+    """The photos on which there is something to be right or wrong about."""
+    return [photo for photo in photos if float(as_photo(photo.path).std()) >= FLAT]
+
+
+def judge(
+    floats: Bundle,
+    write: Callable[[Mapping[str, EngineEntry]], Bundle],
+    engines: Mapping[str, EngineEntry],
+    works: Sequence[Work],
+    photos: Sequence[Photo],
+    settings: Int8Settings,
+    opening: Opening,
+    steps: Steps,
+    tell: Callable[[str], None],
+) -> tuple[GateReport, dict[str, str]]:
+    """Measure, leave out what is slower, and say what speaks against the rest.
+
+    Args:
+        floats: the float bundle.
+        write: makes a bundle with these INT8 engines.
+        engines: INT8 engines by stage.
+        works: the stages.
+        photos: that no range was fitted to.
+        settings: what passes.
+        opening: how pipelines are opened.
+        steps: keeps FP32's masks.
+        tell: is told what happens.
+
+    Returns:
+        The report, and the stages that are slower in INT8 with the reason.
+    """
+    refused: list[str] = []
+    useful = informative(photos)
+    if len(useful) < settings.gate_photos:
+        refused.append(
+            f"{len(photos) - len(useful)} of {len(photos)} photos to judge by are flat (black, for example): "
+            f"{len(useful)} are left, {settings.gate_photos} are needed"
+        )
+    times = judge_speed(write(engines), works, opening, tell)
+    slow = slow_stages(times, settings)
+    left = {stage: engine for stage, engine in engines.items() if stage not in slow}
+    if not left:
+        refused.append("no stage is faster in INT8 than in float")
+    made = write(left or engines)
+    shares = judge_labels(floats, made, useful or photos, opening, steps, tell)
+    if np.mean(shares) < settings.labels:
+        refused.append(f"masks agree on {np.mean(shares):.2%} of pixels, {settings.labels:.2%} are wanted")
+    times[PHOTO] = judge_photo(floats, made, (useful or photos)[0], opening, tell)
+    ratio = speedup(times[PHOTO])
+    if left and ratio <= settings.speedup:
+        refused.append(f"a whole photo is {ratio:.2f} times as fast as with the best float engines")
+    report = GateReport(
+        photos=len(useful), labels=float(np.mean(shares)), worst=min(shares), milliseconds=times,
+        speedups={name: speedup(milliseconds) for name, milliseconds in times.items()}, refused=tuple(refused),
+    )  # fmt: skip
+    return report, slow
+
+
+def _mask(segmenter: Segmenter, photo: Photo, words: Vocabulary) -> dict[str, np.ndarray]:
+    result = segmenter.segment(as_photo(photo.path, segmenter.parameters.max_pixels), words)
+    return {"mask": result.mask}

@@ -1,0 +1,92 @@
+"""From what was seen of a value to the magnitude that 127 stands for. One function a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ...runtime.graph.observe import Observation
+from ...runtime.graph.qdq import STEPS, quantised
+
+QUANTILE = 0.9999
+"""Share of magnitudes that `percentile` keeps."""
+
+BINS = 2048
+LEVELS = STEPS + 1
+"""Magnitudes that INT8 tells apart."""
+
+STRIDE = 16
+"""Bins from one range that `entropy` tries to the next."""
+
+SHRUNK = np.linspace(0.3, 1.0, 36)
+"""Ranges that `mse` tries, as parts of the largest magnitude."""
+
+FLOOR = 1e-6
+"""The least limit: a value that is always zero still needs a scale."""
+
+
+def minmax(seen: Observation) -> float:
+    """The largest magnitude seen: nothing is clipped."""
+    return float(seen.largest.max())
+
+
+def percentile(seen: Observation) -> float:
+    """The magnitude below which all but one in ten thousand lie."""
+    return float(np.quantile(np.abs(seen.rows), QUANTILE))
+
+
+def mse(seen: Observation) -> float:
+    """The range with the least squared error of the values themselves."""
+    largest = minmax(seen)
+    errors = [float(np.square(quantised(seen.rows, max(r * largest, FLOOR)) - seen.rows).sum()) for r in SHRUNK]
+    return float(SHRUNK[int(np.argmin(errors))]) * largest
+
+
+def entropy(seen: Observation) -> float:
+    """The range whose 128 levels keep the most of the distribution of magnitudes (least Kullback-Leibler divergence).
+
+    What lies beyond a range is counted in its last bin, as it is clipped there; a level's count is spread evenly over
+    the bins that it stands for and that are not empty.
+    """
+    largest = minmax(seen)
+    if largest <= FLOOR:
+        return largest
+    counts, edges = np.histogram(np.abs(seen.rows), bins=BINS, range=(0.0, largest))
+    counts = counts.astype(np.float64)
+    ends = list(range(LEVELS, BINS + 1, STRIDE))
+    divergences = [_divergence(counts, end) for end in ends]
+    return float(edges[ends[int(np.argmin(divergences))]])
+
+
+METHODS: dict[str, Callable[[Observation], float]] = {
+    "minmax": minmax, "percentile": percentile, "entropy": entropy, "mse": mse,
+}  # fmt: skip
+"""By name."""
+
+
+def limit_of(seen: Observation, method: str) -> float:
+    """A value's limit by a method, never zero."""
+    return max(METHODS[method](seen), FLOOR)
+
+
+def clipped(seen: Observation, limit: float) -> float:
+    """Share of the values seen that a limit clips."""
+    return float(np.mean(np.abs(seen.rows) > limit))
+
+
+def _divergence(counts: np.ndarray, end: int) -> float:
+    inside = counts[:end]
+    truth = inside.copy()
+    truth[-1] += counts[end:].sum()
+    level = np.arange(end) * LEVELS // end
+    occupied = inside > 0
+    totals = np.bincount(level, weights=inside, minlength=LEVELS)
+    places = np.bincount(level, weights=occupied, minlength=LEVELS)
+    spread = np.where(occupied, (totals / np.maximum(places, 1))[level], 0.0)
+    if not spread.sum():
+        return float("inf")
+    truth, spread = truth / truth.sum(), spread / spread.sum()
+    both = (truth > 0) & (spread > 0)
+    lost = truth[(truth > 0) & (spread == 0)].sum()  # what a level cannot express counts as a rare event
+    return float((truth[both] * np.log(truth[both] / spread[both])).sum() + lost * np.log(1 / np.finfo(np.float32).eps))

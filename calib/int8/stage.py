@@ -1,0 +1,129 @@
+"""One stage on its way to INT8: its graph, its products, and what was seen of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from onnx import ModelProto
+
+from ...runtime.contract import StageContract
+from ...runtime.graph.model import load_model
+from ...runtime.graph.observe import Observation, Observer, together
+from ...runtime.graph.products import Product, products, split_gemms, without
+from ...runtime.graph.qdq import to_int8
+from ...runtime.graph.smooth import factors, sites, smoothed
+from ...runtime.int8 import Int8Settings
+from .collect import Collected, Feeds
+from .steps import Steps
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stage's INT8 engine is made by."""
+
+    smoothing: float
+    method: str
+    """One method's name, or "search"."""
+    limits: dict[str, float]
+    """By value."""
+    methods: dict[str, str]
+    """By value."""
+    on: tuple[str, ...]
+    """The products that are INT8, in the graph's order."""
+    errors: dict[str, float]
+    """By product: relative error at the outputs with it, or its unit, alone in INT8."""
+    table: dict[str, float]
+    """Relative error at the outputs by what was tried."""
+    cosine: float
+    relative: float
+    weight_bits: int = 8
+
+
+class Balanced(NamedTuple):
+    """A graph after balancing, and what would have been seen in it."""
+
+    model: ModelProto
+    seen: Mapping[str, Observation]
+
+
+class Work:
+    """One stage that is to become INT8."""
+
+    def __init__(
+        self, contract: StageContract, path: Path, settings: Int8Settings, collected: Collected, steps: Steps
+    ) -> None:
+        """A stage.
+
+        Args:
+            contract: its inputs and outputs.
+            path: its FP32 graph, verified.
+            settings: which products stay float.
+            collected: what it was fed.
+            steps: keeps what was seen.
+
+        Raises:
+            RecipeError: the settings name blocks or products that are not there.
+        """
+        self.stage, self.contract, self.path, self.settings = contract.stage, contract, path, settings
+        self.steps = steps
+        self.readers = collected.of(contract)
+        self.cases = collected.of(contract, settings.cases)
+        self.all = products(self.graph())
+        self.products: list[Product] = without(
+            self.all, settings.keep, settings.blocks.get(self.stage, ()), settings.nodes.get(self.stage, ())
+        )
+
+    def graph(self) -> ModelProto:
+        """The FP32 graph anew, with products in one form."""
+        return split_gemms(load_model(self.path))
+
+    def observe(self, tell: Callable[[str], None]) -> None:
+        """Look at what enters the products, on all feeds that are not done yet."""
+        missing = [i for i in range(len(self.readers)) if not self._observed(i).is_file()]
+        if not missing:
+            return
+        with Observer(self.graph(), self.contract, [product.value for product in self.all]) as observer:
+            for index in missing:
+                tell(f"observing {index + 1} of {len(self.readers)}")
+                self.steps.arrays(self._observed(index).stem, partial(_observation, observer, self.readers[index]))
+
+    def balanced(self, strength: float) -> Balanced:
+        """The graph with its activations balanced against its weights; 0 leaves it as it is."""
+        model, seen = self.graph(), dict(self.seen())
+        if not strength:
+            return Balanced(model, seen)
+        chosen = {site: factors(site, model, seen[site.products[0].value].largest, strength)
+                  for site in sites(model, self.products)}  # fmt: skip
+        for site, s in chosen.items():
+            for value in {product.value for product in site.products}:
+                seen[value] = seen[value].divided(s)
+        return Balanced(smoothed(model, chosen), seen)
+
+    def seen(self) -> dict[str, Observation]:
+        """What was seen on all feeds, by value."""
+        parts: dict[str, list[Observation]] = {}
+        for index in range(len(self.readers)):
+            with np.load(self._observed(index)) as arrays:
+                for value in {product.value for product in self.all}:
+                    rows, largest = arrays[f"rows/{value}"], arrays[f"largest/{value}"]
+                    parts.setdefault(value, []).append(Observation(largest, rows))
+        return {value: together(observations) for value, observations in parts.items()}
+
+    def int8(self, choice: Choice) -> ModelProto:
+        """The INT8 graph of a choice."""
+        chosen = [product for product in self.products if product.node in choice.on]
+        model = self.balanced(choice.smoothing).model
+        return to_int8(model, chosen, choice.limits, weight_bits=choice.weight_bits)
+
+    def _observed(self, index: int) -> Path:
+        return self.steps.folder / f"{self.stage}-observed-{index:04d}.npz"
+
+
+def _observation(observer: Observer, read: Callable[[], Feeds]) -> dict[str, np.ndarray]:
+    seen = observer.observe(read())
+    rows = {f"rows/{value}": observation.rows for value, observation in seen.items()}
+    return rows | {f"largest/{value}": observation.largest for value, observation in seen.items()}

@@ -1,0 +1,116 @@
+"""INT8: what a recipe says about it, and what a bundle tells of its calibration. It needs no onnx."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+PRECISION = "int8"
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Method = Literal["minmax", "percentile", "entropy", "mse"]
+Part = Literal["first_block", "last_block"]
+
+
+class Int8Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The recipe's table `[int8]`: what `ovdeploy calibrate` makes INT8, how it chooses, and what it accepts.
+
+    Only products with weights become INT8. Patch embedding, norms, softmax, GELU and attention's own products stay
+    float in any case.
+    """
+
+    stages: tuple[str, ...] = ("dino", "clip_image", "sam_encoder")
+    """Those that are tried; the others (the head, SAM's decoder, the text encoder) stay float."""
+    keep: tuple[Part, ...] = ("last_block",)
+    """Parts of every stage that stay float."""
+    blocks: dict[str, tuple[str, ...]] = {}
+    """Blocks that stay float, by stage: paths of their weights, such as `encoder.blocks.3`."""
+    nodes: dict[str, tuple[str, ...]] = {}
+    """Single products that stay float, by stage."""
+    smoothing: Annotated[tuple[Share, ...], msgspec.Meta(min_length=1)] = (0.0, 0.5)
+    """Strengths of balancing outliers into weights (SmoothQuant's α) that are tried; 0 is none."""
+    ranges: Annotated[tuple[Method, ...], msgspec.Meta(min_length=1)] = ("minmax", "percentile", "entropy", "mse")
+    """Methods for the range of a value that are tried."""
+    search: Literal["stage", "block", "product"] = "product"
+    """For what one method is chosen: a whole stage, each block, or each product, by the error at the outputs."""
+    weight_bits: Annotated[tuple[Literal[7, 8], ...], msgspec.Meta(min_length=1)] = (8, 7)
+    """Of weights, tried with the engine itself: 7 avoids the saturation of x86 CPUs without VNNI."""
+    photos: Count = 16
+    """Least number of photos to calibrate on."""
+    gate_photos: Count = 8
+    """Least number of further photos that the gate judges by."""
+    cases: Count = 4
+    """Most photos that the search measures on."""
+    cosine: Share = 0.98
+    """Least cosine of a stage's outputs: its most sensitive products go back to float until it holds."""
+    labels: Share = 0.95
+    """Least share of pixels on which the masks must be those of the FP32 engines: the gate's budget."""
+    speedup: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    """A stage, and the whole photo, must be more than so many times as fast as the best float engine."""
+
+
+class LayerReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One product with a weight."""
+
+    node: str
+    block: str
+    precision: str
+    method: str
+    """What its range was taken by; of float ones, what it would have been."""
+    limit: float
+    """The magnitude that 127 stands for."""
+    largest: float
+    """The largest magnitude that was seen on the calibration photos (after balancing)."""
+    clipped: float
+    """Share of the values seen that are larger than `limit`."""
+    error: float
+    """Relative error at the stage's outputs with this product, or its block, alone in INT8."""
+
+
+class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What became of a stage."""
+
+    precision: str
+    reason: str = ""
+    """Why it stays float."""
+    smoothing: float = 0.0
+    weight_bits: int = 8
+    method: str = ""
+    """What won: one method's name, or "search"."""
+    cosine: float = 1.0
+    """The worst of its outputs, on the photos that the search measured on."""
+    relative: float = 0.0
+    methods: dict[str, float] = {}
+    """Relative error at its outputs by what was tried: method and strength of balancing, and the search."""
+    layers: tuple[LayerReport, ...] = ()
+
+
+class GateReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the gate measured."""
+
+    photos: int
+    labels: float
+    """Mean share of pixels on which the masks are those of the FP32 engines."""
+    worst: float
+    """Of the worst photo."""
+    milliseconds: dict[str, dict[str, float]] = {}
+    """Medians by what was run (a stage, or "photo") and engine ("fp32 on onnxruntime")."""
+    speedups: dict[str, float] = {}
+    """The best float engine's time over the best INT8 engine's, by stage, and of the whole photo."""
+    refused: tuple[str, ...] = ()
+    """What spoke against it; empty if it passed."""
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How the INT8 engines of a bundle came about."""
+
+    photos: int
+    photos_sha256: str
+    """Of the calibration photos' pixels, in order."""
+    settings: Int8Settings
+    stages: dict[str, StageReport]
+    gate: GateReport
+    kept_anyway: bool = False
+    """Whether the gate refused these engines and the user kept them nevertheless."""

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+from blocks import feeds, mlp
+from graphs import contract_of, graph
+from onnx import numpy_helper
+
+from ovdeploy.runtime.errors import ExportError
+from ovdeploy.runtime.graph.census import take_census
+from ovdeploy.runtime.graph.emulate import emulated, model_session
+from ovdeploy.runtime.graph.half import to_half
+from ovdeploy.runtime.graph.lint import lint_model
+from ovdeploy.runtime.graph.model import check_file, save_model
+from ovdeploy.runtime.graph.observe import Observer, together
+from ovdeploy.runtime.graph.probe import Probe
+from ovdeploy.runtime.graph.products import products, split_gemms
+from ovdeploy.runtime.graph.qdq import int8_weight, quantised, to_int8
+
+f32 = np.float32
+LIMITS = {"m": 65.0, "a": 92.0, "p": 64.0}
+
+
+def run(model, given):
+    # unfused: x86 CPUs without VNNI saturate sums of 8-bit products, and small matrices are full of largest steps
+    with model_session(model, contract_of(model), in_order=True) as session:
+        return session.run_unchecked(given)
+
+
+def int8(limits=LIMITS, **options):
+    model = split_gemms(mlp())
+    return to_int8(model, products(model), limits, **options)
+
+
+def test_splitting_gemms_changes_no_value():
+    model = split_gemms(mlp())
+    assert not [node for node in model.graph.node if node.op_type == "Gemm"]
+    assert [(p.node, p.value, p.block) for p in products(model)] == [
+        ("Gemm_h", "m", "encoder.blocks.0"),
+        ("MatMul_k", "a", "encoder.blocks.0"),
+        ("MatMul_q", "p", "encoder.blocks.1"),
+    ]
+    came, expected = run(model, feeds())["y"], run(mlp(), feeds())["y"]
+    np.testing.assert_allclose(came, expected, atol=1e-4)  # float32, sums in another order, values up to 100
+
+
+def test_gemms_that_do_more_than_a_product_stay():
+    model = graph("(float[2, 4] x) => (float[2, 4] y)", "y = Gemm<alpha = 2.0>(x, w)", w=np.ones((4, 4), f32))
+    assert [node.op_type for node in split_gemms(model).graph.node] == ["Gemm"] and not products(model)
+
+
+def test_products_of_two_computed_values_are_none():
+    model = graph("(float[4, 4] x) => (float[4, 4] y)", "y = MatMul(x, x)")
+    assert products(model) == []
+
+
+def test_the_graph_is_explicit_and_symmetric(tmp_path):
+    model = int8()
+    assert Counter(node.op_type for node in model.graph.node)["QuantizeLinear"] == 3
+    assert Counter(node.op_type for node in model.graph.node)["DequantizeLinear"] == 6
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    zeros = [array for name, array in tensors.items() if name.endswith("_zero")]
+    assert all(array.dtype == np.int8 and not array.any() for array in zeros) and len(zeros) == 6
+    assert tensors["encoder.blocks.1.w_int8"].dtype == np.int8 and tensors["encoder.blocks.1.w_scale"].shape == (8,)
+    assert "encoder.blocks.1.w" not in tensors, "the float weight is gone"
+    assert tensors["c1"].dtype == f32, "biases stay float"
+    assert {opset.domain for opset in model.opset_import} == {""}
+    save_model(model, tmp_path / "int8.onnx")
+    check_file(tmp_path / "int8.onnx", "mlp")
+    assert lint_model(model, (10, 15)) == []
+    census = take_census(model, contract_of(model))
+    assert census.nodes["int8"] == 3 and census.weights["int8"] == 8 * 16 * 2 + 64
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_weights_are_the_nearest_steps_of_every_channel(bits):
+    weight = np.random.default_rng(0).standard_normal((5, 3)).astype(f32) * np.array([1, 100, 0], f32)
+    made = int8_weight(weight, 1, bits)
+    steps = {8: 127, 7: 63}[bits]
+    assert np.abs(made.values).max(axis=0).tolist() == [steps, steps, 0] and np.isfinite(made.scales).all()
+    assert (np.abs(made.dequantised() - weight) <= made.scales * 0.5001).all(), "half a step, and float32's rounding"
+
+
+def test_numbers_are_those_of_onnx_runtimes_quantizer(tmp_path):
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    model = onnx.shape_inference.infer_shapes(split_gemms(mlp()))
+    names = [product.node for product in products(model)]
+    ranges = {name: TensorData(lowest=f32(-limit), highest=f32(limit)) for name, limit in LIMITS.items()}
+    options = {
+        "ActivationSymmetric": True, "QuantizeBias": False, "MatMulConstBOnly": True,
+        "OpTypesToExcludeOutputQuantization": ["MatMul"],
+    }  # fmt: skip
+    theirs = QDQQuantizer(
+        model, True, False, QuantType.QInt8, QuantType.QInt8, TensorsData(CalibrationMethod.MinMax, ranges), names, [],
+        ["MatMul"], options,
+    )  # fmt: skip
+    theirs.quantize_model()
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in theirs.model.model.graph.initializer}
+    ours = {tensor.name: numpy_helper.to_array(tensor) for tensor in int8().graph.initializer}
+    for value in LIMITS:
+        np.testing.assert_allclose(
+            ours[f"{value}_scale"], tensors[f"{value}_scale"], rtol=0.005
+        )  # they divide by 127.5
+    weight = "encoder.blocks.1.w"
+    np.testing.assert_allclose(ours[f"{weight}_scale"], tensors[f"{weight}_scale"], rtol=0.005)
+    assert np.abs(ours[f"{weight}_int8"].astype(int) - tensors[f"{weight}_quantized"]).max() <= 1
+
+
+@pytest.mark.parametrize("limit", [None, 0.0, float("nan"), float("inf"), 1e-42])
+def test_a_value_without_a_range_is_refused(limit):
+    with pytest.raises(ExportError, match="p, which MatMul_q reads, has no range"):
+        int8({**LIMITS, "p": limit})
+
+
+def test_int8_stays_close_and_clips_beyond_its_limit():
+    expected = run(mlp(), feeds())["y"]
+    error = [np.linalg.norm(run(int8(limits), feeds())["y"] - expected) / np.linalg.norm(expected)
+             for limits in (LIMITS, {name: limit / 20 for name, limit in LIMITS.items()})]  # fmt: skip
+    assert error[0] < 0.05 < error[1], "127 steps a side are worth a few per cent with an outlier; clipping is worse"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_int8_and_half_combine(precision, tmp_path):
+    mixed = to_half(int8(), precision)
+    census = take_census(mixed, contract_of(mixed))
+    assert census.nodes["int8"] == 3 and "fp32" not in census.nodes and census.nodes[precision] >= 5
+    save_model(mixed, tmp_path / "mixed.onnx")
+    check_file(tmp_path / "mixed.onnx", "mlp")
+    assert lint_model(mixed, (10, 15)) == []
+    came, expected = run(emulated(mixed), feeds())["y"], run(int8(), feeds())["y"]
+    assert np.linalg.norm(came - expected) / np.linalg.norm(expected) < {"fp16": 0.02, "bf16": 0.05}[precision]
+
+
+def test_a_probe_computes_what_the_graph_would():
+    model = split_gemms(mlp())
+    chosen = products(model)
+    with Probe(model, contract_of(model), chosen) as probe:
+        every = {product.node for product in chosen}
+        for on in ({}, {"MatMul_k"}, every):
+            part = [product for product in chosen if product.node in on]
+            expected = run(to_int8(split_gemms(mlp()), part, LIMITS), feeds())["y"]
+            # the engine may sum integers, the probe sums floats; no value falls between two steps here
+            np.testing.assert_allclose(probe.run(feeds(), LIMITS, on)["y"], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_probes_weights_have_as_many_bits_as_asked_for():
+    model = split_gemms(mlp())
+    chosen = products(model)
+    every = {product.node for product in chosen}
+    with Probe(model, contract_of(model), chosen, weight_bits=7) as probe:
+        came = probe.run(feeds(), LIMITS, every)["y"]
+    np.testing.assert_allclose(came, run(int8(weight_bits=7), feeds())["y"], rtol=1e-4, atol=1e-3)
+
+
+def test_an_observer_sees_every_channels_largest_and_whole_rows():
+    model = mlp()
+    given = feeds(200)
+    with Observer(model, contract_of(model), ["n", "x"]) as observer:
+        seen, again = observer.observe(given), observer.observe(feeds(200, seed=2))
+    x = given["x"].reshape(-1, 8)
+    assert seen["x"].largest.tolist() == np.abs(x).max(axis=0).tolist()
+    assert {tuple(row) for row in seen["x"].rows} <= {tuple(row) for row in x}
+    assert seen["n"].largest.argmax() == 3, "the outlier's channel"
+    both = together([seen["n"], again["n"]])
+    assert len(both.rows) == len(seen["n"].rows) * 2 and (both.largest >= seen["n"].largest).all()
+
+
+def test_rounding_in_numpy_is_that_of_the_operators():
+    values = np.array([-1000, -1.5, -0.5, 0, 0.2, 0.5, 1.5, 1000], f32)
+    model = graph(
+        "(float[8] x) => (float[8] y)", "q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z)",
+        s=f32(1), z=np.int8(0),
+    )  # fmt: skip
+    assert run(model, {"x": values})["y"].tolist() == quantised(values, 127.0).tolist()
