@@ -61,11 +61,15 @@ class EngineRunner:
         """The same by `segment_many`.
 
         Raises:
-            EngineError: this version has none.
+            EngineError: this version has none, or a photo failed.
         """
         segment_many = getattr(self._segmenter, "segment_many", None)
         if segment_many is None:
             raise EngineError("this version of ovdeploy has no Segmenter.segment_many")
         start = time.perf_counter()
-        masks = [result.mask for result in segment_many(photos, vocabulary, workers=workers)]
-        return time.perf_counter() - start, masks
+        results = list(segment_many(photos, vocabulary, workers=workers))
+        seconds = time.perf_counter() - start
+        for result in results:
+            if isinstance(result, Exception):  # one bad photo does not stop the others, but it spoils the figure
+                raise result
+        return seconds, [result.mask for result in results]

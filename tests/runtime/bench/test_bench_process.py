@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ovdeploy.runtime import EngineError
+from ovdeploy.runtime.bench.engines import EngineRunner
 from ovdeploy.runtime.bench.plan import ProductSpec, RunnerSpec
 from ovdeploy.runtime.bench.process import Process
 from ovdeploy.runtime.bench.products import Timed
@@ -51,6 +53,27 @@ def test_a_process_that_dies_is_told(tiny_bundle, photo, vocabulary):
 def test_what_cannot_be_opened_is_told_in_its_own_words(tiny_bundle, changes, told):
     with pytest.raises(EngineError, match=told):
         Process(RunnerSpec(label="engines", bundle=tiny_bundle, **changes))
+
+
+class FakeSegmenter:
+    """Results are what it is given for photos."""
+
+    def segment(self, photo, vocabulary):
+        return photo
+
+    def segment_many(self, photos, vocabulary, *, parameters=None, workers=None):
+        yield from photos
+
+
+def test_many_gives_the_masks_in_order_and_tells_a_photo_that_failed():
+    photos = [SimpleNamespace(mask=np.full(2, number)) for number in range(3)]
+    runner = EngineRunner(FakeSegmenter())
+    for way in (runner.loop(photos, None), runner.many(photos, None, 2)):
+        assert way[0] >= 0 and [int(mask[0]) for mask in way[1]] == [0, 1, 2]
+    with pytest.raises(EngineError, match="NaN"):
+        runner.many([*photos, EngineError("NaN")], None, 2)
+    with pytest.raises(EngineError, match=r"no Segmenter\.segment_many"):
+        EngineRunner(object()).many(photos, None, None)
 
 
 def test_numpys_product_runs_and_has_fp32_alone():
