@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from .batch import in_order, positive
 from .bundle import Bundle, Manifest
-from .clock import Clock
-from .coarse import coarse_mask
-from .encoding import Sessions, encode_photo
-from .errors import BundleError, ParameterError, VocabularyError
+from .encoding import Sessions
+from .errors import BundleError, EngineError, ParameterError, PhotoError, VocabularyError
 from .interactive import DECODER, PromptablePhoto, Prompter
 from .parameters import Parameters, with_overrides
-from .photo import as_photo
-from .plan import plan_photo
-from .refinement import refine
-from .result import Result, photo_regions
+from .result import Result
 from .sessions import Session, SessionOptions, choose_backend, open_stage
-from .text import TextEmbedder
-from .tokenizer import ClipTokenizer
-from .vocabulary import Vocabulary, parse_classes
+from .sessions.base import HOST
+from .steps import Turns, segment_photo
+from .text import TextEmbedder, text_embedder
+from .vocabulary import Vocabulary, check_vocabulary, parse_classes
 
 
 class Segmenter:
     """Segments photos with the engines of one bundle. A context manager.
+
+    Several threads may share one. On the CPU the engines of their photos run at the same time (`segment_many` bounds
+    that); on a GPU, whose buffers are used again for the next photo, they take turns. Close it when all are done.
 
     Attributes:
         manifest: the bundle's manifest.
@@ -61,6 +63,9 @@ class Segmenter:
         self._open_stage = open_stage
         self._embedder = embedder
         self._method = manifest.recipe.row
+        self._opening = threading.Lock()
+        on_host = all(session.device == HOST for session in sessions.values())
+        self._turn: AbstractContextManager[Any] = nullcontext() if on_host else threading.RLock()
         needed = set(self._method.stages(with_sam=False)) - {"text_encoder", "sam_decoder"}
         if missing := sorted(needed - set(sessions)):
             raise BundleError(f"method {manifest.recipe.method!r} needs a session for {', '.join(missing)}")
@@ -114,7 +119,7 @@ class Segmenter:
         return cls(
             opened.manifest,
             sessions,
-            embedder=_text_embedder(opened, precision, lambda: session("text_encoder")),
+            embedder=text_embedder(opened, precision, lambda: session("text_encoder")),
             parameters=parameters,
             backend=chosen,
             open_stage=session,
@@ -152,7 +157,8 @@ class Segmenter:
             background = recipe.background if background is None else background
         prompts = self.manifest.templates if templates is None else templates
         words = [word for synonyms in parse_classes(classes) for word in synonyms]
-        embeddings = np.stack([self._embedder.embed(word, prompts) for word in words])
+        with self._turn:
+            embeddings = np.stack([self._embedder.embed(word, prompts) for word in words])
         return Vocabulary(classes, embeddings, background=background)
 
     def segment(
@@ -175,34 +181,49 @@ class Segmenter:
             VocabularyError: the embeddings are not this model's.
             EngineError: an engine failed or returned NaN.
         """
-        clock = Clock()
-        settings = self._parameters(self.parameters, parameters)
-        self._check_vocabulary(vocabulary, settings)
-        with clock("decode"):
-            image = as_photo(photo, settings.max_pixels)
-        hw = (image.shape[0], image.shape[1])
-        dimensions = self.manifest.dimensions
-        with clock("plan"):
-            plan = plan_photo(hw, settings, self._method, dimensions)
-        encoded = encode_photo(
-            image, vocabulary.embeddings, plan, self._sessions, self._method, dimensions, settings, clock
-        )
-        with clock("coarse"):
-            coarse = coarse_mask(
-                encoded.logits,
-                plan.photo,
-                vocabulary.query_starts,
-                logit_scale=settings.logit_scale,
-                probability_threshold=settings.probability_threshold,
-                halve=settings.refine,
-            )
-        if not settings.refine:
-            return Result(coarse.labels, coarse.labels, coarse.scores, vocabulary.names, (), clock.timings(), image)
-        assert plan.sam is not None and encoded.sam_features is not None, "checked with the parameters"
-        refinement = refine(coarse, encoded.sam_features, plan.sam, self._sessions["sam_decoder"], settings, clock)
-        regions = photo_regions(refinement.regions, refinement.iou, settings.iou_threshold, vocabulary.names, hw)
-        labels, scores = refinement.refined
-        return Result(labels, coarse.labels, scores, vocabulary.names, regions, clock.timings(), image)
+        turns = Turns(self._turn, nullcontext())
+        settings = self._settings(vocabulary, parameters)
+        return segment_photo(photo, vocabulary, self.manifest, self._sessions, settings, turns)
+
+    def segment_many(
+        self,
+        photos: Iterable[str | Path | np.ndarray],
+        vocabulary: Vocabulary,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        workers: int | None = None,
+        engines: int = 1,
+    ) -> Generator[Result | PhotoError | EngineError, None, None]:
+        """Segment photos, several at once: one is decoded or merged while engines run on another.
+
+        Photos are taken as they are needed, and never more than `workers` + 1 of them are in work or wait to be given.
+
+        Args:
+            photos: paths, or [H, W, 3] uint8 RGB.
+            vocabulary: the classes.
+            parameters: overrides for this call.
+            workers: photos in work at once, each in a thread; None means one more than `engines`.
+            engines: photos on which engines may run at once. More than 1 pays where engines cannot use all cores: small
+                models, many cores (then give `load` fewer threads). Each takes memory of its own. On a GPU it is 1.
+
+        Returns:
+            An iterator of results in the photos' order. In the place of a photo that cannot be read, or on which an
+            engine fails, stands the error; the others are still done. Close it to stop early.
+
+        Raises:
+            ParameterError: as `segment`; or `workers` or `engines` is below 1.
+            VocabularyError: as `segment`.
+        """
+        settings = self._settings(vocabulary, parameters)
+        turns = Turns(self._turn, threading.Semaphore(positive("engines", engines)))
+
+        def attempt(photo: str | Path | np.ndarray) -> Result | PhotoError | EngineError:
+            try:
+                return segment_photo(photo, vocabulary, self.manifest, self._sessions, settings, turns)
+            except (PhotoError, EngineError) as error:  # of this photo; the next may be fine
+                return error
+
+        return in_order(attempt, photos, engines + 1 if workers is None else workers)
 
     def prompt(self, photo: str | Path | np.ndarray) -> PromptablePhoto:
         """Encode a photo once for interactive prompts: points, boxes and masks, as with SamPredictor.
@@ -217,12 +238,14 @@ class Segmenter:
         """
         if "sam_encoder" not in self._sessions:
             raise BundleError(f"this bundle of {self.manifest.recipe.name!r} has no SAM, and so nothing to prompt")
-        if DECODER not in self._sessions:
-            if self._open_stage is None:
-                raise BundleError(f"this segmenter has no session for {DECODER}, which prompts need")
-            self._sessions[DECODER] = self._open_stage(DECODER)
+        with self._opening:
+            if DECODER not in self._sessions:
+                if self._open_stage is None:
+                    raise BundleError(f"this segmenter has no session for {DECODER}, which prompts need")
+                self._sessions[DECODER] = self._open_stage(DECODER)
         encoder, decoder = self._sessions["sam_encoder"], self._sessions[DECODER]
-        return Prompter(self.manifest.dimensions, encoder, decoder, self.parameters).encode(photo)
+        with self._turn:
+            return Prompter(self.manifest.dimensions, encoder, decoder, self.parameters).encode(photo)
 
     def warmup(self) -> None:
         """Run everything once on a photo of noise, so that the first real photo does not pay for the start."""
@@ -249,6 +272,12 @@ class Segmenter:
     ) -> None:
         self.close()
 
+    def _settings(self, vocabulary: Vocabulary, overrides: Mapping[str, Any] | None) -> Parameters:
+        """The parameters of a call, checked together with its vocabulary."""
+        settings = self._parameters(self.parameters, overrides)
+        check_vocabulary(vocabulary, self.manifest.dimensions.embedding, settings.probability_threshold)
+        return settings
+
     def _parameters(self, base: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
         settings = with_overrides(base, overrides)
         if settings.refine and not {"sam_encoder", "sam_decoder"} <= set(self._sessions):
@@ -257,37 +286,3 @@ class Segmenter:
                 f"Add a [sam] table with a model to the recipe and run export-engines again."
             )
         return settings
-
-    def _check_vocabulary(self, vocabulary: Vocabulary, settings: Parameters) -> None:
-        if not isinstance(vocabulary, Vocabulary):
-            raise VocabularyError(
-                f"expected a Vocabulary, got {type(vocabulary).__name__}; make one by segmenter.vocabulary([...]), "
-                f"Vocabulary.load(path) or Vocabulary(names, embeddings)"
-            )
-        expected, came = self.manifest.dimensions.embedding, vocabulary.embeddings.shape[1]
-        if came != expected:
-            raise VocabularyError(
-                f"embeddings of length {came} do not fit this bundle's CLIP, whose length is {expected}"
-            )
-        if settings.probability_threshold > 0 and not vocabulary.background:
-            raise ParameterError(
-                f"probability_threshold={settings.probability_threshold} sends unlikely pixels to class 0, but class 0 "
-                f"is {vocabulary.names[0]!r}. Name a background first ('background; wall; sky'), or pass "
-                f"background=True if class 0 is meant as one."
-            )
-
-
-def _text_embedder(bundle: Bundle, precision: str, open_engine: Callable[[], Session]) -> TextEmbedder | None:
-    """An embedder for the bundle's text engine; None if the bundle has no such stage."""
-    entry = bundle.manifest.stages.get("text_encoder")
-    if entry is None or precision not in entry.engines:
-        return None
-    if all((bundle.path / file.path).exists() for file in entry.engines[precision].files):
-        bundle.engine_path("text_encoder", precision)  # damage is told now; a box may do without the file
-    hashes = [file.sha256 for file in (*entry.engines[precision].files, bundle.manifest.tokenizer)]
-
-    def open_text() -> tuple[Session, ClipTokenizer]:
-        tokenizer = ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
-        return open_engine(), tokenizer
-
-    return TextEmbedder(open_text, " ".join(hashes))

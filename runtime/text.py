@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from .bundle import Bundle
 from .errors import VocabularyError
 from .files import atomic_path, cache_root
 from .sessions import Session
@@ -41,6 +43,7 @@ class TextEmbedder:
         self._open_engine = open_engine
         self._engine: tuple[Session, ClipTokenizer] | None = None
         self._identity = identity
+        self._opening = threading.Lock()
         self._folder = folder or cache_folder()
 
     def embed(self, name: str, templates: Sequence[str]) -> np.ndarray:
@@ -68,9 +71,10 @@ class TextEmbedder:
         return embedding
 
     def _compute(self, name: str, templates: Sequence[str]) -> np.ndarray:
-        if self._engine is None:
-            self._engine = self._open_engine()
-        session, tokenizer = self._engine
+        with self._opening:
+            if self._engine is None:
+                self._engine = self._open_engine()
+            session, tokenizer = self._engine
         tokens = tokenizer([template.replace("{}", name) for template in templates])
         features = session.run({"tokens": tokens})["features"]
         return ensemble(features)
@@ -80,6 +84,22 @@ class TextEmbedder:
         if self._engine is not None:
             self._engine[0].close()
             self._engine = None
+
+
+def text_embedder(bundle: Bundle, precision: str, open_engine: Callable[[], Session]) -> TextEmbedder | None:
+    """An embedder for the bundle's text engine; None if the bundle has no such stage."""
+    entry = bundle.manifest.stages.get("text_encoder")
+    if entry is None or precision not in entry.engines:
+        return None
+    if all((bundle.path / file.path).exists() for file in entry.engines[precision].files):
+        bundle.engine_path("text_encoder", precision)  # damage is told now; a box may do without the file
+    hashes = [file.sha256 for file in (*entry.engines[precision].files, bundle.manifest.tokenizer)]
+
+    def open_text() -> tuple[Session, ClipTokenizer]:
+        tokenizer = ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
+        return open_engine(), tokenizer
+
+    return TextEmbedder(open_text, " ".join(hashes))
 
 
 def ensemble(features: np.ndarray) -> np.ndarray:
