@@ -16,6 +16,10 @@ BLOCK = 64
 """Outputs in a block, or about the inputs that they take, whichever are more. With few, products are small and many;
 with many, their matrices are mostly 0 again. (Measured: 16 or 256 take twice as long.)"""
 
+PRODUCT = 1 << 18
+"""Multiplications in one product of matrices: OpenBLAS does that many in the calling thread. Its threads would wait for
+cores on which an engine's threads still spin: behind an engine, larger products took two to four times as long."""
+
 
 class _Block(NamedTuple):
     outputs: slice
@@ -71,7 +75,8 @@ class Bands:
         first, stop = self._range(part)
         mapped = np.empty((stop - first, array.shape[1]), np.float32)
         for outputs, inputs, weights in self._within(first, stop):
-            np.matmul(weights, array[inputs], out=mapped[outputs])
+            for piece in _pieces(array.shape[1], weights):
+                np.matmul(weights, array[inputs, piece], out=mapped[outputs, piece])
         return mapped
 
     def across(self, array: np.ndarray, part: slice | None = None, out: np.ndarray | None = None) -> np.ndarray:
@@ -88,7 +93,8 @@ class Bands:
         first, stop = self._range(part)
         mapped = np.empty((len(array), stop - first), np.float32) if out is None else out
         for outputs, inputs, weights in self._within(first, stop):
-            np.matmul(array[:, inputs], weights.T, out=mapped[:, outputs])
+            for piece in _pieces(len(array), weights):
+                np.matmul(array[piece, inputs], weights.T, out=mapped[piece, outputs])
         return mapped
 
     def reached(self, wanted: np.ndarray) -> slice:
@@ -120,6 +126,11 @@ class Bands:
 
 def _step(n_out: int, n_in: int) -> int:
     return max(1, BLOCK * min(n_out, n_in) // n_in)
+
+
+def _pieces(count: int, weights: np.ndarray) -> list[slice]:
+    step = max(1, PRODUCT // max(1, weights.size))
+    return [slice(start, start + step) for start in range(0, count, step)]
 
 
 def _block(outputs: slice, weights: np.ndarray, first: int = 0) -> _Block:

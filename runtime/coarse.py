@@ -22,6 +22,9 @@ TILE = 1 << 22
 """Bytes of a tile's probabilities, unless the fewest rows take more: small for the cache, large enough that calls cost
 little. (Measured: a quarter of it takes half as long again.)"""
 
+KEPT = 1 << 26
+"""Bytes that halved planes of all classes may take to be kept; else those that prompts want are computed again."""
+
 
 class ClassPlanes(Protocol):
     """Probabilities of single classes, float32. A class's synonyms compete and do not add up."""
@@ -73,6 +76,7 @@ class Planes:
         self.queries = [*query_starts.tolist(), scaled.shape[1]]
         self.maximum = np.empty(tables.photo_hw, np.float32)
         self.scores = np.empty(tables.photo_hw, np.float32)
+        self.halved: np.ndarray | None = None  # [dh, C, dw], where they are kept
         self._scaled = scaled
         self._tables = tables
 
@@ -90,6 +94,8 @@ class Planes:
 
     def half(self, index: int) -> np.ndarray:
         """[dh, dw] float32: probabilities of a class, halved (bilinear)."""
+        if self.halved is not None:
+            return self.halved[:, index].copy()
         h, w = self._tables.photo_hw
         plane = self.part(index, slice(0, h), slice(0, w))
         left, right, share = self._tables.half_rows
@@ -126,13 +132,16 @@ def coarse_mask(
         raise EngineError("logits times logit_scale pass what float32 holds; use unit embeddings or a smaller scale")
     planes = Planes(scaled, tables, query_starts)
     labels = np.empty(tables.photo_hw, np.uint16)
+    shape = (tables.half_hw[0], len(query_starts), tables.half_hw[1])
+    if halve and 4 * np.prod(shape, dtype=np.int64) <= KEPT:
+        planes.halved = np.empty(shape, np.float32)
     half = _empty_half(tables.half_hw, len(query_starts)) if halve else None
     classes = np.repeat(np.arange(len(query_starts), dtype=np.uint16), np.diff(planes.queries))
     for lines, rows, exponentials in _tiles(scaled, tables, planes, labels, classes):
         labels[rows][planes.scores[rows] < probability_threshold] = 0
         if half is not None:
             _join_synonyms(exponentials, planes.queries)
-            _halve(exponentials[:, : len(query_starts)], lines, rows, tables, planes.scores, labels, half)
+            _halve(exponentials[:, : len(query_starts)], lines, rows, tables, planes, labels, half)
     return Coarse(labels, planes.scores, half, planes)
 
 
@@ -193,7 +202,7 @@ def _halve(
     lines: slice,
     rows: slice,
     tables: PhotoTables,
-    scores: np.ndarray,
+    planes: Planes,
     labels: np.ndarray,
     half: HalfResolution,
 ) -> None:
@@ -202,12 +211,13 @@ def _halve(
     paired = np.empty((len(left), *exponentials.shape[1:]), np.float32)
     other = np.empty(exponentials.shape[1:], np.float32)
     for line, upper, lower, part in zip(paired, left, right, share, strict=True):
-        np.multiply(exponentials[upper - rows.start], scores[upper] * (1 - part), out=line)
-        np.multiply(exponentials[lower - rows.start], scores[lower] * part, out=other)
+        np.multiply(exponentials[upper - rows.start], planes.scores[upper] * (1 - part), out=line)
+        np.multiply(exponentials[lower - rows.start], planes.scores[lower] * part, out=other)
         line += other
     flat = paired.reshape(-1, paired.shape[2])
-    values = tables.half_columns.across(flat).reshape(*paired.shape[:2], -1)  # [lines, C, dw]
     (h, w), (dh, dw) = tables.photo_hw, tables.half_hw
+    kept = None if planes.halved is None else planes.halved[lines].reshape(-1, dw)
+    values = tables.half_columns.across(flat, out=kept).reshape(*paired.shape[:2], dw)  # [lines, C, dw]
     half.labels[lines] = labels[nearest_index(h, dh)[lines]][:, nearest_index(w, dw)]
     half.probability[lines] = np.take_along_axis(values, half.labels[lines][:, None].astype(np.intp), axis=1)[:, 0]
     values.max(axis=1, out=half.largest[lines])

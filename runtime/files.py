@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 CACHE_VARIABLE = "OVDEPLOY_CACHE"
+
+
+_asking = threading.Lock()
 
 
 def cache_root() -> Path:
@@ -50,6 +54,7 @@ def sha256_of(path: str | Path) -> str:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with _asking:  # it can only be read by setting it, for the whole process
+        mask = os.umask(0)
+        os.umask(mask)
     return mask

@@ -5,38 +5,49 @@ Apart from the first half, since it can be done again with other thresholds with
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from .clock import Clock
-from .coarse import coarse_mask
+from .coarse import Coarse, coarse_mask
 from .encoding import Encoded
 from .parameters import Parameters
 from .plan import Plan
-from .refinement import refine
+from .refinement import Prompted, merge_prompted, prompt_regions
 from .result import Result, photo_regions
 from .sessions import Session
 from .vocabulary import Vocabulary
 
 
-def label_photo(
+class Labelled(NamedTuple):
+    """A photo behind the last engine."""
+
+    coarse: Coarse
+    prompted: Prompted | None
+    """None without refinement."""
+
+
+def label_coarsely(
     encoded: Encoded,
-    photo: np.ndarray,
     plan: Plan,
     vocabulary: Vocabulary,
     decoder: Session | None,
     parameters: Parameters,
     clock: Clock,
-) -> Result:
-    """Make the coarse mask, and refine it where the parameters say so.
+    turn: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 (holds nothing)
+) -> Labelled:
+    """Make the coarse mask, and ask SAM's decoder about its regions where the parameters say so.
 
     Args:
         encoded: from `encode_photo`, with this vocabulary and plan; with SAM's features if it is to be refined.
-        photo: [H, W, 3] uint8 RGB, for the result.
         plan: the plan for the photo's size.
         vocabulary: the classes.
         decoder: the `sam_decoder` engine; None where nothing is refined.
         parameters: the parameters in force.
         clock: gets the time of every step.
+        turn: held while the decoder runs.
 
     Raises:
         EngineError: the decoder failed or returned NaN, or the scaled logits are not finite.
@@ -51,11 +62,43 @@ def label_photo(
             halve=parameters.refine,
         )
     if not parameters.refine:
-        return Result(coarse.labels, coarse.labels, coarse.scores, vocabulary.names, (), clock.timings(), photo)
+        return Labelled(coarse, None)
     assert plan.sam is not None and encoded.sam_features is not None and decoder is not None, "checked by the caller"
-    refinement = refine(coarse, encoded.sam_features, plan.sam, decoder, parameters, clock)
-    regions = photo_regions(
-        refinement.regions, refinement.iou, parameters.iou_threshold, vocabulary.names, plan.photo_hw
-    )
-    labels, scores = refinement.refined
-    return Result(labels, coarse.labels, scores, vocabulary.names, regions, clock.timings(), photo)
+    return Labelled(coarse, prompt_regions(coarse, encoded.sam_features, plan.sam, decoder, parameters, clock, turn))
+
+
+def finish(
+    labelled: Labelled, photo: np.ndarray, plan: Plan, vocabulary: Vocabulary, parameters: Parameters, clock: Clock
+) -> Result:
+    """Merge what the decoder answered; needs no engine.
+
+    Args:
+        labelled: from `label_coarsely`.
+        photo: [H, W, 3] uint8 RGB, for the result.
+        plan: the plan for the photo's size.
+        vocabulary: the classes.
+        parameters: the parameters in force.
+        clock: has the times of all steps so far.
+    """
+    coarse, prompted = labelled
+    names = vocabulary.names
+    if prompted is None:
+        return Result(coarse.labels, coarse.labels, coarse.scores, names, (), clock.timings(), photo)
+    assert plan.sam is not None, "checked with the parameters"
+    labels, scores = merge_prompted(coarse, prompted, plan.sam, parameters, clock)
+    regions = photo_regions(prompted.regions, prompted.iou, parameters.iou_threshold, names, plan.photo_hw)
+    return Result(labels, coarse.labels, scores, names, regions, clock.timings(), photo)
+
+
+def label_photo(
+    encoded: Encoded,
+    photo: np.ndarray,
+    plan: Plan,
+    vocabulary: Vocabulary,
+    decoder: Session | None,
+    parameters: Parameters,
+    clock: Clock,
+) -> Result:
+    """Both steps together; arguments and errors are theirs."""
+    labelled = label_coarsely(encoded, plan, vocabulary, decoder, parameters, clock)
+    return finish(labelled, photo, plan, vocabulary, parameters, clock)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -10,23 +12,25 @@ from typing import Any
 
 import numpy as np
 
+from .batch import in_order, positive
 from .bundle import Bundle, Manifest
-from .clock import Clock
-from .encoding import Sessions, encode_photo
-from .errors import BundleError, ParameterError, VocabularyError
+from .encoding import Sessions
+from .errors import BundleError, EngineError, ParameterError, PhotoError, VocabularyError
 from .interactive import DECODER, PromptablePhoto, Prompter
-from .labelling import label_photo
 from .parameters import Parameters, with_overrides
-from .photo import as_photo
-from .plan import plan_photo
 from .result import Result
 from .sessions import Session, SessionOptions, choose_backend, open_stage
+from .sessions.base import HOST
+from .steps import Turns, segment_photo
 from .text import TextEmbedder, text_embedder
-from .vocabulary import Vocabulary, parse_classes
+from .vocabulary import Vocabulary, check_vocabulary, parse_classes
 
 
 class Segmenter:
     """Segments photos with the engines of one bundle. A context manager.
+
+    Several threads may share one. On the CPU the engines of their photos run at the same time (`segment_many` bounds
+    that); on a GPU, whose buffers are used again for the next photo, they take turns. Close it when all are done.
 
     Attributes:
         manifest: the bundle's manifest.
@@ -64,6 +68,9 @@ class Segmenter:
         self._open_stage = open_stage
         self._embedder = embedder
         self._method = manifest.recipe.row
+        self._opening = threading.Lock()
+        on_host = all(session.device == HOST for session in sessions.values())
+        self._turn: AbstractContextManager[Any] = nullcontext() if on_host else threading.RLock()
         needed = set(self._method.stages(with_sam=False)) - {"text_encoder", "sam_decoder"}
         if missing := sorted(needed - set(sessions)):
             raise BundleError(f"method {manifest.recipe.method!r} needs a session for {', '.join(missing)}")
@@ -163,7 +170,8 @@ class Segmenter:
             background = recipe.background if background is None else background
         prompts = self.manifest.templates if templates is None else templates
         words = [word for synonyms in parse_classes(classes) for word in synonyms]
-        embeddings = np.stack([self._embedder.embed(word, prompts) for word in words])
+        with self._turn:
+            embeddings = np.stack([self._embedder.embed(word, prompts) for word in words])
         return Vocabulary(classes, embeddings, background=background)
 
     def segment(
@@ -186,20 +194,54 @@ class Segmenter:
             VocabularyError: the embeddings are not this model's.
             EngineError: an engine failed or returned NaN.
         """
-        clock = Clock()
-        settings = self._parameters(self.parameters, parameters)
-        self._check_vocabulary(vocabulary, settings)
-        with clock("decode"):
-            image = as_photo(photo, settings.max_pixels)
-        hw = (image.shape[0], image.shape[1])
-        dimensions = self.manifest.dimensions
-        with clock("plan"):
-            plan = plan_photo(hw, settings, self._method, dimensions)
-        encoded = encode_photo(
-            image, vocabulary.embeddings, plan, self._sessions, self._method, dimensions, settings, clock
-        )
-        decoder = self._sessions.get("sam_decoder")
-        result = label_photo(encoded, image, plan, vocabulary, decoder, settings, clock)
+        turns = Turns(self._turn, nullcontext())
+        settings = self._settings(vocabulary, parameters)
+        return self._segment(photo, vocabulary, settings, turns)
+
+    def segment_many(
+        self,
+        photos: Iterable[str | Path | np.ndarray],
+        vocabulary: Vocabulary,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        workers: int | None = None,
+        engines: int = 1,
+    ) -> Generator[Result | PhotoError | EngineError, None, None]:
+        """Segment photos, several at once: one is decoded or merged while engines run on another.
+
+        Photos are taken as they are needed, and never more than `workers` + 1 of them are in work or wait to be given.
+
+        Args:
+            photos: paths, or [H, W, 3] uint8 RGB.
+            vocabulary: the classes.
+            parameters: overrides for this call.
+            workers: photos in work at once, each in a thread; None means one more than `engines`.
+            engines: photos on which engines may run at once. More than 1 pays where engines cannot use all cores: small
+                models, many cores (then give `load` fewer threads). Each takes memory of its own. On a GPU it is 1.
+
+        Returns:
+            An iterator of results in the photos' order. In the place of a photo that cannot be read, or on which an
+            engine fails, stands the error; the others are still done. Close it to stop early.
+
+        Raises:
+            ParameterError: as `segment`; or `workers` or `engines` is below 1.
+            VocabularyError: as `segment`.
+        """
+        settings = self._settings(vocabulary, parameters)
+        turns = Turns(self._turn, threading.Semaphore(positive("engines", engines)))
+
+        def attempt(photo: str | Path | np.ndarray) -> Result | PhotoError | EngineError:
+            try:
+                return self._segment(photo, vocabulary, settings, turns)
+            except (PhotoError, EngineError) as error:  # of this photo; the next may be fine
+                return error
+
+        return in_order(attempt, photos, engines + 1 if workers is None else workers)
+
+    def _segment(
+        self, photo: str | Path | np.ndarray, vocabulary: Vocabulary, settings: Parameters, turns: Turns
+    ) -> Result:
+        result = segment_photo(photo, vocabulary, self.manifest, self._sessions, settings, turns)
         return replace(result, backend=self.backend, precision=self.precision)
 
     def prompt(self, photo: str | Path | np.ndarray) -> PromptablePhoto:
@@ -215,12 +257,14 @@ class Segmenter:
         """
         if "sam_encoder" not in self._sessions:
             raise BundleError(f"this bundle of {self.manifest.recipe.name!r} has no SAM, and so nothing to prompt")
-        if DECODER not in self._sessions:
-            if self._open_stage is None:
-                raise BundleError(f"this segmenter has no session for {DECODER}, which prompts need")
-            self._sessions[DECODER] = self._open_stage(DECODER)
+        with self._opening:
+            if DECODER not in self._sessions:
+                if self._open_stage is None:
+                    raise BundleError(f"this segmenter has no session for {DECODER}, which prompts need")
+                self._sessions[DECODER] = self._open_stage(DECODER)
         encoder, decoder = self._sessions["sam_encoder"], self._sessions[DECODER]
-        return Prompter(self.manifest.dimensions, encoder, decoder, self.parameters).encode(photo)
+        with self._turn:
+            return Prompter(self.manifest.dimensions, encoder, decoder, self.parameters).encode(photo)
 
     def warmup(self) -> None:
         """Run everything once on a photo of noise, so that the first real photo does not pay for the start."""
@@ -247,6 +291,12 @@ class Segmenter:
     ) -> None:
         self.close()
 
+    def _settings(self, vocabulary: Vocabulary, overrides: Mapping[str, Any] | None) -> Parameters:
+        """The parameters of a call, checked together with its vocabulary."""
+        settings = self._parameters(self.parameters, overrides)
+        check_vocabulary(vocabulary, self.manifest.dimensions.embedding, settings.probability_threshold)
+        return settings
+
     def _parameters(self, base: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
         settings = with_overrides(base, overrides)
         if settings.refine and not {"sam_encoder", "sam_decoder"} <= set(self._sessions):
@@ -255,21 +305,3 @@ class Segmenter:
                 f"Add a [sam] table with a model to the recipe and run export-engines again."
             )
         return settings
-
-    def _check_vocabulary(self, vocabulary: Vocabulary, settings: Parameters) -> None:
-        if not isinstance(vocabulary, Vocabulary):
-            raise VocabularyError(
-                f"expected a Vocabulary, got {type(vocabulary).__name__}; make one by segmenter.vocabulary([...]), "
-                f"Vocabulary.load(path) or Vocabulary(names, embeddings)"
-            )
-        expected, came = self.manifest.dimensions.embedding, vocabulary.embeddings.shape[1]
-        if came != expected:
-            raise VocabularyError(
-                f"embeddings of length {came} do not fit this bundle's CLIP, whose length is {expected}"
-            )
-        if settings.probability_threshold > 0 and not vocabulary.background:
-            raise ParameterError(
-                f"probability_threshold={settings.probability_threshold} sends unlikely pixels to class 0, but class 0 "
-                f"is {vocabulary.names[0]!r}. Name a background first ('background; wall; sky'), or pass "
-                f"background=True if class 0 is meant as one."
-            )

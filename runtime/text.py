@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class TextEmbedder:
         self._open_engine = open_engine
         self._engine: tuple[Session, ClipTokenizer] | None = None
         self._identity = identity
+        self._opening = threading.Lock()
         self._folder = folder or cache_folder()
 
     def embed(self, name: str, templates: Sequence[str]) -> np.ndarray:
@@ -69,9 +71,10 @@ class TextEmbedder:
         return embedding
 
     def _compute(self, name: str, templates: Sequence[str]) -> np.ndarray:
-        if self._engine is None:
-            self._engine = self._open_engine()
-        session, tokenizer = self._engine
+        with self._opening:
+            if self._engine is None:
+                self._engine = self._open_engine()
+            session, tokenizer = self._engine
         tokens = tokenizer([template.replace("{}", name) for template in templates])
         features = session.run({"tokens": tokens})["features"]
         return ensemble(features)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import VocabularyError
+from .errors import ParameterError, VocabularyError
 from .files import atomic_path
 
 BACKGROUND = "background"
@@ -112,3 +112,31 @@ def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
                 raise VocabularyError(f"{word!r} stands twice in the list of classes; name everything once")
             seen.add(word.casefold())
     return synonyms
+
+
+def check_vocabulary(vocabulary: Vocabulary, length: int, probability_threshold: float) -> None:
+    """Refuse what a photo cannot be segmented with.
+
+    Args:
+        vocabulary: what was given as one.
+        length: of the embeddings of the bundle's CLIP.
+        probability_threshold: above 0 it needs a background class.
+
+    Raises:
+        VocabularyError: it is none, or its embeddings are another model's.
+        ParameterError: the threshold needs a background class.
+    """
+    if not isinstance(vocabulary, Vocabulary):
+        raise VocabularyError(
+            f"expected a Vocabulary, got {type(vocabulary).__name__}; make one by segmenter.vocabulary([...]), "
+            f"Vocabulary.load(path) or Vocabulary(names, embeddings)"
+        )
+    came = vocabulary.embeddings.shape[1]
+    if came != length:
+        raise VocabularyError(f"embeddings of length {came} do not fit this bundle's CLIP, whose length is {length}")
+    if probability_threshold > 0 and not vocabulary.background:
+        raise ParameterError(
+            f"probability_threshold={probability_threshold} sends unlikely pixels to class 0, but class 0 is "
+            f"{vocabulary.names[0]!r}. Name a background first ('background; wall; sky'), or pass background=True if "
+            f"class 0 is meant as one."
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -38,6 +39,18 @@ RESULTS = (".overlay.png", ".mask.png")
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Threads within an operator. Default: the backend's choice."
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Photos in work at once, in a thread each. Default: one more than --engines.",
+)
+@click.option(
+    "--engines",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Photos on which engines run at once; more pays for small models, and takes memory for each.",
+)
 @click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Which GPU, if one is used.")
 @click.option("--allow-fallback", is_flag=True, help="Let the CPU do what a GPU provider cannot; else it is an error.")
 @click.option("--allow-host-code", is_flag=True, help="Open version-compatible TensorRT plans; trust their source.")
@@ -56,6 +69,8 @@ def segment(
     backend: str,
     precision: str,
     threads: int | None,
+    workers: int | None,
+    engines: int,
     device: int,
     allow_fallback: bool,
     allow_host_code: bool,
@@ -95,13 +110,15 @@ def segment(
         if not as_json:
             click.echo(f"engines: {segmenter.backend}, {segmenter.precision}", err=True)
         vocabulary = _vocabulary(segmenter, classes, saved, background or None)
-        for path, target in _progress(console, list(zip(paths, output_names(paths), strict=True)), quiet=as_json):
-            try:
-                result = segmenter.segment(path, vocabulary)
-                _write(result, path, output, target, as_json)
-            except (PhotoError, EngineError, OSError) as error:  # of this photo; the next may be fine
-                failed += 1
-                click.echo(f"error: {error}", err=True)
+        work = _progress(console, list(zip(paths, output_names(paths), strict=True)), quiet=as_json)
+        results = segmenter.segment_many(paths, vocabulary, workers=workers, engines=engines)
+        with closing(results):
+            for (path, target), result in zip(work, results, strict=True):
+                try:
+                    _write(_sound(result), path, output, target, as_json)
+                except (PhotoError, EngineError, OSError) as error:  # of this photo; the next may be fine
+                    failed += 1
+                    click.echo(f"error: {error}", err=True)
     if not as_json:
         click.echo(f"{len(paths) - failed} of {len(paths)} photos segmented, in {output}", err=True)
     sys.exit(1 if failed else 0)
@@ -149,6 +166,12 @@ def _progress(console: Console, work: list[tuple[Path, str]], *, quiet: bool) ->
             progress.update(task, description=escape(path.name))
             yield path, name
             progress.advance(task)
+
+
+def _sound(result: Result | PhotoError | EngineError) -> Result:
+    if isinstance(result, Result):
+        return result
+    raise result
 
 
 def _write(result: Result, path: Path, output: Path, name: str, as_json: bool) -> None:

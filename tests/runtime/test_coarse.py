@@ -81,10 +81,11 @@ def cosines(*shape, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
 
 
-@pytest.fixture(params=[1, 3000, 1 << 20], ids=lambda size: f"tiles of {size} bytes")
+@pytest.fixture(params=[(1, 0), (3000, 1 << 26), (1 << 20, 0)], ids=lambda sizes: f"tiles of {sizes[0]} bytes")
 def tile(request, monkeypatch):
-    """Tiles of one halved row, of a few, and of all."""
-    monkeypatch.setattr(module, "TILE", request.param)
+    """Tiles of one halved row, of a few, and of all; halved planes kept or not."""
+    monkeypatch.setattr(module, "TILE", request.param[0])
+    monkeypatch.setattr(module, "KEPT", request.param[1])
 
 
 @pytest.mark.parametrize(
@@ -214,9 +215,10 @@ def test_of_equal_queries_the_first_class_wins_on_every_pixel():
     assert (run(worse, (40, 50), [1] * 5).labels == 1).all()
 
 
-def test_memory_does_not_grow_with_classes_times_pixels():
+def test_memory_does_not_grow_with_classes_times_pixels(monkeypatch):
     import tracemalloc
 
+    monkeypatch.setattr(module, "KEPT", 0)
     logits, hw = cosines(150, 8, 9), (240, 320)
     run(logits, (8, 9), [1] * 150)
     tracemalloc.start()
