@@ -13,7 +13,7 @@ from ..arrays import Array, to_host
 from ..contract import StageContract, TensorSpec
 from ..errors import BundleError, EngineError, MissingExtraError
 from .base import Session
-from .compiled import compile_cached
+from .compiled import compile_cached, release_pages
 from .options import SessionOptions
 
 DEVICE = "CPU"
@@ -63,9 +63,10 @@ class OpenVinoSession(Session):
             raise EngineError(f"{contract.stage}: {reason}")
         core = self._ov.Core()
         try:
-            self._compiled = compile_cached(core, path, DEVICE, settings_for(options), options.identity)
+            made = compile_cached(core, path, DEVICE, settings_for(options), options.identity)
         except Exception as error:
             raise BundleError(f"OpenVINO cannot load {path}: {error}") from error
+        self._compiled, self._packing = made
         self._check_signature(path)
         self._check_precision(options.precision)
         self._types = {port.any_name: port.element_type for port in self._compiled.outputs}
@@ -80,6 +81,10 @@ class OpenVinoSession(Session):
         for name, tensor in made.items():
             request.set_tensor(name, tensor)
         request.infer()
+        if self._packing:  # some weights are packed when they are first used
+            release_pages(self._packing)
+            self._packing = None
+        self._compiled.release_memory()  # what lay between the layers: the next engine needs as much
         for name, room in rooms.items():
             if room is not into[name]:
                 into[name][...] = room  # type: ignore[index]

@@ -1,8 +1,10 @@
 """OpenVINO's sessions: precision, arrays used where they lie, threads, and the compiled models that are kept."""
 
 import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -120,7 +122,7 @@ def test_arrays_are_read_and_written_where_they_lie(turn):
 
             return SimpleNamespace(set_tensor=set_tensor, infer=request.infer)
 
-        session._compiled = SimpleNamespace(create_infer_request=recording)
+        session._compiled = SimpleNamespace(create_infer_request=recording, release_memory=lambda: None)
         x, room = np.ones((4, 3), np.float32), np.zeros((3, 8), np.float32).reshape(6, 4)[3:]
         session.run({"x": x}, {"y": room})
     assert given == {"x": x.ctypes.data, "y": room.ctypes.data} and (room == 2).all()
@@ -187,14 +189,16 @@ def test_bf16_is_a_hint_on_the_fp32_graph_where_the_cpu_has_it(tiny_bundle, with
 
     def compile_fp32(core, path, device, settings, identity):
         asked[path.name] = settings["INFERENCE_PRECISION_HINT"]
-        model = compiled.compile_cached(core, path, device, {**settings, "INFERENCE_PRECISION_HINT": "f32"}, "")
+        model, _ = compiled.compile_cached(core, path, device, {**settings, "INFERENCE_PRECISION_HINT": "f32"}, "")
         hint = SimpleNamespace(get_type_name=lambda: settings["INFERENCE_PRECISION_HINT"])
-        return SimpleNamespace(
+        told = SimpleNamespace(
             inputs=model.inputs,
             outputs=model.outputs,
             create_infer_request=model.create_infer_request,
+            release_memory=model.release_memory,
             get_property=lambda name: hint,
         )
+        return told, None
 
     monkeypatch.setattr(backend, "compile_cached", compile_fp32)
     assert choose_backend("auto", "bf16") == "openvino"
@@ -220,12 +224,42 @@ def test_a_compiled_model_is_kept_and_found_again(tiny_bundle, cache):
     side = bundle.stage("dino").contract.inputs[0].shape[-1]
     feeds = {"windows": np.random.default_rng(0).random((2, 3, side, side)).astype(np.float32)}
     with open_stage(bundle, "dino", "fp32", "openvino") as first:
-        assert not kept_open(first) and len(list(cache.iterdir())) == 1
+        assert len(list(cache.iterdir())) == 1
+        before = next(cache.glob("*/*.blob")).stat().st_mtime_ns
         expected = first.run(feeds)
     with open_stage(bundle, "dino", "fp32", "openvino") as second:
         assert kept_open(second) and len(list(cache.iterdir())) == 1
+        assert next(cache.glob("*/*.blob")).stat().st_mtime_ns == before
         came = second.run(feeds)
     assert {name: array.tobytes() for name, array in came.items()} == {n: a.tobytes() for n, a in expected.items()}
+
+
+def test_the_weights_of_a_kept_model_do_not_stay_in_memory_twice(tiny_bundle, cache):
+    """No page of the file is resident once its weights are packed, and what is read again is the same."""
+    bundle = Bundle.load(tiny_bundle)
+    side = bundle.stage("dino").contract.inputs[0].shape[-1]
+    feeds = {"windows": np.random.default_rng(0).random((2, 3, side, side)).astype(np.float32)}
+    with open_stage(bundle, "dino", "fp32", "openvino") as session:
+        assert resident(cache) == 0
+        first = session.run(feeds)["features"]
+        assert resident(cache) == 0
+        assert session.run(feeds)["features"].tobytes() == first.tobytes()
+
+
+def resident(folder):
+    """Kilobytes in memory of the mapped files of a folder; they must be mapped."""
+    mappings = [
+        part.splitlines() for part in re.split(r"\n(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text())
+    ]
+    sizes = [
+        int(line.split()[1])
+        for head, *lines in mappings
+        if str(folder) in head
+        for line in lines
+        if line.startswith("Rss:")
+    ]
+    assert sizes
+    return sum(sizes)
 
 
 def test_a_kept_model_is_never_taken_for_another(turn, cache, with_bf16):
@@ -255,7 +289,8 @@ def test_a_kept_model_that_was_cut_short_is_made_again(tiny_bundle, cache):
     open_stage(bundle, "dino", "fp32", "openvino").close()
     (blob,) = cache.glob("*/*.blob")
     blob.chmod(0o644)
-    blob.write_bytes(blob.read_bytes()[:1000])
+    whole = blob.read_bytes()
+    blob.write_bytes(whole[:1000])
     with open_stage(bundle, "dino", "fp32", "openvino") as session:
         assert not kept_open(session)
     with open_stage(bundle, "dino", "fp32", "openvino") as session:
