@@ -14,8 +14,9 @@ import msgspec
 
 from .census import Census, check_census
 from .entries import EngineEntry as EngineEntry
-from .entries import FileEntry, StageEntry
+from .entries import FileEntry as FileEntry
 from .entries import PlanEntry as PlanEntry
+from .entries import StageEntry as StageEntry
 from .errors import BundleError, RecipeError, one_of
 from .files import sha256_of, write_bytes
 from .int8 import Calibration

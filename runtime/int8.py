@@ -34,7 +34,8 @@ class Int8Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ranges: Annotated[tuple[Method, ...], msgspec.Meta(min_length=1)] = ("minmax", "percentile", "entropy", "mse")
     """Methods for the range of a value that are tried."""
     search: Literal["stage", "block", "product"] = "product"
-    """For what one method is chosen: a whole stage, each block, or each product, by the error at the outputs."""
+    """What gets a method of its own, by the error at the outputs, and goes back to float together: each product, each
+    block, or a whole stage, which is fastest and all or nothing."""
     weight_bits: Annotated[tuple[Literal[7, 8], ...], msgspec.Meta(min_length=1)] = (8, 7)
     """Of weights, tried with the engine itself: 7 avoids the saturation of x86 CPUs without VNNI."""
     photos: Count = 16

@@ -109,6 +109,7 @@ class _Calibration:
         self.searched = Steps(root, {**identity, **chosen})
         self.opening = Opening(self._segmenter, self._vocabulary, self.backends, request.rounds, request.now)
         self.entries: dict[str, EngineEntry] = {}
+        self.lacking: dict[str, str] = {}
 
     def run(self) -> Outcome:
         collected = collect(
@@ -126,7 +127,9 @@ class _Calibration:
         else:
             kept = choices
         engines = self._engines(kept)
-        reasons = {stage: "too little of it would be INT8" for stage in choices if stage not in engines}
+        reasons = {
+            stage: self.lacking.get(stage, "the budget left nothing") for stage in choices if stage not in engines
+        }
         return self._judged(choices | kept, engines, reasons)
 
     def _judged(
@@ -178,6 +181,7 @@ class _Calibration:
                 entry, lacks = write_engine(self.works[stage], choice, self.draft, self.bundle, self.request.rest)
                 if lacks:
                     self.tell(f"{stage} stays float: {lacks}")
+                    self.lacking[stage] = lacks
                     continue
                 self.entries = {k: e for k, e in self.entries.items() if not k.startswith(f"{stage} ")}
                 self.entries[key] = entry

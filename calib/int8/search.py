@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,6 +23,14 @@ from .steps import Steps
 
 BITS_CASES = 2
 """Cases on which weights of 8 and 7 bits are compared: it needs engines, not the probe."""
+
+
+UNITS: dict[str, Callable[[Product], str]] = {
+    "product": lambda product: product.node,
+    "block": lambda product: product.block or product.node,
+    "stage": lambda product: "",
+}
+"""What products of one unit have in common."""
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -56,7 +66,7 @@ class StageSearch:
             table, smoothing, method = self._methods()
             limits, methods, errors = self._units(smoothing, method)
             every = tuple(product.node for product in self.work.products)
-            measured = self._measure(smoothing, "search", limits, every)
+            measured = self._measure(smoothing, limits, every)
             table["search"] = measured.relative
             winner = min(table, key=lambda name: table[name])
             self.tell(", ".join(f"{name} {error:.4f}" for name, error in table.items()) + f": {winner} wins")
@@ -77,13 +87,11 @@ class StageSearch:
             self._probe = None
 
     def units(self) -> list[list[Product]]:
-        """What gets one method, and goes back to float together: products, or blocks."""
-        if self.settings.search == "product":
-            return [[product] for product in self.work.products]
-        blocks: dict[str, list[Product]] = {}
+        """What gets one method, and goes back to float together: products, blocks, or the whole stage."""
+        found: dict[str, list[Product]] = {}
         for product in self.work.products:
-            blocks.setdefault(product.block or product.node, []).append(product)
-        return list(blocks.values())
+            found.setdefault(UNITS[self.settings.search](product), []).append(product)
+        return list(found.values())
 
     def _methods(self) -> tuple[dict[str, float], float, str]:
         """Every method with every strength of balancing, on all products at once."""
@@ -92,10 +100,9 @@ class StageSearch:
         tried: dict[tuple[float, str], float] = {}
         for smoothing in self.settings.smoothing:
             for method in self.settings.ranges:
-                measured = self._measure(smoothing, method, self._limits(smoothing, method), every)
+                measured = self._measure(smoothing, self._limits(smoothing, method), every)
                 table[_named(method, smoothing)] = tried[smoothing, method] = measured.relative
-        smoothing, method = min(tried, key=lambda key: tried[key])
-        return table, smoothing, method
+        return table, *min(tried, key=lambda key: tried[key])
 
     def _units(self, smoothing: float, method: str) -> tuple[dict[str, float], dict[str, str], dict[str, float]]:
         """For every unit the method with the least error, it alone being INT8."""
@@ -109,7 +116,7 @@ class StageSearch:
             on, values = [product.node for product in unit], {product.value for product in unit}
             found: dict[str, float] = {}
             for name in candidates:
-                found[name] = self._measure(smoothing, f"unit{index}-{name}", by_method[name], on).relative
+                found[name] = self._measure(smoothing, by_method[name], on).relative
             best = min(found, key=lambda name: found[name])
             for value in values - set(limits):  # a value that several units read keeps the first one's
                 limits[value], methods[value] = by_method[best][value], best
@@ -124,7 +131,7 @@ class StageSearch:
         while True:
             back = {product.node for unit in order[:gone] for product in unit}
             on = tuple(node for node in choice.on if node not in back)
-            measured = self._measure(choice.smoothing, f"{choice.method}-back{gone}", choice.limits, on)
+            measured = self._measure(choice.smoothing, choice.limits, on)
             if measured.cosine >= self.settings.cosine or not on:
                 break
             self.tell(f"cosine {measured.cosine:.5f} with {len(on)} products in INT8; putting more back to float")
@@ -136,9 +143,7 @@ class StageSearch:
         if not choice.on:
             return choice
         found = {
-            bits: self.steps.once(
-                f"{self.work.stage}-bits{bits}", Measured, lambda bits=bits: self._of_engine(choice, bits)
-            )
+            bits: self.steps.once(f"{self.work.stage}-bits{bits}", Measured, partial(self._of_engine, choice, bits))
             for bits in self.settings.weight_bits
         }
         best = min(found, key=lambda bits: found[bits].relative)
@@ -160,12 +165,16 @@ class StageSearch:
                 outputs = [session.run_unchecked(read()) for read in cases]
         return _measured(outputs, expected[: len(cases)])
 
-    def _measure(self, smoothing: float, name: str, limits: Mapping[str, float], on: Collection[str]) -> Measured:
+    def _measure(self, smoothing: float, limits: Mapping[str, float], on: Collection[str]) -> Measured:
+        """One measurement, kept under what it depends on, so that nothing is measured twice."""
+        read = {product.value: limits[product.value] for product in self.work.products if product.node in on}
+        what = msgspec.json.encode([smoothing, read, sorted(on)], order="deterministic")
+
         def run() -> Measured:
             expected, probe = self._expected(smoothing), self._opened(smoothing)
             return _measured([probe.run(read(), limits, on) for read in self.work.cases], expected)
 
-        return self.steps.once(f"{self.work.stage}-{smoothing:g}-{name}", Measured, run)
+        return self.steps.once(f"{self.work.stage}-{hashlib.sha256(what).hexdigest()[:20]}", Measured, run)
 
     def _limits(self, smoothing: float, method: str) -> dict[str, float]:
         if (smoothing, method) not in self._known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from statistics import median
 
 from ...runtime.bundle import Bundle
@@ -75,7 +76,7 @@ def stage_times(
                 except OvdeployError as error:
                     tell(f"{stage}: {precision} on {backend} is left out: {error}")
                     continue
-                runs[f"{precision} on {backend}"] = lambda session=session: session.run_unchecked(feeds)
+                runs[f"{precision} on {backend}"] = partial(session.run_unchecked, feeds)
             found |= take_turns(runs, rounds, now)
     return found
 

@@ -9,6 +9,7 @@ import pytest
 
 from ovdeploy.runtime import Bundle, BundleError, Segmenter
 from ovdeploy.runtime.bundle import file_entry, write_manifest
+from ovdeploy.runtime.sessions import open_stage
 
 HEAD = "head.fp32.onnx"
 HEAD_FILES = ("stages", "head", "engines", "fp32", "files")
@@ -238,3 +239,17 @@ def test_an_altered_manifest_can_be_rewritten_for_an_altered_file(tiny_bundle, t
 
 def test_a_bundle_may_be_named_by_its_manifest(tiny_bundle):
     assert Bundle.load(tiny_bundle / "bundle.json").path == tiny_bundle
+
+
+def test_a_stage_without_an_engine_in_a_precision_is_served_by_its_substitute(bundle):
+    manifest = bundle.manifest
+    stages = dict(manifest.stages)
+    stages["head"] = msgspec.structs.replace(stages["head"], substitutes={"int8": "fp32"})
+    write_manifest(bundle.path, msgspec.structs.replace(manifest, stages=stages))
+    opened = Bundle.load(bundle.path)
+    assert opened.engine_path("head", "int8") == bundle.engine_path("head", "fp32")
+    assert opened.census("head", "int8") == opened.census("head", "fp32")
+    with open_stage(opened, "head", "int8") as session:
+        assert session.contract.stage == "head"
+    with pytest.raises(BundleError, match="unknown precision 'int8'"):
+        opened.engine_path("dino", "int8")

@@ -243,3 +243,19 @@ def test_baked_lists_may_be_repeated_but_not_changed(same):
         with_overrides(PARAMETERS, {"prompts": ["point"]})
     with pytest.raises(ParameterError, match="affinity_kind"):
         with_overrides(PARAMETERS, {"affinity_kind": "cosine"})
+
+
+def test_the_table_int8_is_data_with_defaults(tmp_path):
+    text = TRIDENT + '[int8]\nkeep = ["first_block"]\nsmoothing = [0.7]\n[int8.blocks]\ndino = ["vit.blocks.3"]\n'
+    int8 = load_recipe(written(tmp_path, text)).int8
+    assert int8.keep == ("first_block",) and int8.blocks == {"dino": ("vit.blocks.3",)} and int8.photos == 16
+    assert load_recipe(written(tmp_path, TRIDENT)).int8.keep == ("last_block",)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [("kept = []", "unknown key 'kept'. Did you mean 'keep'"), ("smoothing = []", "length"), ("labels = 2", "<= 1"),
+     ('ranges = ["widest"]', "widest"), ("weight_bits = [4]", "4")],
+)  # fmt: skip
+def test_a_table_int8_that_cannot_be_understood_is_refused(tmp_path, line, told):
+    assert told in refusal(written(tmp_path, f"{TRIDENT}[int8]\n{line}\n"))
