@@ -6,18 +6,18 @@ INSTALLED := $(VENV)/.installed
 TYPES := .types/ovdeploy
 JOBS ?= 2
 
-.PHONY: demo test check types clean help
+.PHONY: demo test test-small test-full-size check types clean help
 
 help:
 	@echo "make demo   install, export the recipe 'tiny', segment a drawn scene and a photo, say where the results are"
-	@echo "make test   install, lint, check types, run all tests (full-size ones too: make test PYTEST='-m \"not slow\"' leaves them out)"
+	@echo "make test   install, lint, check types, run all tests (make test-small leaves out those of full-size models)"
 	@echo "make clean  remove the virtual environment and everything that was made"
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed here: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --editable '.[cpu,export,dev]'
+	$(BIN)/pip install --editable '.[cpu,openvino,export,dev]'
 	touch $@
 
 # A seed that training never saw; the classes are what it shows, and two that it does not.
@@ -36,9 +36,15 @@ demo: $(INSTALLED)
 	@echo "The recipe 'tiny' is a toy: miniature models, trained on drawn scenes alone. It knows their colours, patterns and"
 	@echo "grounds, and hardly anything of a photo; export-engines trident-b16 takes the published models."
 
-# Tests run JOBS at a time, each on one thread: several threads a test would wait for each other. Full-size ones take 8 GB.
-test: check types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
+test: test-small test-full-size
+
+# JOBS at a time, each on one thread: several threads a test would wait for each other.
+test-small: check types
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n $(JOBS) --dist loadfile $(PYTEST)
+
+# One at a time: each takes up to 8 GB.
+test-full-size: check types
+	$(BIN)/python -m pytest -m slow $(PYTEST)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from ..runtime.interactive import DECODER, ENCODER
 from ..runtime.pipeline import Segmenter
 from ..runtime.recipe import Tolerances
 from ..runtime.result import Result
-from ..runtime.sessions import Session, choose_backend, open_stage
+from ..runtime.sessions import BACKENDS, Session, choose_backend, open_stage
 from .cases import Case, stage_case, trace_photo
 from .parity_layers import STAGE as LAYERS
 from .parity_layers import trace_layers
@@ -126,8 +126,8 @@ def check_parity(
 
 
 def must_emulate(backend: str, precision: str) -> bool:
-    """Whether half engines say nothing about a GPU when this backend runs them: ONNX Runtime's CPU uses FP32."""
-    return precision in HALF and choose_backend(backend) == "onnxruntime"
+    """Whether half engines say nothing when this backend runs them, since it would compute them in FP32."""
+    return precision in BACKENDS[choose_backend(backend, precision)].widens
 
 
 def engine_opener(bundle: Bundle, backend: str, precision: str) -> Callable[[str], Session]:

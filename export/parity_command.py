@@ -13,6 +13,7 @@ from rich.console import Console
 from ..runtime.bundle import Bundle
 from ..runtime.cli.common import fail_cleanly
 from ..runtime.photo import demo_photo
+from ..runtime.sessions import choose_backend
 from .command_options import require_export_extra, weight_options
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def parity(
 ) -> None:
     """Prove that BUNDLE's engines agree with PyTorch: every stage by itself, then the whole pipeline.
 
-    On a CPU, engines in half precision are emulated: ONNX Runtime would compute them in FP32.
+    On a CPU, graphs in half precision are emulated: they would be computed in FP32. (OpenVINO's bf16 is run.)
 
     Stages are fed the reference's inputs. Weights that came from files must be given again; they are compared with the
     bundle's manifest. The tolerances are the recipe's. The exit code is 1 if any check fails.
@@ -59,7 +60,9 @@ def parity(
     check_weights(opened, networks)
     console = Console(stderr=True)
     checks: list[Check] = []
+    backend = choose_backend(backend, precision)
     emulated = must_emulate(backend, precision)
+    console.print(f"engines: {backend}, {precision}", highlight=False)
     if emulated:
         console.print(f"{precision} is emulated: this backend would compute it in FP32", highlight=False)
     with console.status("running the PyTorch reference", spinner="line"):
@@ -71,16 +74,21 @@ def parity(
         console.print(f"the pipeline was not checked: the bundle has no {', '.join(missing)}", highlight=False)
     failed = [check for check in checks if not check.passed]
     if as_json:
-        click.echo(_report(checks, emulated))
+        click.echo(_report(checks, backend, emulated))
     else:
         told = f" ({precision} emulated)" if emulated else ""
         click.echo(f"{len(checks) - len(failed)} of {len(checks)} checks passed{told}")
     sys.exit(1 if failed else 0)
 
 
-def _report(checks: list[Check], emulated: bool) -> str:
+def _report(checks: list[Check], backend: str, emulated: bool) -> str:
     passed = all(check.passed for check in checks)
-    report = {"passed": passed, "emulated": emulated, "checks": [check._asdict() for check in checks]}
+    report = {
+        "passed": passed,
+        "backend": backend,
+        "emulated": emulated,
+        "checks": [check._asdict() for check in checks],
+    }
     return msgspec.json.encode(report).decode()
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,23 +26,37 @@ def torch_reference(settings: Settings) -> Iterator[Predictor]:
         MissingExtraError: PyTorch or one of its companions is not installed.
         WeightsError: the weights are not to be had, or are not those of the export.
     """
+    yield TorchPredictor(Bundle.load(settings.bundle), load_reference(settings.bundle, settings.weights), settings)
+
+
+def load_reference(path: Path, weights: Mapping[str, str] | None) -> Any:
+    """The `Reference` that a bundle was exported from.
+
+    Args:
+        path: the bundle's folder.
+        weights: where to take the models' weights from, by role; what is missing comes from where the export took it.
+
+    Raises:
+        MissingExtraError: PyTorch or one of its companions is not installed.
+        WeightsError: the weights are not to be had, or are not those of the export.
+    """
     require_export_extra()
     from .parity import check_weights, weight_sources
     from .reference.networks import Networks
+    from .reference.pipeline import Reference
 
-    bundle = Bundle.load(settings.bundle)
-    networks = Networks.load(bundle.recipe, weight_sources(bundle, dict(settings.weights or {})))
+    bundle = Bundle.load(path)
+    networks = Networks.load(bundle.recipe, weight_sources(bundle, dict(weights or {})))
     check_weights(bundle, networks)
-    yield TorchPredictor(bundle, networks, settings)
+    return Reference(networks)
 
 
 class TorchPredictor:
     """The reference: its own words' embeddings, its own masks."""
 
-    def __init__(self, bundle: Bundle, networks: Any, settings: Settings) -> None:
-        from .reference.pipeline import Reference
-
-        self._reference = Reference(networks)
+    def __init__(self, bundle: Bundle, reference: Any, settings: Settings) -> None:
+        networks = reference.networks
+        self._reference = reference
         self._parameters = settings.parameters
         self.identity = {"weights": {role: each.sha256 for role, each in networks.provenance.items()}}
         tokenizer = ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)

@@ -64,6 +64,17 @@ def window_starts(length: int, crop: int, stride: int) -> tuple[int, ...]:
     return tuple(max(min(i * stride, length - crop), 0) for i in range(count))
 
 
+def bilinear_taps(n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The two inputs that each output of a bilinear resize takes: half-pixel centres, edges clamped, no antialiasing.
+
+    Returns:
+        [n_out] int, the left one; [n_out] int, the right one; [n_out] float64, the right one's share.
+    """
+    position = np.clip((np.arange(n_out) + 0.5) * (n_in / n_out) - 0.5, 0, n_in - 1)
+    left = np.floor(position).astype(np.intp)
+    return left, np.minimum(left + 1, n_in - 1), position - left
+
+
 def resize_rows(array: np.ndarray, n_out: int) -> np.ndarray:
     """Resize the first axis: bilinear, half-pixel centres, edges clamped, no antialiasing.
 
@@ -76,11 +87,8 @@ def resize_rows(array: np.ndarray, n_out: int) -> np.ndarray:
     Returns:
         [n_out, ...], of the same dtype.
     """
-    n_in = len(array)
-    position = np.clip((np.arange(n_out) + 0.5) * (n_in / n_out) - 0.5, 0, n_in - 1)
-    left = np.floor(position).astype(np.intp)
-    right = np.minimum(left + 1, n_in - 1)
-    share = (position - left).astype(array.dtype).reshape(-1, *[1] * (array.ndim - 1))
+    left, right, share = bilinear_taps(len(array), n_out)
+    share = share.astype(array.dtype).reshape(-1, *[1] * (array.ndim - 1))
     resized: np.ndarray = array[left] * (1 - share) + array[right] * share
     return resized
 
@@ -116,19 +124,3 @@ def splice_rows(piece: np.ndarray, starts: tuple[int, ...], length: int) -> np.n
         table[start : start + size, index] = piece
         count[start : start + size] += 1
     return (table / count).reshape(length, -1)
-
-
-def apply_separable(rows: np.ndarray, columns: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """Resize planes by one matrix per axis.
-
-    Args:
-        rows: [H, h].
-        columns: [W, w].
-        planes: [..., h, w] float32.
-
-    Returns:
-        [..., H, W] float32.
-    """
-    narrow = np.matmul(rows.astype(np.float32), planes)
-    wide: np.ndarray = np.matmul(narrow, columns.astype(np.float32).T)
-    return wide

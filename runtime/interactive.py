@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from .arrays import to_host
+from .bands import resize
 from .bundle import Bundle, Dimensions
 from .clock import Clock
 from .encoding import encode_sam
 from .errors import BundleError
-from .geometry import apply_separable
 from .parameters import Parameters
 from .photo import as_photo
 from .plan import SamFrame, sam_frame
@@ -106,7 +106,7 @@ class PromptablePhoto:
             feeds = prompt_feeds(prompts[start : start + self._batch], hw, self._frame)
             outputs = self._decoder.run({"sam_features": self.features, **feeds})
             for logits, iou in zip(outputs["low_res_logits"][:, chosen], outputs["iou"][:, chosen], strict=True):
-                full = apply_separable(self._frame.mask_rows, self._frame.mask_columns, logits)
+                full = resize(self._frame.mask_rows, self._frame.mask_columns, logits)
                 answers.append(PromptedMasks(full > 0, iou, logits))
         return answers
 
@@ -146,8 +146,8 @@ class Prompter:
 
         Args:
             bundle: the folder that `export-engines` wrote.
-            backend: what runs the engines, or "auto" for the preferred one that is installed.
-            precision: one that the bundle holds.
+            backend: what runs the engines, or "auto" for the fastest on a CPU that is installed.
+            precision: one that the bundle holds, or that the backend makes of FP32.
             threads: threads within an operator on the CPU; None leaves the choice to the backend.
             device: which GPU, for backends that use one.
             allow_fallback: whether work that a GPU provider does not take may run on the CPU; else that is an error.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .clock import Clock
-from .coarse import class_probabilities, coarse_mask
+from .coarse import coarse_mask
 from .encoding import Encoded
 from .parameters import Parameters
 from .plan import Plan
@@ -42,10 +42,14 @@ def label_photo(
         EngineError: the decoder failed or returned NaN, or the scaled logits are not finite.
     """
     with clock("coarse"):
-        probabilities = class_probabilities(
-            encoded.logits, plan.photo_rows, plan.photo_columns, vocabulary.query_starts, parameters.logit_scale
+        coarse = coarse_mask(
+            encoded.logits,
+            plan.photo,
+            vocabulary.query_starts,
+            logit_scale=parameters.logit_scale,
+            probability_threshold=parameters.probability_threshold,
+            halve=parameters.refine,
         )
-        coarse = coarse_mask(probabilities, parameters.probability_threshold)
     if not parameters.refine:
         return Result(coarse.labels, coarse.labels, coarse.scores, vocabulary.names, (), clock.timings(), photo)
     assert plan.sam is not None and encoded.sam_features is not None and decoder is not None, "checked by the caller"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from .coarse import Coarse
-from .geometry import apply_separable, nearest_index
+from .geometry import nearest_index
 from .plan import SamFrame
 from .regions import NO_REGION, Regions
 
@@ -52,12 +53,8 @@ def merge(
     if not valid.any():
         return Refined(coarse.labels, coarse.scores)
     labels, scores = coarse.labels.copy(), np.zeros_like(coarse.scores)
-    for index in np.unique(regions.class_index[valid]):
-        chosen = low_res[valid & (regions.class_index == index), 0]
-        score = _class_score(coarse.probabilities[index], chosen, frame)
-        better = score > scores
-        labels[better] = index
-        scores[better] = score[better]
+    for index in np.unique(regions.class_index[valid]).tolist():
+        _apply_class(index, low_res[valid & (regions.class_index == index), 0], coarse, frame, labels, scores)
     failed = _upsampled_union(regions.ids, np.flatnonzero(~valid), coarse.labels.shape)
     lifted = failed & (coarse.scores > scores)
     if not as_published:
@@ -66,15 +63,45 @@ def merge(
     return Refined(labels, scores)
 
 
-def _class_score(probability: np.ndarray, low_res: np.ndarray, frame: SamFrame) -> np.ndarray:
-    """p · max over regions of σ(logit), where that logit is positive, else 0: [H, W] float32."""
-    logits = apply_separable(frame.mask_rows, frame.mask_columns, low_res[0])
-    for mask in low_res[1:]:
-        np.maximum(logits, apply_separable(frame.mask_rows, frame.mask_columns, mask), out=logits)
-    positive = logits > 0
-    score = np.zeros_like(probability)
-    score[positive] = probability[positive] / (1 + np.exp(-logits[positive]))
-    return score
+def _apply_class(
+    index: int, low_res: np.ndarray, coarse: Coarse, frame: SamFrame, labels: np.ndarray, scores: np.ndarray
+) -> None:
+    """Where a class's score, p · max over its regions of σ(logit), is above all before it, write it and its label.
+
+    The score is 0 where no logit is positive, and a logit is no larger than the largest of the low-resolution ones that
+    it is interpolated from. So only the boxes that positive ones reach are looked at.
+    """
+    boxes = [_reach(mask, frame) for mask in low_res]
+    rows, columns = (_hull([box[axis] for box in boxes]) for axis in (0, 1))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return
+    logits = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+    for mask, (down, across) in zip(low_res, boxes, strict=True):
+        part = logits[
+            down.start - rows.start : down.stop - rows.start,
+            across.start - columns.start : across.stop - columns.start,
+        ]
+        enlarged = frame.mask_rows.down(frame.mask_columns.across(mask, across), down)
+        np.maximum(part, enlarged, out=part)
+    score = coarse.planes.part(index, rows, columns)
+    score *= logits > 0
+    score /= 1 + cv2.exp(-logits)
+    before = scores[rows, columns]
+    better = score > before
+    np.copyto(labels[rows, columns], np.uint16(index), where=better)
+    np.copyto(before, score, where=better)
+
+
+def _reach(low_res: np.ndarray, frame: SamFrame) -> tuple[slice, slice]:
+    """The rows and columns of the photo that take any positive logit of a mask [m, m]."""
+    positive: np.ndarray = low_res > 0
+    return frame.mask_rows.reached(np.any(positive, axis=1)), frame.mask_columns.reached(np.any(positive, axis=0))
+
+
+def _hull(ranges: list[slice]) -> slice:
+    """The smallest range that holds all of those that are not empty."""
+    filled = [part for part in ranges if part.stop > part.start] or [slice(0, 0)]
+    return slice(min(part.start for part in filled), max(part.stop for part in filled))
 
 
 def _upsampled_union(ids: np.ndarray, wanted: np.ndarray, hw: tuple[int, ...]) -> np.ndarray:

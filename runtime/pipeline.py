@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -20,8 +21,7 @@ from .photo import as_photo
 from .plan import plan_photo
 from .result import Result
 from .sessions import Session, SessionOptions, choose_backend, open_stage
-from .text import TextEmbedder
-from .tokenizer import ClipTokenizer
+from .text import TextEmbedder, text_embedder
 from .vocabulary import Vocabulary, parse_classes
 
 
@@ -32,6 +32,7 @@ class Segmenter:
         manifest: the bundle's manifest.
         parameters: the parameters in force, unless a call overrides them.
         backend: what runs the engines.
+        precision: what they compute in.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Segmenter:
         embedder: TextEmbedder | None = None,
         parameters: Mapping[str, Any] | None = None,
         backend: str = "",
+        precision: str = "",
         open_stage: Callable[[str], Session] | None = None,
     ) -> None:
         """A segmenter over sessions that are open already (`Segmenter.load` opens a bundle's).
@@ -52,10 +54,12 @@ class Segmenter:
             embedder: turns names into embeddings; None if vocabularies come with theirs.
             parameters: overrides of the recipe's.
             backend: what runs the sessions, for information.
+            precision: what they compute in, likewise.
             open_stage: opens the session of an optional stage when it is first needed.
         """
         self.manifest = manifest
         self.backend = backend
+        self.precision = precision
         self._sessions = dict(sessions)
         self._open_stage = open_stage
         self._embedder = embedder
@@ -82,9 +86,9 @@ class Segmenter:
 
         Args:
             bundle: the folder that `export-engines` wrote.
-            backend: "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", or "auto" for the preferred
-                one that is installed.
-            precision: one that the bundle holds.
+            backend: "openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", or "auto": the
+                fastest on a CPU that is installed (see the attribute `backend`).
+            precision: one that the bundle holds, or that the backend makes of FP32 (OpenVINO bf16).
             parameters: overrides of the recipe's parameters.
             threads: threads within an operator on the CPU; None leaves the choice to the backend.
             device: which GPU, for backends that use one.
@@ -100,7 +104,7 @@ class Segmenter:
         """
         opened = Bundle.load(bundle)
         with_overrides(opened.recipe.parameters, parameters)  # a wrong name should not wait for the engines
-        chosen = choose_backend(backend)
+        chosen = choose_backend(backend, precision)
         options = SessionOptions(
             threads=threads, device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code
         )
@@ -113,9 +117,10 @@ class Segmenter:
         return cls(
             opened.manifest,
             sessions,
-            embedder=_text_embedder(opened, precision, lambda: session("text_encoder")),
+            embedder=text_embedder(opened, precision, chosen, lambda: session("text_encoder")),
             parameters=parameters,
             backend=chosen,
+            precision=precision,
             open_stage=session,
         )
 
@@ -192,7 +197,8 @@ class Segmenter:
             image, vocabulary.embeddings, plan, self._sessions, self._method, dimensions, settings, clock
         )
         decoder = self._sessions.get("sam_decoder")
-        return label_photo(encoded, image, plan, vocabulary, decoder, settings, clock)
+        result = label_photo(encoded, image, plan, vocabulary, decoder, settings, clock)
+        return replace(result, backend=self.backend, precision=self.precision)
 
     def prompt(self, photo: str | Path | np.ndarray) -> PromptablePhoto:
         """Encode a photo once for interactive prompts: points, boxes and masks, as with SamPredictor.
@@ -265,19 +271,3 @@ class Segmenter:
                 f"is {vocabulary.names[0]!r}. Name a background first ('background; wall; sky'), or pass "
                 f"background=True if class 0 is meant as one."
             )
-
-
-def _text_embedder(bundle: Bundle, precision: str, open_engine: Callable[[], Session]) -> TextEmbedder | None:
-    """An embedder for the bundle's text engine; None if the bundle has no such stage."""
-    entry = bundle.manifest.stages.get("text_encoder")
-    if entry is None or precision not in entry.engines:
-        return None
-    if all((bundle.path / file.path).exists() for file in entry.engines[precision].files):
-        bundle.engine_path("text_encoder", precision)  # damage is told now; a box may do without the file
-    hashes = [file.sha256 for file in (*entry.engines[precision].files, bundle.manifest.tokenizer)]
-
-    def open_text() -> tuple[Session, ClipTokenizer]:
-        tokenizer = ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
-        return open_engine(), tokenizer
-
-    return TextEmbedder(open_text, " ".join(hashes))

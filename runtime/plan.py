@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from .bands import Bands
 from .bundle import Dimensions
 from .errors import ParameterError
 from .geometry import (
@@ -26,6 +27,7 @@ from .geometry import (
 )
 from .methods import Method
 from .parameters import Parameters
+from .photo_tables import PhotoTables
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +42,15 @@ class SamFrame:
     """Their size inside SAM's frame, in SAM's pixels."""
     tokens_hw: HW
     """Tokens that lie wholly inside the photo, at least one per axis."""
-    mask_rows: np.ndarray
-    """[H, m] float32: rows of SAM's low-resolution masks → rows of the photo."""
-    mask_columns: np.ndarray
-    """[W, m] float32, likewise."""
+    mask_rows: Bands
+    """Rows of SAM's low-resolution masks → rows of the photo, [H, m]."""
+    mask_columns: Bands
+    """[W, m], likewise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Sizes and tables for one photo size. Tables are float32, [to, from]."""
+    """Sizes and tables for one photo size. Tables are [to, from]."""
 
     photo_hw: HW
     resized_hw: HW
@@ -59,10 +61,8 @@ class Plan:
     """[vh, Wy, h]: the windows' features → SAM's valid tokens; None where windows are joined as logits."""
     splice_columns: np.ndarray | None
     """[vw, Wx, w], likewise."""
-    photo_rows: np.ndarray
-    """[H, vh]: rows of the logits → rows of the photo."""
-    photo_columns: np.ndarray
-    """[W, vw], likewise."""
+    photo: PhotoTables
+    """The logits' grid → the photo → half its size."""
     sam: SamFrame | None
     """The whole photo; None without SAM."""
     aggregated: tuple[SamFrame, ...]
@@ -120,8 +120,7 @@ def plan_photo(photo_hw: HW, parameters: Parameters, method: Method, dimensions:
         column_starts=starts[1],
         splice_rows=splice[0],
         splice_columns=splice[1],
-        photo_rows=to_photo[0].astype(np.float32),
-        photo_columns=to_photo[1].astype(np.float32),
+        photo=PhotoTables.of(*to_photo),
         sam=sam,
         aggregated=aggregated,
     )
@@ -183,11 +182,7 @@ def _tokens(valid_hw: HW, dimensions: Dimensions) -> HW:
     return max(1, valid_hw[0] // token), max(1, valid_hw[1] // token)
 
 
-def _mask_axis(photo: int, padded: int, valid: int, dimensions: Dimensions) -> np.ndarray:
-    """One axis of SAM's post-processing: low resolution → SAM's frame → its valid part → padded photo → photo.
-
-    Returns:
-        [photo, m] float32.
-    """
+def _mask_axis(photo: int, padded: int, valid: int, dimensions: Dimensions) -> Bands:
+    """One axis of SAM's post-processing: low resolution → SAM's frame → its valid part → padded photo → photo."""
     frame = bilinear_matrix(dimensions.mask_side, dimensions.sam_side)
-    return resize_rows(resize_rows(frame[:valid], padded), photo).astype(np.float32)
+    return Bands(resize_rows(resize_rows(frame[:valid], padded), photo))

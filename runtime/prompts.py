@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 import cv2
@@ -11,7 +11,7 @@ import numpy as np
 from .geometry import HW, longest_side_size, round_half_up
 from .parameters import Parameters
 from .plan import SamFrame
-from .regions import HalfResolution, Regions
+from .regions import Regions
 
 
 class Prompts(NamedTuple):
@@ -49,26 +49,31 @@ def prompt_sizes(photo_hw: HW, half_hw: HW, frame: SamFrame, mask_side: int, as_
 
 
 def make_prompts(
-    regions: Regions, half: HalfResolution, photo_hw: HW, frame: SamFrame, mask_side: int, parameters: Parameters
+    regions: Regions,
+    half_plane: Callable[[int], np.ndarray],
+    photo_hw: HW,
+    frame: SamFrame,
+    mask_side: int,
+    parameters: Parameters,
 ) -> Prompts:
     """Point, box and mask of every region.
 
     Args:
         regions: at half resolution, at least one.
-        half: the coarse result at half resolution.
+        half_plane: gives a class's probabilities at half resolution, [dh, dw] float32.
         photo_hw: the photo's size.
         frame: how the photo lies in SAM's input, whose side is four times `mask_side`.
         mask_side: m, side of a mask prompt.
         parameters: `region_threshold`, `mask_prompt_scale` and `as_published` are used.
     """
-    dh, dw = half.labels.shape
+    dh, dw = regions.ids.shape
     frame_hw, mask_hw = prompt_sizes(photo_hw, (dh, dw), frame, mask_side, parameters.as_published)
     scale_xy = np.array([frame_hw[1] / dw, frame_hw[0] / dh])
     classes, mask_index = np.unique(regions.class_index, return_inverse=True)
     return Prompts(
         points=(regions.point_xy * scale_xy).astype(np.float32),
         boxes=(regions.box_xyxy * np.tile(scale_xy, 2)).astype(np.float32),
-        class_masks=np.stack([_mask_prompt(half.probabilities[c], mask_hw, mask_side, parameters) for c in classes]),
+        class_masks=np.stack([_mask_prompt(half_plane(int(c)), mask_hw, mask_side, parameters) for c in classes]),
         mask_index=mask_index,
     )
 

@@ -13,7 +13,7 @@ from .merge import Refined, merge
 from .parameters import Parameters
 from .plan import SamFrame
 from .prompts import make_prompts
-from .regions import Regions, find_regions, half_resolution
+from .regions import Regions, find_regions
 from .sessions import Session
 
 
@@ -40,14 +40,16 @@ def refine(
         clock: gets the time of every step.
     """
     with clock("regions"):
-        half = half_resolution(coarse)
-        regions = find_regions(half, parameters.region_threshold, parameters.min_area, split=parameters.split_regions)
+        assert coarse.half is not None, "asked for with refinement"
+        regions = find_regions(
+            coarse.half, parameters.region_threshold, parameters.min_area, split=parameters.split_regions
+        )
     if not len(regions):
         return Refinement(Refined(coarse.labels, coarse.scores), regions, np.zeros(0, np.float32))
     with clock("prompts"):
         hw = (coarse.labels.shape[0], coarse.labels.shape[1])
         mask_side = frame.mask_rows.shape[1]
-        prompts = make_prompts(regions, half, hw, frame, mask_side, parameters)
+        prompts = make_prompts(regions, coarse.planes.half, hw, frame, mask_side, parameters)
     with clock("sam_decoder"):
         outputs = [
             decoder.run({"sam_features": sam_features, **feeds})

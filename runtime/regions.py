@@ -1,6 +1,9 @@
 """Regions: the connected components of the coarse mask, class by class (S2CLIP, Algorithms 2 and 3).
 
 Everything here is in pixels at half resolution.
+
+All classes are labelled in one pass, over *runs*: stretches of one class within a row. Runs that touch are joined, and
+areas, boxes, scores and points of all regions come from a few passes over the pixels, however many regions there are.
 """
 
 from __future__ import annotations
@@ -8,22 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from .coarse import Coarse
-from .geometry import half_size, nearest_index
+from .coarse import HalfResolution
 
 NO_REGION = -1
-
-
-class HalfResolution(NamedTuple):
-    """The coarse result at half the photo's size."""
-
-    labels: np.ndarray
-    """[dh, dw], nearest."""
-    probabilities: np.ndarray
-    """[C, dh, dw] float32, bilinear."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,21 +39,26 @@ class Regions:
         return len(self.class_index)
 
 
-def half_resolution(coarse: Coarse) -> HalfResolution:
-    """Halve the labels (nearest) and the probabilities (bilinear)."""
-    hw = coarse.labels.shape
-    dh, dw = half_size((hw[0], hw[1]))
-    labels = coarse.labels[np.ix_(nearest_index(hw[0], dh), nearest_index(hw[1], dw))]
-    planes = [cv2.resize(plane, (dw, dh), interpolation=cv2.INTER_LINEAR) for plane in coarse.probabilities]
-    return HalfResolution(labels, np.stack(planes))
+class _Runs(NamedTuple):
+    """The stretches of one class within a row, row by row."""
+
+    label: np.ndarray
+    """[N] int class index, or NO_REGION."""
+    start: np.ndarray
+    """[N] int, the first pixel, counted row by row."""
+    length: np.ndarray
+    """[N] int."""
+    ids: np.ndarray
+    """[dh, dw] int, the run that each pixel belongs to."""
+    begins: np.ndarray
+    """[dh, dw] bool, where one begins."""
 
 
 def find_regions(half: HalfResolution, region_threshold: float, min_area: float, *, split: bool = True) -> Regions:
     """Split every class into its 8-connected components.
 
     Pixels whose largest probability is below `region_threshold` (τ_c) belong to no region, and a class whose own
-    largest probability is below it has none. Areas, boxes, scores and points of all regions come from the same few
-    passes over the pixels.
+    largest probability is below it has none.
 
     Args:
         half: the coarse result at half resolution.
@@ -69,64 +66,117 @@ def find_regions(half: HalfResolution, region_threshold: float, min_area: float,
         min_area: A_min; smaller components are left out.
         split: whether to; if not, a class is one region.
     """
-    components = _label_components(half, region_threshold, split)
-    ids = _drop_small_and_sort(components, half.labels, min_area)
-    return _describe(ids, half)
-
-
-def _label_components(half: HalfResolution, region_threshold: float, split: bool) -> np.ndarray:
-    """[dh, dw] int: a number for every component of every class, NO_REGION elsewhere."""
-    ids = np.full(half.labels.shape, NO_REGION, np.int32)
     certain = half.labels.astype(np.int32)
-    certain[half.probabilities.max(axis=0) < region_threshold] = NO_REGION
-    count = 0
-    for index in np.unique(certain[certain != NO_REGION]):
-        if half.probabilities[index].max() < region_threshold:
-            continue
-        members = (certain == index).astype(np.uint8)
-        found, labels = 2, members.astype(np.int32)
-        if split:
-            found, labels = cv2.connectedComponents(members, connectivity=8, ltype=cv2.CV_32S)
-        inside = labels > 0
-        ids[inside] = labels[inside] + (count - 1)
-        count += found - 1
-    return ids
+    certain[half.largest < region_threshold] = NO_REGION
+    certain[(half.class_largest < region_threshold)[half.labels]] = NO_REGION
+    runs = _find_runs(certain)
+    first = _join(len(runs.label), *_touching(certain, runs)) if split else _first_of_class(runs)
+    return _describe(runs, _number(runs, first, min_area), half)
 
 
-def _drop_small_and_sort(ids: np.ndarray, labels: np.ndarray, min_area: float) -> np.ndarray:
-    """Number the components that are large enough by class, then by first pixel (OpenCV scans in blocks)."""
-    numbers, first, area = np.unique(ids, return_index=True, return_counts=True)
-    keep = (numbers != NO_REGION) & (area >= min_area)
-    numbers, first = numbers[keep], first[keep]
-    order = np.lexsort((first, labels.reshape(-1)[first]))
-    renumber = np.full(int(ids.max()) + 2, NO_REGION, np.int32)  # its last entry answers for NO_REGION, index −1
-    renumber[numbers[order]] = np.arange(len(order))
-    sorted_ids: np.ndarray = renumber[ids]
-    return sorted_ids
+def _find_runs(certain: np.ndarray) -> _Runs:
+    begins = np.ones(certain.shape, bool)
+    np.not_equal(certain[:, 1:], certain[:, :-1], out=begins[:, 1:])
+    start = np.flatnonzero(begins)
+    length = np.diff(start, append=certain.size)
+    ids = np.repeat(np.arange(len(start), dtype=np.int32), length).reshape(certain.shape)
+    return _Runs(certain.reshape(-1)[start], start, length, ids, begins)
 
 
-def _describe(ids: np.ndarray, half: HalfResolution) -> Regions:
-    """Measure the regions that `ids` numbers from 0 on."""
-    ys, xs = np.nonzero(ids != NO_REGION)
-    order = np.argsort(ids[ys, xs], kind="stable")  # region by region, and row by row inside each
-    ys, xs = ys[order], xs[order]
-    area = np.bincount(ids[ys, xs])
-    starts = np.concatenate([[0], np.cumsum(area)[:-1]]).astype(np.intp) if len(area) else np.zeros(0, np.intp)
-    classes = half.labels[ys, xs].astype(np.intp)
-    if not len(starts):
-        empty = np.zeros(0, np.intp)
-        return Regions(empty, empty, np.zeros((0, 4), np.intp), np.zeros(0), np.zeros((0, 2), np.intp), ids)
-    values = half.probabilities[classes, ys, xs]
-    largest = np.repeat(np.maximum.reduceat(values, starts), area)
-    at_largest = np.flatnonzero(values == largest)
-    point = at_largest[np.searchsorted(at_largest, starts)]
-    corners = [np.minimum.reduceat(xs, starts), np.minimum.reduceat(ys, starts)]
-    corners += [np.maximum.reduceat(xs, starts), np.maximum.reduceat(ys, starts)]
+def _touching(certain: np.ndarray, runs: _Runs) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of runs of one class in neighbouring rows that touch, corners included; every pair once or twice."""
+    upper, lower = certain[:-1], certain[1:]
+    upper_begins, lower_begins = runs.begins[:-1], runs.begins[1:]
+    upper_ids, lower_ids = runs.ids[:-1], runs.ids[1:]
+    below = (upper == lower) & (upper_begins | lower_begins)  # two runs that overlap do so from where one begins
+    corner = upper_begins[:, 1:] & lower_begins[:, 1:]  # elsewhere runs that touch at a corner overlap too
+    falling = corner & (upper[:, :-1] == lower[:, 1:])
+    rising = corner & (upper[:, 1:] == lower[:, :-1])
+    a = (upper_ids[below], upper_ids[:, :-1][falling], upper_ids[:, 1:][rising])
+    b = (lower_ids[below], lower_ids[:, 1:][falling], lower_ids[:, :-1][rising])
+    return np.concatenate(a), np.concatenate(b)
+
+
+def _join(count: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Components of a graph: the smallest node of each node's component.
+
+    In every round each component is hooked to the smallest of its neighbours, if that is smaller, and paths are cut
+    short; so rounds grow with the logarithm of the number of nodes, not with the length of winding components.
+
+    Args:
+        count: of nodes.
+        a: [E] int, one end of each edge.
+        b: [E] int, the other.
+
+    Returns:
+        [count] int.
+    """
+    parent = np.arange(count)
+    while len(a):
+        np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))
+        while not np.array_equal(parent, further := parent[parent]):
+            parent = further
+        a, b = parent[a], parent[b]
+        apart = a != b
+        a, b = a[apart], b[apart]
+    return parent
+
+
+def _first_of_class(runs: _Runs) -> np.ndarray:
+    """[N] int: the first run of each run's class."""
+    _, first, inverse = np.unique(runs.label, return_index=True, return_inverse=True)
+    of_run: np.ndarray = first[inverse]
+    return of_run
+
+
+def _number(runs: _Runs, first: np.ndarray, min_area: float) -> np.ndarray:
+    """[N] int: the region of each run, or NO_REGION. Regions are numbered by class, then by first pixel.
+
+    Args:
+        runs: all runs.
+        first: [N] int, the first run of the component that each belongs to.
+        min_area: smaller components are no regions.
+    """
+    area = np.bincount(first, runs.length, len(first))
+    chosen = np.flatnonzero((first == np.arange(len(first))) & (area >= min_area) & (runs.label != NO_REGION))
+    number = np.full(len(first), NO_REGION, np.int32)
+    number[chosen[np.argsort(runs.label[chosen], kind="stable")]] = np.arange(len(chosen), dtype=np.int32)
+    of_run: np.ndarray = number[first]
+    return of_run
+
+
+def _describe(runs: _Runs, region: np.ndarray, half: HalfResolution) -> Regions:
+    """Measure the regions that `region`, [N] int, numbers from 0 on."""
+    count, width = int(region.max()) + 1, half.labels.shape[1]
+    ids = region[runs.ids]
+    inside = np.flatnonzero(ids.reshape(-1) != NO_REGION)
+    region_of, value = ids.reshape(-1)[inside], half.probability.reshape(-1)[inside]
+    area = np.bincount(region_of, minlength=count)
+    largest = np.full(count, -np.inf, np.float32)
+    np.maximum.at(largest, region_of, value)
+    at_largest = np.flatnonzero(value == largest[region_of])[::-1]
+    point = np.zeros(count, np.intp)
+    point[region_of[at_largest]] = inside[at_largest]  # of several, the last one written: the first in row order
+    class_index = np.zeros(count, np.intp)
+    kept = region != NO_REGION
+    class_index[region[kept]] = runs.label[kept]
     return Regions(
-        class_index=classes[starts],
+        class_index=class_index,
         area=area,
-        box_xyxy=np.stack(corners, axis=1),
-        score=np.add.reduceat(values, starts, dtype=np.float64) / area,
-        point_xy=np.stack([xs[point], ys[point]], axis=1),
+        box_xyxy=_boxes(region[kept], runs.start[kept], runs.length[kept], count, width),
+        score=np.bincount(region_of, value, count) / area,
+        point_xy=np.stack([point % width, point // width], axis=1),
         ids=ids,
     )
+
+
+def _boxes(region: np.ndarray, start: np.ndarray, length: np.ndarray, count: int, width: int) -> np.ndarray:
+    """[count, 4] int: x₀ y₀ x₁ y₁ of the regions of these runs."""
+    y, x = np.divmod(start, width)
+    boxes = np.empty((count, 4), np.intp)
+    boxes[:, :2], boxes[:, 2:] = np.iinfo(np.intp).max, -1
+    for column, (extend, value) in enumerate(
+        ((np.minimum, x), (np.minimum, y), (np.maximum, x + length - 1), (np.maximum, y))
+    ):
+        extend.at(boxes[:, column], region, value)
+    return boxes

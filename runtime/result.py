@@ -48,6 +48,8 @@ class Result:
         regions: the regions that were refined or tried; empty without refinement.
         timings: milliseconds per step; `total` runs from the photo's path or array to the mask.
         photo: [H, W, 3] uint8 RGB, the photo as it was segmented (upright).
+        backend: what ran the engines; empty where nobody said.
+        precision: what they computed in, likewise.
     """
 
     mask: np.ndarray
@@ -57,6 +59,8 @@ class Result:
     regions: tuple[Region, ...]
     timings: dict[str, float]
     photo: np.ndarray = field(repr=False)
+    backend: str = ""
+    precision: str = ""
 
     def overlay(self, *, opacity: float = 0.55, legend: bool = True) -> Image.Image:
         """The photo with every class in its colour, and a legend of the classes that occur.
@@ -92,6 +96,8 @@ class Result:
         sums = np.bincount(self.mask.reshape(-1), weights=self.scores.reshape(-1), minlength=len(self.names))
         return {
             "size": {"height": self.mask.shape[0], "width": self.mask.shape[1]},
+            "backend": self.backend,
+            "precision": self.precision,
             "classes": [
                 {
                     "index": index,

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .bundle import Bundle
 from .errors import VocabularyError
 from .files import atomic_path, cache_root
-from .sessions import Session
+from .sessions import Session, graph_precision
 from .tokenizer import ClipTokenizer
 
 
@@ -80,6 +81,35 @@ class TextEmbedder:
         if self._engine is not None:
             self._engine[0].close()
             self._engine = None
+
+
+def text_embedder(
+    bundle: Bundle, precision: str, backend: str, open_engine: Callable[[], Session]
+) -> TextEmbedder | None:
+    """An embedder for a bundle's text engine; None if the bundle has no such stage.
+
+    Args:
+        bundle: the bundle.
+        precision: what is computed in.
+        backend: what runs the engine.
+        open_engine: opens it.
+    """
+    if "text_encoder" not in bundle.manifest.stages:
+        return None
+    held = graph_precision(bundle, "text_encoder", precision, backend)
+    engine = bundle.stage("text_encoder").engines.get(held)
+    if engine is None:
+        return None
+    if all((bundle.path / file.path).exists() for file in engine.files):
+        bundle.engine_path("text_encoder", held)  # damage is told now; a box may do without the file
+    made = [precision] if precision != held else []  # else embeddings of both would be taken for the same
+    hashes = [file.sha256 for file in (*engine.files, bundle.manifest.tokenizer)]
+
+    def open_text() -> tuple[Session, ClipTokenizer]:
+        tokenizer = ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
+        return open_engine(), tokenizer
+
+    return TextEmbedder(open_text, " ".join([*hashes, *made]))
 
 
 def ensemble(features: np.ndarray) -> np.ndarray:

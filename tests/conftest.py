@@ -61,6 +61,13 @@ def segmenter(tiny_bundle: Path):
 
 
 @pytest.fixture(scope="session")
+def ort_segmenter(tiny_bundle: Path):
+    """The same by ONNX Runtime, for what is compared with it to the byte."""
+    with Segmenter.load(tiny_bundle, backend="onnxruntime") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
 def vocabulary(tiny_bundle: Path) -> Vocabulary:
     """Three classes, one with a synonym, with random unit embeddings."""
     return random_vocabulary(Bundle.load(tiny_bundle).manifest.dimensions.embedding)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,6 +46,19 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
             raise click.BadParameter(f"{setting!r}: expected NAME=VALUE, for example --set stride=112")
         parsed[name.strip()] = _value(text.strip(), setting)
     return parsed
+
+
+def parse_pairs(weights: Iterable[str]) -> dict[str, str]:
+    """`ROLE=SOURCE` pairs of `--weights`.
+
+    Raises:
+        click.BadParameter: not a pair.
+    """
+    parts = [(weight, *weight.partition("=")) for weight in weights]
+    for weight, role, _, source in parts:
+        if not role or not source:
+            raise click.BadParameter(f"{weight!r}: expected ROLE=SOURCE, for example --weights clip=clip.safetensors")
+    return {role: source for _, role, _, source in parts}
 
 
 def parameter_options(command: Command) -> Command:

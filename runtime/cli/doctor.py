@@ -93,7 +93,8 @@ def _backend(name: str) -> Check:
             with open_session(path, IDENTITY_CONTRACT, name) as session:
                 works = bool((session.run({"x": one})["y"] == one).all())
     except EngineError as error:  # a provider that this package does not have, or that does not start
-        return Check(f"backend {name}", f"{found}: {_sentence(error)}", False, f"pip uninstall onnxruntime; {install}")
+        first = "pip uninstall onnxruntime; " if backend.extra == "gpu" else ""
+        return Check(f"backend {name}", f"{found}: {_sentence(error)}", False, first + install)
     except Exception as error:  # a broken wheel can raise anything; the doctor reports it
         return Check(f"backend {name}", f"{found} does not work: {error}", False, f"reinstall: {install}")
     return Check(f"backend {name}", f"{found}, runs" if works else f"{found}, computes wrongly", works, "")
@@ -116,7 +117,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _facts() -> dict[str, str]:
-    """What is here beside Python: the driver, as cuda-python sees it, and ONNX Runtime's providers."""
+    """What is here beside Python: the driver, as cuda-python sees it, ONNX Runtime's providers, OpenVINO's types."""
     facts = {}
     try:
         facts["GPU"] = _gpu()
@@ -128,6 +129,12 @@ def _facts() -> dict[str, str]:
         facts["ONNX Runtime's providers"] = ", ".join(onnxruntime.get_available_providers())
     except Exception:
         facts["ONNX Runtime's providers"] = "none"
+    try:
+        from ..sessions.openvino import capabilities
+
+        facts["OpenVINO computes in"] = ", ".join(capabilities())
+    except Exception:
+        facts["OpenVINO computes in"] = "nothing"
     return facts
 
 

@@ -25,7 +25,7 @@ from ..evaluation.report import file_name, write_report
 from ..evaluation.run import evaluate as run_photos
 from ..evaluation.summary import Summary, summarise
 from ..evaluation.worst import Worst, draw_worst
-from .common import fail_cleanly, parameter_options, read_overrides
+from .common import fail_cleanly, parameter_options, parse_pairs, read_overrides
 from .dataset_options import EPILOG, dataset_options, open_dataset
 
 TOLD = 10
@@ -82,7 +82,7 @@ def evaluate(
       ovdeploy evaluate engines/trident-b16 --dataset voc21 --data VOCdevkit --set probability_threshold=0.2
       ovdeploy evaluate engines/proxyclip-b16 --dataset ade20k --data ADEChallengeData2016 --against engines/trident-b16
     """
-    overrides, sources = read_overrides(overlay, settings), _pairs(weights)
+    overrides, sources = read_overrides(overlay, settings), parse_pairs(weights)
     dataset = open_dataset(dataset_name, data, photos, held_out=held_out, given=given, first_seed=first_seed)
     rivals = _rivals(against)
     folder = output or Path("evaluation") / f"{_folder_name(bundle)}-{Path(dataset_name).stem}"
@@ -158,14 +158,6 @@ def _rivals(against: Iterable[str]) -> dict[str, Rival]:
 def _folder_name(path: str | Path) -> str:
     """Of a folder, as the user calls it."""
     return os.path.basename(os.path.abspath(path))
-
-
-def _pairs(weights: Iterable[str]) -> dict[str, str]:
-    parts = [(weight, *weight.partition("=")) for weight in weights]
-    for weight, role, _, source in parts:
-        if not role or not source:
-            raise click.BadParameter(f"{weight!r}: expected ROLE=SOURCE, for example --weights clip=clip.safetensors")
-    return {role: source for _, role, _, source in parts}
 
 
 def _identity(dataset: Dataset, predictors: dict[str, Predictor]) -> dict[str, Any]:

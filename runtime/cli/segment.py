@@ -92,6 +92,8 @@ def segment(
         allow_fallback=allow_fallback,
         allow_host_code=allow_host_code,
     ) as segmenter:
+        if not as_json:
+            click.echo(f"engines: {segmenter.backend}, {segmenter.precision}", err=True)
         vocabulary = _vocabulary(segmenter, classes, saved, background or None)
         for path, target in _progress(console, list(zip(paths, output_names(paths), strict=True)), quiet=as_json):
             try:

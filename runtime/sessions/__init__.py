@@ -5,7 +5,7 @@ from __future__ import annotations
 from .base import Session
 from .fake import FakeSession
 from .options import SessionOptions
-from .registry import BACKENDS, available_backends, choose_backend, open_session, open_stage
+from .registry import BACKENDS, available_backends, choose_backend, graph_precision, open_session, open_stage
 
 __all__ = [
     "BACKENDS",
@@ -14,6 +14,7 @@ __all__ = [
     "SessionOptions",
     "available_backends",
     "choose_backend",
+    "graph_precision",
     "open_session",
     "open_stage",
 ]

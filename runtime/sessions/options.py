@@ -27,7 +27,9 @@ class SessionOptions:
     allow_host_code: bool = False
     """Whether version-compatible TensorRT plans may be opened: they bring code for the host, so trust their source."""
     precision: str = "fp32"
-    """Of the engine that is opened."""
+    """What is computed in."""
+    identity: str = ""
+    """A hash of the engine's files, for backends that keep what they compile; empty: it is not kept."""
     ranges: Mapping[str, Range] = field(default_factory=dict)
     """Sizes of the dynamic axes, for backends that compile for them."""
     shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)

@@ -6,6 +6,7 @@ import dataclasses
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Literal, NamedTuple
 
 from ..bundle import Bundle
@@ -14,6 +15,8 @@ from ..errors import BundleError, MissingExtraError, one_of
 from ..ranges import stage_ranges
 from .base import Session
 from .options import SessionOptions
+
+FP32 = "fp32"
 
 
 class Backend(NamedTuple):
@@ -26,15 +29,24 @@ class Backend(NamedTuple):
     extra: str
     engine: Literal["onnx", "plan"] = "onnx"
     """What it reads."""
+    makes: tuple[str, ...] = ()
+    """Precisions that it makes of the FP32 graph by itself."""
+    widens: tuple[str, ...] = ()
+    """Precisions of graphs that it computes in FP32, so that a run of them proves little (parity emulates them)."""
+    refusal: str = ""
+    """A function of the module: why this machine cannot compute in a precision, or "". Asked of all but fp32."""
 
 
 BACKENDS = {
-    "onnxruntime": Backend("onnxruntime", "open_cpu", "onnxruntime", "cpu"),
+    "openvino": Backend(
+        "openvino", "open_openvino", "openvino", "openvino", makes=("bf16",), widens=("fp16",), refusal="refusal"
+    ),
+    "onnxruntime": Backend("onnxruntime", "open_cpu", "onnxruntime", "cpu", widens=("fp16", "bf16")),
     "onnxruntime-cuda": Backend("onnxruntime", "open_cuda", "onnxruntime", "gpu"),
     "onnxruntime-tensorrt": Backend("onnxruntime", "open_tensorrt", "onnxruntime", "gpu"),
     "tensorrt": Backend("tensorrt", "open_plan", "tensorrt", "tensorrt", engine="plan"),
 }
-"""By name, the preferred first."""
+"""By name, the preferred first. OpenVINO is the faster of the two on CPUs (README, "On a CPU"); a GPU is asked for."""
 
 
 def available_backends() -> list[str]:
@@ -42,8 +54,8 @@ def available_backends() -> list[str]:
     return [name for name, backend in BACKENDS.items() if find_spec(backend.package) is not None]
 
 
-def choose_backend(name: str) -> str:
-    """`name` itself, or for "auto" the preferred one that is installed.
+def choose_backend(name: str, precision: str = FP32) -> str:
+    """`name` itself, or for "auto" the preferred one that is installed and computes in this precision.
 
     Raises:
         BundleError: there is no such backend.
@@ -53,12 +65,37 @@ def choose_backend(name: str) -> str:
         installed = available_backends()
         if not installed:
             raise MissingExtraError("onnxruntime", "cpu", "running engines")
-        return installed[0]
+        return next((backend for backend in installed if not _refusal(backend, precision)), installed[0])
     if name not in BACKENDS:
         raise BundleError(one_of("backend", name, ["auto", *BACKENDS]))
     if name not in available_backends():
         raise MissingExtraError(BACKENDS[name].package, BACKENDS[name].extra, f"backend {name!r}")
     return name
+
+
+def graph_precision(bundle: Bundle, stage: str, precision: str, backend: str) -> str:
+    """Which of a stage's graphs a backend reads for a precision: its own, or the FP32 one if the backend makes it.
+
+    Args:
+        bundle: the bundle.
+        stage: its stage.
+        precision: as asked for.
+        backend: a key of `BACKENDS`.
+    """
+    makes = precision in BACKENDS[backend].makes and FP32 in bundle.stage(stage).engines
+    return FP32 if makes else precision
+
+
+def _refusal(name: str, precision: str) -> str:
+    """Why a backend that is installed cannot compute in a precision here; empty if it can, or would find out later."""
+    backend = BACKENDS[name]
+    if precision == FP32 or not backend.refusal:
+        return ""
+    return str(getattr(_module(backend), backend.refusal)(precision))
+
+
+def _module(backend: Backend) -> ModuleType:
+    return import_module(f".{backend.module}", __package__)
 
 
 def open_session(
@@ -79,8 +116,9 @@ def open_session(
         options: all that may be said, instead of `threads`.
     """
     chosen = BACKENDS[choose_backend(backend)]
-    module = import_module(f".{chosen.module}", __package__)
-    session: Session = getattr(module, chosen.opener)(path, contract, options or SessionOptions(threads=threads))
+    session: Session = getattr(_module(chosen), chosen.opener)(
+        path, contract, options or SessionOptions(threads=threads)
+    )
     return session
 
 
@@ -92,22 +130,25 @@ def open_stage(
     Args:
         bundle: the bundle.
         stage: its stage.
-        precision: one that the bundle holds.
+        precision: one that the bundle holds, or that the backend makes of FP32.
         backend: a key of `BACKENDS`, or "auto".
         options: how to open it.
 
     Raises:
         BundleError: the bundle has no such engine, or no plan that fits this machine; says what makes one.
     """
-    backend = choose_backend(backend)
+    backend = choose_backend(backend, precision)
     contract = bundle.stage(stage).contract
     given = options or SessionOptions()
     ranges = {**stage_ranges(contract, bundle), **given.ranges}
-    given = dataclasses.replace(given, ranges=ranges, precision=precision)
     if BACKENDS[backend].engine == "plan":
         from ..tensorrt.plans import plan_path
 
+        given = dataclasses.replace(given, ranges=ranges, precision=precision)
         path = plan_path(bundle, stage, precision, given)
     else:
-        path = bundle.engine_path(stage, precision)
+        held = graph_precision(bundle, stage, precision, backend)
+        path = bundle.engine_path(stage, held)
+        identity = bundle.stage(stage).engines[held].digest
+        given = dataclasses.replace(given, ranges=ranges, precision=precision, identity=identity)
     return open_session(path, contract, backend, options=given)

@@ -11,7 +11,7 @@ from ovdeploy.export.build import build_bundle
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.export.reference.pipeline import Reference
 from ovdeploy.runtime import Segmenter, Vocabulary, load_recipe
-from ovdeploy.runtime.geometry import apply_separable
+from ovdeploy.runtime.bands import resize
 from ovdeploy.runtime.plan import plan_photo
 
 pytestmark = pytest.mark.slow
@@ -65,6 +65,6 @@ def test_engines_meet_the_authors(case, networks, tmp_path):
         result = segmenter.segment(case["image"], vocabulary, parameters=case["settings"])
         settings = segmenter._parameters(segmenter.parameters, case["settings"])
         plan = plan_photo((400, 600), settings, segmenter._method, networks.dimensions)
-    full = apply_separable(plan.photo_rows, plan.photo_columns, logits[0]["logits"])
+    full = resize(plan.photo.rows, plan.photo.columns, logits[0]["logits"])
     assert relative(full[:, ::8, ::8], case["logits_small"]) < LOGITS
     assert (result.mask == case["mask_coarse"]).mean() >= LABELS

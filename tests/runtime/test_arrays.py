@@ -19,6 +19,7 @@ from ovdeploy.runtime.sessions.onnxruntime import OnnxRuntimeSession, OrtBlock
 from ovdeploy.runtime.sessions.providers import CUDA, TENSORRT, Provider, check_assignment, check_providers
 
 RESIDENT = Provider("CPUExecutionProvider", "cpu", resident=True)
+on_cpu = pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 EVERYTHING = {"iou_threshold": -10.0, "min_area": 1, "region_threshold": 0.0}
 
 
@@ -87,8 +88,8 @@ def test_an_array_whose_memory_was_given_out_again_is_refused_and_named():
     assert fresh.numpy().tolist() == [1, 1, 1]
 
 
-def test_stages_chained_on_the_device_give_the_same_mask_to_the_byte(resident, segmenter, vocabulary, photo):
-    expected = segmenter.segment(photo, vocabulary, parameters=EVERYTHING)
+def test_stages_chained_on_the_device_give_the_same_mask_to_the_byte(resident, ort_segmenter, vocabulary, photo):
+    expected = ort_segmenter.segment(photo, vocabulary, parameters=EVERYTHING)
     assert any(region.refined for region in expected.regions)
     for batch in (1, 2, 8):  # with 1 and 2 every batch writes into rows of one array
         result = resident.segment(photo, vocabulary, parameters={**EVERYTHING, "window_batch": batch})
@@ -106,21 +107,23 @@ def test_nothing_larger_than_the_logits_is_read_back_between_stages(resident, vo
     assert resident.segment(photo, vocabulary, parameters=EVERYTHING).regions
 
 
-def test_device_arrays_of_another_device_are_brought_over_the_host(tiny_bundle):
+@on_cpu
+def test_device_arrays_of_another_device_are_brought_over_the_host(tiny_bundle, backend):
     bundle = Bundle.load(tiny_bundle)
     contract = bundle.stage("dino").contract
     windows = np.random.default_rng(0).random((2, *contract.inputs[0].shape[1:])).astype(np.float32)
-    with open_session(bundle.engine_path("dino", "fp32"), contract) as session:
+    with open_session(bundle.engine_path("dino", "fp32"), contract, backend) as session:
         expected = session.run({"windows": windows})
         came = session.run({"windows": device_array(windows, "cuda:0")})
     assert {name: array.tobytes() for name, array in came.items()} == {n: a.tobytes() for n, a in expected.items()}
 
 
-def test_outputs_are_written_into_rows_and_into_strided_arrays(tiny_bundle):
+@on_cpu
+def test_outputs_are_written_into_rows_and_into_strided_arrays(tiny_bundle, backend):
     bundle = Bundle.load(tiny_bundle)
     contract = bundle.stage("dino").contract
     windows = np.random.default_rng(0).random((2, *contract.inputs[0].shape[1:])).astype(np.float32)
-    with open_session(bundle.engine_path("dino", "fp32"), contract) as session:
+    with open_session(bundle.engine_path("dino", "fp32"), contract, backend) as session:
         expected = session.run({"windows": windows})
         room = session.empty("features", B=4)
         came = session.run({"windows": windows}, {"features": room[1:3]})
@@ -252,7 +255,7 @@ def test_the_cuda_libraries_of_pip_packages_are_looked_for():
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime-cuda", "onnxruntime-tensorrt"])
-def test_a_gpu_provider_here_is_an_error_or_with_leave_the_cpu(backend, tiny_bundle, photo, vocabulary, segmenter):
+def test_a_gpu_provider_here_is_an_error_or_with_leave_the_cpu(backend, tiny_bundle, photo, vocabulary, ort_segmenter):
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -261,7 +264,7 @@ def test_a_gpu_provider_here_is_an_error_or_with_leave_the_cpu(backend, tiny_bun
         Segmenter.load(tiny_bundle, backend=backend)
     with Segmenter.load(tiny_bundle, backend=backend, allow_fallback=True) as fallen:
         result = fallen.segment(photo, vocabulary)
-    assert result.mask.tobytes() == segmenter.segment(photo, vocabulary).mask.tobytes()
+    assert result.mask.tobytes() == ort_segmenter.segment(photo, vocabulary).mask.tobytes()
 
 
 def test_tf32_is_off_and_profiles_are_given_to_the_providers(tiny_bundle):

@@ -228,8 +228,9 @@ def test_inspect_of_a_damaged_bundle_ends_with_1_unless_it_shall_not_verify(tiny
 def test_doctor_tells_what_works(tiny_bundle):
     assert invoke("doctor").exit_code == 0
     told = json.loads(invoke("doctor", "--json").stdout)
-    backend = next(check for check in told["checks"] if check["what"] == "backend onnxruntime")
-    assert backend["works"] and told["ovdeploy"] in invoke("--version").stdout
+    works = {check["what"]: check["works"] for check in told["checks"]}
+    assert works["backend onnxruntime"] and works["backend openvino"] and "FP32" in told["OpenVINO computes in"]
+    assert told["ovdeploy"] in invoke("--version").stdout
 
 
 @pytest.mark.parametrize("command", sorted(main.found))

@@ -12,7 +12,6 @@ from segment_anything.utils.transforms import ResizeLongestSide
 
 from ovdeploy.runtime.geometry import (
     aligned_size,
-    apply_separable,
     bilinear_matrix,
     half_size,
     longest_side_size,
@@ -209,23 +208,3 @@ def test_spliced_rows_are_a_sum_over_a_count(size, starts, length):
         count[start : start + size] += 1
     spliced = splice_rows(piece, starts, length) @ inputs.reshape(-1)
     np.testing.assert_allclose(spliced, total / count, atol=EXACT)
-
-
-@pytest.mark.parametrize(
-    ("hw_in", "hw_out"),
-    [
-        ((1, 1), (1, 1)),
-        ((1, 1), (5, 9)),
-        ((7, 3), (1, 1)),
-        ((1, 64), (1, 4000)),
-        ((42, 64), (150, 203)),
-        ((9, 8), (4, 3)),
-    ],
-)
-def test_apply_separable_is_torchs_bilinear_resize(hw_in, hw_out):
-    planes = np.random.default_rng(0).standard_normal((2, 3, *hw_in)).astype(np.float32)
-    resized = apply_separable(*(bilinear_matrix(n, m) for n, m in zip(hw_in, hw_out, strict=True)), planes)
-    expected = F.interpolate(torch.from_numpy(planes).double(), hw_out, mode="bilinear", align_corners=False)
-    assert resized.dtype == np.float32
-    # values up to 4 in float32, and weights rounded to it: a few times 2⁻²⁴ · 4
-    np.testing.assert_allclose(resized, expected.numpy(), atol=2e-6)

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovdeploy.runtime.bundle import Dimensions
-from ovdeploy.runtime.coarse import Coarse, coarse_mask
 from ovdeploy.runtime.merge import merge
 from ovdeploy.runtime.methods import METHODS
 from ovdeploy.runtime.parameters import Parameters
 from ovdeploy.runtime.plan import plan_photo
-from ovdeploy.runtime.regions import find_regions, half_resolution
+from ovdeploy.runtime.regions import find_regions
+from planes import coarse_of, half_of, likeliest
 
 SIDE, MASK = 64, 16  # SAM's frame and its low-resolution masks
 DIMENSIONS = Dimensions(clip_patch=16, feature_grid=(6, 6), embedding=8, context_length=77, sam_side=SIDE, sam_grid=4)
@@ -29,7 +29,7 @@ def random_coarse(photo_hw, classes=3, seed=0, threshold=0.0):
     """Smooth probabilities, so that there are regions of some size."""
     coarse_grid = torch.from_numpy(np.random.default_rng(seed).standard_normal((1, classes, 4, 5)))
     logits = F.interpolate(coarse_grid, photo_hw, mode="bilinear", align_corners=False)[0]
-    return coarse_mask((2 * logits).softmax(dim=0).float().numpy(), threshold)
+    return likeliest((2 * logits).softmax(dim=0).float().numpy(), threshold)
 
 
 def random_logits(count, seed=0, bias=0.0):
@@ -48,7 +48,10 @@ def upsampled(low_res, frame, photo_hw):
 def plain_merge(coarse, regions, low_res, iou, frame, threshold, as_published):
     """DESIGN's "Merge" with an array for every class: labels, scores, and where rounding cannot change the label."""
     hw = coarse.labels.shape
-    probabilities, labels = torch.from_numpy(coarse.probabilities).double(), torch.from_numpy(coarse.labels).long()
+    probabilities, labels = (
+        torch.from_numpy(coarse.planes.probabilities).double(),
+        torch.from_numpy(coarse.labels).long(),
+    )
     valid = iou > np.float32(threshold)
     if not valid.any():
         return labels.numpy(), probabilities.amax(dim=0).numpy(), np.ones(hw, bool)
@@ -78,12 +81,16 @@ def plain_merge(coarse, regions, low_res, iou, frame, threshold, as_published):
     return labels.numpy(), raised.amax(dim=0).numpy(), sure.numpy()
 
 
+def read(coarse):
+    return coarse.labels, coarse.scores, coarse.planes.probabilities
+
+
 def check(coarse, regions, low_res, iou, *, as_published, threshold=0.5):
     frame = frame_of(coarse.labels.shape)
     iou = np.asarray(iou, np.float32)
-    before = [array.copy() for array in (*coarse, low_res)]
+    before = [array.copy() for array in (*read(coarse), low_res)]
     merged = merge(coarse, regions, low_res, iou, frame, iou_threshold=threshold, as_published=as_published)
-    for array, copy in zip((*coarse, low_res), before, strict=True):
+    for array, copy in zip((*read(coarse), low_res), before, strict=True):
         np.testing.assert_array_equal(array, copy)  # the inputs are left alone
     labels, scores, sure = plain_merge(coarse, regions, low_res, iou, frame, threshold, as_published)
     assert merged.labels.dtype == np.uint16
@@ -97,7 +104,7 @@ def check(coarse, regions, low_res, iou, *, as_published, threshold=0.5):
 
 def case(photo_hw, *, classes=3, seed=0, threshold=0.0, min_area=1):
     coarse = random_coarse(photo_hw, classes, seed, threshold)
-    return coarse, find_regions(half_resolution(coarse), 0.0, min_area)
+    return coarse, find_regions(coarse.half, 0.0, min_area)
 
 
 def some_failed(count):
@@ -129,8 +136,8 @@ def test_any_size_classes_and_estimates(photo_hw, classes, seed, probability_thr
 
 @both_ways
 def test_a_photo_of_one_pixel(as_published):
-    coarse = coarse_mask(np.float32([0.4, 0.6]).reshape(2, 1, 1), 0.0)
-    regions = find_regions(half_resolution(coarse), 0.0, 1)
+    coarse = likeliest(np.float32([0.4, 0.6]).reshape(2, 1, 1))
+    regions = find_regions(coarse.half, 0.0, 1)
     merged = check(coarse, regions, np.full((1, 1, MASK, MASK), 2, np.float32), [0.9], as_published=as_published)
     assert merged.labels.item() == 1
     assert merged.scores.item() == pytest.approx(0.6 / (1 + np.exp(-2)), abs=1e-6)  # float32
@@ -168,8 +175,8 @@ def test_of_classes_with_equal_scores_the_first_wins(as_published):
     labels = np.ones((8, 8), np.uint16)
     labels[:, :4] = 2
     probabilities = np.float32([0.1, 0.45, 0.45]).reshape(3, 1, 1).repeat(8, 1).repeat(8, 2)
-    coarse = Coarse(labels, probabilities.max(axis=0), probabilities)
-    regions = find_regions(half_resolution(coarse), 0.0, 1)
+    coarse = coarse_of(labels, probabilities)
+    regions = find_regions(coarse.half, 0.0, 1)
     low_res = np.full((2, 1, MASK, MASK), 1.5, np.float32)
     merged = merge(coarse, regions, low_res, np.ones(2), frame_of((8, 8)), iou_threshold=0.5, as_published=as_published)
     assert (merged.labels == 1).all()
@@ -180,8 +187,8 @@ def test_a_failed_region_keeps_its_label_as_meant_and_loses_it_as_published(as_p
     labels = np.zeros((16, 16), np.uint16)
     labels[:, 8:] = 1
     probabilities = np.where(labels == np.arange(2)[:, None, None], 0.7, 0.3).astype(np.float32)
-    coarse = Coarse(labels, probabilities.max(axis=0), probabilities)
-    regions = find_regions(half_resolution(coarse), 0.0, 1)
+    coarse = coarse_of(labels, probabilities)
+    regions = find_regions(coarse.half, 0.0, 1)
     low_res = np.full((2, 1, MASK, MASK), 9, np.float32)  # class 0's mask covers the photo; class 1's is not believed
     merged = check(coarse, regions, low_res, [0.9, 0.1], as_published=as_published)
     np.testing.assert_array_equal(merged.labels, 0 if as_published else labels)
@@ -190,10 +197,10 @@ def test_a_failed_region_keeps_its_label_as_meant_and_loses_it_as_published(as_p
 
 @both_ways
 def test_the_best_mask_of_a_class_counts_not_the_last(as_published):
-    coarse = coarse_mask(np.full((1, 16, 16), 1, np.float32), 0.0)
-    half = half_resolution(coarse)
-    half.probabilities[0, :, 4] = 0.1  # two regions, left and right
-    regions = find_regions(half, 0.2, 1)
+    coarse = likeliest(np.full((1, 16, 16), 1, np.float32), 0.0)
+    halved = coarse.planes.halved.copy()
+    halved[0, :, 4] = 0.1  # two regions, left and right
+    regions = find_regions(half_of(coarse.half.labels, halved), 0.2, 1)
     low_res = np.stack([np.full((1, MASK, MASK), value, np.float32) for value in (3, 1)])
     merged = check(coarse, regions, low_res, [0.9, 0.9], as_published=as_published)
     np.testing.assert_allclose(merged.scores, 1 / (1 + np.exp(-3)), atol=1e-6)  # float32

@@ -83,7 +83,7 @@ def test_splice_tables_are_a_plain_splice_and_a_resize(photo_hw, crop, stride, s
 def test_logits_of_features_methods_are_resized_from_tokens_to_the_photo(photo_hw):
     plan = plan_photo(photo_hw, FULL, METHODS["trident"], dimensions(**SAM))
     logits = torch.from_numpy(np.random.default_rng(0).standard_normal((3, *plan.sam.tokens_hw)))
-    resized = plan.photo_rows.astype(float) @ logits.numpy() @ plan.photo_columns.astype(float).T
+    resized = plan.photo.rows.dense().astype(float) @ logits.numpy() @ plan.photo.columns.dense().astype(float).T
     np.testing.assert_allclose(resized, bilinear(logits, photo_hw), atol=ROUNDING)
 
 
@@ -103,8 +103,8 @@ def test_photo_tables_enlarge_every_window_average_and_resize(photo_hw, crop, st
     plan = plan_photo(photo_hw, parameters, METHODS["proxyclip"], dimensions(grid=grid))
     windows = random_windows(plan, grid)
     pixels = average(bilinear(windows, (crop, crop)), (plan.row_starts, plan.column_starts), plan.aligned_hw)
-    rows = plan.photo_rows.reshape(photo_hw[0], -1, grid[0])
-    columns = plan.photo_columns.reshape(photo_hw[1], -1, grid[1])
+    rows = plan.photo.rows.dense().reshape(photo_hw[0], -1, grid[0])
+    columns = plan.photo.columns.dense().reshape(photo_hw[1], -1, grid[1])
     np.testing.assert_allclose(apply_tables(rows, columns, windows), bilinear(pixels, photo_hw), atol=ROUNDING * 2)
     assert plan.splice_rows is None
     assert plan.splice_columns is None
@@ -138,7 +138,7 @@ def test_mask_tables_are_sams_postprocessing(photo_hw, patch):
     low_res = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 64, 64)))
     valid = bilinear(low_res, (256, 256))[:, : frame.valid_hw[0], : frame.valid_hw[1]]
     expected = bilinear(bilinear(valid, frame.padded_hw), photo_hw)
-    resized = frame.mask_rows.astype(float) @ low_res.numpy() @ frame.mask_columns.astype(float).T
+    resized = frame.mask_rows.dense().astype(float) @ low_res.numpy() @ frame.mask_columns.dense().astype(float).T
     np.testing.assert_allclose(resized, expected, atol=ROUNDING)
 
 

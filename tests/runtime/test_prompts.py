@@ -13,7 +13,8 @@ from ovdeploy.runtime.methods import METHODS
 from ovdeploy.runtime.parameters import Parameters
 from ovdeploy.runtime.plan import plan_photo
 from ovdeploy.runtime.prompts import Prompts, make_prompts, prompt_sizes
-from ovdeploy.runtime.regions import HalfResolution, find_regions
+from ovdeploy.runtime.regions import find_regions
+from planes import half_of
 
 SIZES = [(1, 1), (1, 400), (400, 1), (2, 3), (150, 203), (203, 150), (400, 600), (333, 332)]
 
@@ -29,13 +30,13 @@ def frame_of(photo_hw, side=1024, patch=16):
 
 
 def random_half(photo_hw, classes=3, seed=0, block=9):
-    """Labels in blocks, with probabilities that do not follow them."""
+    """Labels in blocks, with probabilities [C, dh, dw] that do not follow them."""
     rng = np.random.default_rng(seed)
     h, w = half_size(photo_hw)
     labels = rng.integers(0, classes, (-(-h // block), -(-w // block))).repeat(block, 0).repeat(block, 1)[:h, :w]
     probabilities = rng.random((classes, h, w), np.float32)
     probabilities[labels[0, 0], 0, 0] = 1  # so that there is a region at any threshold
-    return HalfResolution(labels.astype(np.uint16), probabilities)
+    return labels.astype(np.uint16), probabilities
 
 
 def half_up(x):
@@ -44,7 +45,7 @@ def half_up(x):
 
 def plain_prompts(regions, half, photo_hw, frame, side, settings):
     """DESIGN's "Prompts", region by region: points, boxes, resized probabilities (−1 as padding), mask prompts."""
-    dh, dw = half.labels.shape
+    dh, dw = half[0].shape
     frame_h, frame_w = frame.valid_hw
     mask_h, mask_w = (max(1, half_up(n / 4)) for n in frame.valid_hw)
     if settings.as_published:
@@ -55,7 +56,7 @@ def plain_prompts(regions, half, photo_hw, frame, side, settings):
     for index, (x, y), (x0, y0, x1, y1) in zip(regions.class_index, regions.point_xy, regions.box_xyxy, strict=True):
         points.append((x * frame_w / dw, y * frame_h / dh))
         boxes.append((x0 * frame_w / dw, y0 * frame_h / dh, x1 * frame_w / dw, y1 * frame_h / dh))
-        plane = torch.from_numpy(half.probabilities[index])[None, None].double()
+        plane = torch.from_numpy(half[1][index])[None, None].double()
         plane = F.interpolate(plane, (mask_h, mask_w), mode="bilinear", align_corners=False)
         mask = torch.where(plane > settings.region_threshold, plane * settings.mask_prompt_scale, 0.0)
         padding = (0, side // 4 - mask_w, 0, side // 4 - mask_h)
@@ -66,9 +67,9 @@ def plain_prompts(regions, half, photo_hw, frame, side, settings):
 
 def check(photo_hw, half, settings, *, side=1024, patch=16, batch=1000):
     frame = frame_of(photo_hw, side, patch)
-    regions = find_regions(half, settings.region_threshold, settings.min_area)
+    regions = find_regions(half_of(*half), settings.region_threshold, settings.min_area)
     assert len(regions), "a case without regions tests nothing"
-    prompts = make_prompts(regions, half, photo_hw, frame, side // 4, settings)
+    prompts = make_prompts(regions, half[1].__getitem__, photo_hw, frame, side // 4, settings)
     batches = list(prompts.batches(batch, KINDS))
     feeds = {name: np.concatenate([feed[name] for feed in batches]) for name in batches[0]}
     points, boxes, resized, masks = plain_prompts(regions, half, photo_hw, frame, side, settings)
@@ -127,7 +128,7 @@ def test_sizes_that_prompts_are_scaled_to(photo_hw, as_published, frame_hw, mask
 
 @pytest.mark.parametrize("as_published", [True, False])
 def test_a_photo_of_one_pixel_is_prompted_at_the_origin(as_published):
-    half = HalfResolution(np.zeros((1, 1), np.uint16), np.ones((1, 1, 1), np.float32))
+    half = np.zeros((1, 1), np.uint16), np.ones((1, 1, 1), np.float32)
     feeds = check((1, 1), half, Parameters(as_published=as_published, min_area=1))
     assert not feeds["points"].any()
     assert not feeds["boxes"].any()
@@ -136,8 +137,10 @@ def test_a_photo_of_one_pixel_is_prompted_at_the_origin(as_published):
 
 def test_mask_prompts_keep_what_is_above_the_threshold_only():
     probabilities = np.float32([[[0.25, 0.25, 0.75, 0.75]] * 4])
-    half, parameters = HalfResolution(np.zeros((4, 4), np.uint16), probabilities), Parameters(region_threshold=0.25)
-    prompts = make_prompts(find_regions(half, 0.25, 1), half, (8, 8), frame_of((8, 8), 256), 64, parameters)
+    half, parameters = (np.zeros((4, 4), np.uint16), probabilities), Parameters(region_threshold=0.25)
+    prompts = make_prompts(
+        find_regions(half_of(*half), 0.25, 1), half[1].__getitem__, (8, 8), frame_of((8, 8), 256), 64, parameters
+    )
     assert (prompts.class_masks[0, :, :24] == 0).all()  # as large as the threshold is not above it
     np.testing.assert_allclose(prompts.class_masks[0, :, 40:], 0.75 * 0.005, rtol=1e-6)  # one float32 rounding
 
@@ -152,9 +155,10 @@ def test_batches_hold_all_regions_in_order(size):
     assert count % 5 or count % 3, "some batch should be partly filled"
     for name, array in whole.items():
         np.testing.assert_array_equal(parts[name], array)
-    frame, regions = frame_of(photo_hw, 256), find_regions(half, 0.0, 1)
+    frame, regions = frame_of(photo_hw, 256), find_regions(half_of(*half), 0.0, 1)
     lengths = [
-        len(f["boxes"]) for f in make_prompts(regions, half, photo_hw, frame, 64, parameters).batches(size, KINDS)
+        len(f["boxes"])
+        for f in make_prompts(regions, half[1].__getitem__, photo_hw, frame, 64, parameters).batches(size, KINDS)
     ]
     assert lengths == [min(size, count - start) for start in range(0, count, size)]
 

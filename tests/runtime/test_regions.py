@@ -2,15 +2,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.draw import line
 from skimage.measure import label
 
-from ovdeploy.runtime.coarse import Coarse
-from ovdeploy.runtime.regions import NO_REGION, HalfResolution, find_regions, half_resolution
+from ovdeploy.runtime.regions import NO_REGION, find_regions
+from planes import half_of
 
 
 class Plain(NamedTuple):
@@ -50,7 +48,7 @@ def describe(index, mask, probability):
 
 def check(labels, probabilities, threshold=0.0, min_area=0):
     labels = np.asarray(labels, np.uint16)
-    found = find_regions(HalfResolution(labels, probabilities), threshold, min_area)
+    found = find_regions(half_of(labels, probabilities), threshold, min_area)
     expected = plain_regions(labels, probabilities, threshold, min_area)
     assert len(found) == len(expected)
     ids = np.full(labels.shape, NO_REGION)
@@ -206,15 +204,3 @@ def test_nothing_found_has_the_shapes_of_no_region():
     assert found.box_xyxy.shape == (0, 4)
     assert found.point_xy.shape == (0, 2)
     assert (found.ids == NO_REGION).all()
-
-
-@pytest.mark.parametrize("hw", [(1, 1), (1, 400), (2, 2), (3, 3), (150, 203), (151, 202), (64, 64)])
-def test_halving_takes_the_nearest_label_and_interpolates_probabilities(hw):
-    labels, probabilities = random_case(hw, 3, 0)
-    half = half_resolution(Coarse(labels.astype(np.uint16), probabilities.max(axis=0), probabilities))
-    half_hw = (max(1, hw[0] // 2), max(1, hw[1] // 2))
-    nearest = F.interpolate(torch.from_numpy(labels)[None, None].double(), half_hw, mode="nearest")[0, 0]
-    planes = F.interpolate(torch.from_numpy(probabilities)[None], half_hw, mode="bilinear", align_corners=False)[0]
-    np.testing.assert_array_equal(half.labels, nearest)
-    # positions up to 200 are known to 2⁻²⁴ · 200 in float32, and neighbours differ by up to 1
-    np.testing.assert_allclose(half.probabilities, planes, atol=3e-5)

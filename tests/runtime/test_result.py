@@ -10,8 +10,9 @@ from PIL import Image
 
 from ovdeploy.runtime.geometry import half_size
 from ovdeploy.runtime.overlay import palette
-from ovdeploy.runtime.regions import NO_REGION, HalfResolution, Regions, find_regions
+from ovdeploy.runtime.regions import NO_REGION, Regions, find_regions
 from ovdeploy.runtime.result import Region, Result, photo_regions
+from planes import half_of
 
 
 def region_at(half_hw, box_xyxy, point_xy=None):
@@ -88,14 +89,14 @@ def test_regions_carry_their_class_and_what_sam_made_of_them():
     labels = np.zeros((4, 6), np.uint16)
     labels[:, 3:] = 1
     probabilities = np.float32([0.25, 0.5]).reshape(2, 1, 1).repeat(4, 1).repeat(6, 2)
-    regions = find_regions(HalfResolution(labels, probabilities), 0.0, 1)
+    regions = find_regions(half_of(labels, probabilities), 0.0, 1)
     told = photo_regions(regions, np.float32([0.8, 0.81]), 0.8, ("cup", "table"), (8, 13))
     assert [region.class_name for region in told] == ["cup", "table"]
     assert [region.class_index for region in told] == [0, 1]
     assert [region.score for region in told] == [0.25, 0.5]
     assert [region.refined for region in told] == [False, True]  # as large as the threshold is not above it
     assert [region.area for region in told] == [52, 52]  # 12 half-resolution pixels of 2 · 13/6 each
-    nothing = find_regions(HalfResolution(labels, probabilities), 0.9, 1)
+    nothing = find_regions(half_of(labels, probabilities), 0.9, 1)
     assert photo_regions(nothing, np.zeros(0, np.float32), 0.8, ("cup", "table"), (8, 13)) == ()
 
 

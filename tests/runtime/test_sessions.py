@@ -18,6 +18,8 @@ def spec(name, shape, dtype="float32"):
     return TensorSpec(name=name, dtype=dtype, shape=shape, layout="any", range="any")
 
 
+on_cpu = pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+
 CONTRACT = StageContract(
     stage="head",
     inputs=(spec("image", ("B", 3, "N")), spec("means", ("B",)), spec("ids", ("N", "N"), "int32"), spec("f", ())),
@@ -176,35 +178,39 @@ def test_an_unknown_backend_is_answered_with_the_valid_ones(name, tiny_bundle):
         assert words in str(caught.value)
 
 
+@on_cpu
 @pytest.mark.parametrize("data", [b"", b"garbage", bytes(1000)], ids=["empty", "garbage", "zeros"])
-def test_an_engine_that_is_no_graph_is_refused_by_name(tiny_bundle, tmp_path, data):
+def test_an_engine_that_is_no_graph_is_refused_by_name(tiny_bundle, tmp_path, data, backend):
     path = tmp_path / "head.fp32.onnx"
     path.write_bytes(data)
     with pytest.raises(BundleError, match=r"cannot load .*head\.fp32\.onnx"):
-        open_session(path, Bundle.load(tiny_bundle).stage("head").contract)
+        open_session(path, Bundle.load(tiny_bundle).stage("head").contract, backend)
 
 
-def test_an_engine_of_another_stage_is_refused_with_both_signatures(tiny_bundle):
+@on_cpu
+def test_an_engine_of_another_stage_is_refused_with_both_signatures(tiny_bundle, backend):
     bundle = Bundle.load(tiny_bundle)
     with pytest.raises(BundleError, match=r"takes \['windows'\], its contract says .*'affinity'"):
-        open_session(bundle.engine_path("dino", "fp32"), bundle.stage("head").contract)
+        open_session(bundle.engine_path("dino", "fp32"), bundle.stage("head").contract, backend)
 
 
+@on_cpu
 @pytest.mark.parametrize("field", ["inputs", "outputs"])
-def test_an_engine_whose_contract_has_another_name_is_refused_on_load(tiny_bundle, field):
+def test_an_engine_whose_contract_has_another_name_is_refused_on_load(tiny_bundle, field, backend):
     bundle = Bundle.load(tiny_bundle)
     contract = bundle.stage("dino").contract
     renamed = tuple(msgspec.structs.replace(tensor, name=f"{tensor.name}_2") for tensor in getattr(contract, field))
     with pytest.raises(BundleError, match="contract"):
-        open_session(bundle.engine_path("dino", "fp32"), msgspec.structs.replace(contract, **{field: renamed}))
+        open_session(bundle.engine_path("dino", "fp32"), msgspec.structs.replace(contract, **{field: renamed}), backend)
 
 
-def test_a_closed_session_says_that_it_is_closed(tiny_bundle):
+@on_cpu
+def test_a_closed_session_says_that_it_is_closed(tiny_bundle, backend):
     bundle = Bundle.load(tiny_bundle)
     contract = bundle.stage("dino").contract
     side = contract.inputs[0].shape[-1]
     windows = {"windows": np.zeros((1, 3, side, side), np.float32)}
-    with open_session(bundle.engine_path("dino", "fp32"), contract, threads=1) as session:
+    with open_session(bundle.engine_path("dino", "fp32"), contract, backend, threads=1) as session:
         assert set(session.run(windows)) == set(contract.output_names)
     session.close()
     with pytest.raises(EngineError, match="closed"):

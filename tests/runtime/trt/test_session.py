@@ -43,8 +43,8 @@ def calls(world):
     return [name for name, _ in world.cuda.record.calls]
 
 
-def test_the_pipeline_on_tensorrt_gives_the_mask_of_onnx_runtime(planned, world, segmenter, vocabulary, photo):
-    expected = segmenter.segment(photo, vocabulary, parameters=EVERYTHING)
+def test_the_pipeline_on_tensorrt_gives_the_mask_of_onnx_runtime(planned, world, ort_segmenter, vocabulary, photo):
+    expected = ort_segmenter.segment(photo, vocabulary, parameters=EVERYTHING)
     with Segmenter.load(planned.path, backend="tensorrt", parameters=EVERYTHING) as fast:
         fast.warmup()
         for batch in (8, 1, 2):  # batches write into rows of one array

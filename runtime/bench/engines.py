@@ -1,0 +1,71 @@
+"""A bundle's engines as a runner."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import EngineError
+from ..pipeline import Segmenter
+from ..vocabulary import Vocabulary
+from .plan import Outcome, RunnerSpec
+
+
+@contextmanager
+def open_engines(spec: RunnerSpec) -> Iterator[EngineRunner]:
+    """Open the engines of one backend and precision.
+
+    Raises:
+        BundleError: the bundle is missing, damaged or lacks a stage.
+        EngineError: the backend does not work here.
+        ParameterError: an override cannot be used.
+    """
+    with Segmenter.load(
+        spec.bundle, backend=spec.backend, precision=spec.precision, threads=spec.threads, parameters=spec.parameters
+    ) as segmenter:
+        yield EngineRunner(segmenter)
+
+
+class EngineRunner:
+    """A segmenter, measured from outside."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+
+    def run(self, photo: np.ndarray, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None = None) -> Outcome:
+        """Segment [H, W, 3] uint8 RGB once."""
+        start = time.perf_counter()
+        result = self._segmenter.segment(photo, vocabulary, parameters=parameters)
+        milliseconds = (time.perf_counter() - start) * 1e3
+        steps = {name: value for name, value in result.timings.items() if name != "total"}
+        return Outcome(milliseconds, steps, result.mask, result.coarse_mask, len(result.regions))
+
+    def embed(self, classes: Sequence[str] | None, background: bool | None) -> Vocabulary:
+        """Class names (the recipe's, if None) with their embeddings."""
+        return self._segmenter.vocabulary(classes, background=background)
+
+    def loop(self, photos: Sequence[Path], vocabulary: Vocabulary) -> tuple[float, list[np.ndarray]]:
+        """Segment files one after another: seconds, and their masks."""
+        start = time.perf_counter()
+        masks = [self._segmenter.segment(photo, vocabulary).mask for photo in photos]
+        return time.perf_counter() - start, masks
+
+    def many(
+        self, photos: Sequence[Path], vocabulary: Vocabulary, workers: int | None
+    ) -> tuple[float, list[np.ndarray]]:
+        """The same by `segment_many`.
+
+        Raises:
+            EngineError: this version has none.
+        """
+        segment_many = getattr(self._segmenter, "segment_many", None)
+        if segment_many is None:
+            raise EngineError("this version of ovdeploy has no Segmenter.segment_many")
+        start = time.perf_counter()
+        masks = [result.mask for result in segment_many(photos, vocabulary, workers=workers)]
+        return time.perf_counter() - start, masks

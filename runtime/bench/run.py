@@ -1,0 +1,180 @@
+"""A whole run: start the runners, time them round by round, then what else was asked for, and put it together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..errors import ExportError
+from ..parameters import Parameters, with_overrides
+from ..vocabulary import Vocabulary
+from .machine import machine_facts
+from .many import throughput
+from .memory import Memory
+from .plan import Outcome, ProductSpec, RunnerSpec
+from .process import Process
+from .report import Report, RunnerReport, judge, measured_peaks, peak_of, runner_report
+from .rounds import Series, alternate
+from .soak import soak
+from .start import Opened, Products, Say, Start, open_runners
+from .sweep import Base, sweep
+from .work import photo_plan, product_flops, stage_calls
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be measured."""
+
+    bundle: Bundle
+    runners: Sequence[RunnerSpec]
+    """The reference first."""
+    required: frozenset[str] = frozenset()
+    """Labels of runners that were asked for by name: one that does not work here is an error."""
+    rivals: frozenset[str] = frozenset()
+    """Labels of runners that others are measured against: they are neither swept, soaked nor counted by the dozen."""
+    products: Sequence[ProductSpec] = ()
+    photo: np.ndarray
+    vocabulary: Vocabulary
+    parameters: Mapping[str, Any]
+    """Overrides of the recipe's, which all runners have."""
+    rounds: int = 5
+    starts: int = 1
+    sweeps: Sequence[str] = ()
+    soak: int = 0
+    many: int = 0
+    workers: int | None = None
+
+    @property
+    def photo_hw(self) -> tuple[int, int]:
+        """The photo's size."""
+        return self.photo.shape[0], self.photo.shape[1]
+
+    def settings(self, bundle: Bundle) -> Parameters:
+        """The parameters in force with a bundle."""
+        return with_overrides(bundle.recipe.parameters, self.parameters)
+
+
+def bench(job: Job, say: Say = lambda _: None, start: Start = Process) -> Report:
+    """Measure.
+
+    Args:
+        job: what.
+        say: told what goes on.
+        start: starts a runner's process.
+
+    Raises:
+        EngineError: a runner that was asked for fails, or none works.
+        ParameterError: a sweep that this bundle does not do.
+    """
+    with ExitStack() as stack:
+        opened, left_out = open_runners(
+            job.runners, job.required, job.photo, job.vocabulary, job.starts, stack, say, start
+        )
+        products = Products(job.products, stack, say, start)
+        series = _rounds(job, opened, products, say)
+        memory = {label: each.process.memory() for label, each in opened.items()}
+        extras = _extras(job, [each for label, each in opened.items() if label not in job.rivals], say)
+    say("counting operations")
+    peaks = measured_peaks(products.seconds)
+    gflop, note = _gflop(job, opened, series)
+    reports = tuple(
+        _runner_report(job, each, series, gflop.get(label, {}), peaks, memory[label]) for label, each in opened.items()
+    )
+    return Report(
+        bundle=job.bundle.path.resolve().name,
+        machine=machine_facts(),
+        photo_hw=job.photo_hw,
+        windows=_product(photo_plan(job.bundle, job.photo_hw, job.settings(job.bundle)).windows_grid),
+        queries=len(job.vocabulary.embeddings),
+        rounds=job.rounds,
+        reference=next(iter(opened)),
+        runners=reports,
+        left_out=left_out,
+        peaks=peaks,
+        flops_note=note,
+        noise=judge(peaks, {report.label: report.spread for report in reports}, job.rounds),
+        **extras,
+    )
+
+
+def _rounds(job: Job, opened: Mapping[str, Opened], products: Products, say: Say) -> dict[str, Series]:
+    def run(each: Opened) -> Outcome:
+        say(f"{each.spec.label}")
+        return each.process.run(job.photo, job.vocabulary)
+
+    def before(number: int) -> None:
+        say(f"round {number + 1} of {job.rounds}: matrix products")
+        products.measure()
+
+    return alternate({label: partial(run, each) for label, each in opened.items()}, job.rounds, before)
+
+
+def _extras(job: Job, measured: Sequence[Opened], say: Say) -> dict[str, Any]:
+    """Sweeps, soaking and throughput, of those that are not measured against."""
+    sweeps, soaks, throughputs = [], [], []
+    for each in measured:
+        label, run = each.spec.label, each.process.run
+        base = Base(job.photo, job.vocabulary, job.settings(job.bundle), job.bundle.manifest)
+        for axis in job.sweeps:
+            say(f"{label}: sweeping {axis}")
+            sweeps.append(sweep(axis, label, run, base, job.rounds))
+        if job.soak:
+            say(f"{label}: {job.soak} photos, for its memory")
+            soaks.append(soak(label, run, each.process.memory, job.photo, job.vocabulary, job.soak))
+        if job.many:
+            say(f"{label}: {job.many} photos by segment_many")
+            made = throughput(label, each.process.call, job.photo, job.vocabulary, job.many, job.rounds, job.workers)
+            throughputs.append(made)
+    return {"sweeps": tuple(sweeps), "soaks": tuple(soaks), "throughputs": tuple(throughputs)}
+
+
+def _gflop(
+    job: Job, opened: Mapping[str, Opened], series: Mapping[str, Series]
+) -> tuple[dict[str, dict[str, float]], str]:
+    """10⁹ operations of a photo's products by runner and stage, or why nobody counted."""
+    found: dict[str, dict[str, float]] = {}
+    known: dict[tuple[Any, ...], dict[str, float]] = {}
+    try:
+        for label, each in opened.items():
+            key = (each.spec.bundle, series[label].regions[0])
+            if key not in known:
+                known[key] = _counted(job, Bundle.load(each.spec.bundle), series[label].regions[0])
+            found[label] = known[key]
+    except ImportError:
+        return {}, "operations were not counted: pip install 'ovdeploy[graph]'"
+    except ExportError as error:
+        return {}, f"operations were not counted: {error}"
+    return found, ""
+
+
+def _counted(job: Job, bundle: Bundle, regions: int) -> dict[str, float]:
+    settings = job.settings(bundle)
+    plan = photo_plan(bundle, job.photo_hw, settings)
+    calls = stage_calls(plan, bundle.recipe, settings, len(job.vocabulary.embeddings), regions)
+    return {stage: flops / 1e9 for stage, flops in product_flops(bundle, calls).items()}
+
+
+def _runner_report(
+    job: Job,
+    each: Opened,
+    series: Mapping[str, Series],
+    gflop: Mapping[str, float],
+    peaks: Sequence[Any],
+    memory: Memory,
+) -> RunnerReport:
+    label, reference = each.spec.label, next(iter(series.values()))
+    precision = each.spec.precision
+    return runner_report(
+        label, precision, series[label], reference, job.bundle.recipe.stages, gflop, peak_of(precision, peaks),
+        each.cold_starts, memory,
+    )  # fmt: skip
+
+
+def _product(grid: tuple[int, int]) -> int:
+    return grid[0] * grid[1]
