@@ -155,7 +155,9 @@ def _record(recorder: Recorder, dataset: Dataset, progress: Progress) -> tuple[l
     from ...runtime.datasets import IGNORED
     from ...runtime.evaluation.run import OF_ONE_PHOTO
 
-    usable, failed, unlabelled = [], {}, []
+    usable: list[str] = []
+    unlabelled: list[str] = []
+    failed: dict[str, str] = {}
     for name in progress.track(dataset.names, description="engines"):
         try:
             labels = recorder.record(name).labels

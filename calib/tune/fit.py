@@ -185,5 +185,9 @@ class _Measure:
         """Both points on all photos of a part."""
         kinds = tuple(dict.fromkeys((self._kind, COARSE)))
         one, other = self(names, [before, after], kinds)
-        figures = [{kind: tally.miou() for kind, tally in tallies.items()} for tallies in (one, other)]
-        return Part(len(names), *figures, bootstrap_gain(one[self._kind], other[self._kind]))
+        gain = bootstrap_gain(one[self._kind], other[self._kind])
+        return Part(len(names), _figures(one), _figures(other), gain)
+
+
+def _figures(tallies: Mapping[str, Tally]) -> dict[str, float]:
+    return {kind: tally.miou() for kind, tally in tallies.items()}

@@ -75,7 +75,8 @@ def bootstrap_gain(before: Tally, after: Tally, *, draws: int = DRAWS, level: fl
         seed: of the draws, which are the same each time.
 
     Returns:
-        The gain; with fewer than two photos nothing is known of its spread, and the interval is infinite.
+        The gain, NaN without pixels that count; where nothing is known of its spread (fewer than two photos, or no
+        labels) the interval is infinite.
 
     Raises:
         ValueError: the photos differ in number.
@@ -89,5 +90,8 @@ def bootstrap_gain(before: Tally, after: Tally, *, draws: int = DRAWS, level: fl
     even = np.full(before.photos, 1 / before.photos)
     weights = [rng.multinomial(before.photos, even) for _ in range(draws)]
     gains = np.array([after.miou(weight) - before.miou(weight) for weight in weights])
-    low, high = np.nanquantile(gains, [(1 - level) / 2, (1 + level) / 2])
+    known = gains[~np.isnan(gains)]  # a draw may consist of photos without labels
+    if not known.size:
+        return Gain(gain, -np.inf, np.inf)
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return Gain(gain, float(low), float(high))

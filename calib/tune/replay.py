@@ -105,7 +105,7 @@ class Recorder:
         digest = hashlib.sha256(self._identity)
         for array in (sample.photo, sample.labels, np.asarray(sample.given or (), np.int64), embeddings):
             digest.update(f"{array.dtype} {array.shape} ".encode())
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def _encode(self, sample: Sample, embeddings: np.ndarray) -> Recorded:
@@ -196,7 +196,7 @@ class RememberingDecoder(Session):
 def _digest(rows: Iterable[np.ndarray]) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for row in rows:
-        digest.update(np.ascontiguousarray(row))
+        digest.update(np.ascontiguousarray(row).data)
     return digest.digest()
 
 

@@ -21,7 +21,7 @@ class Planted:
 
     def masks(self, photo, points):
         rng = np.random.default_rng(int(photo))
-        labels = rng.integers(0, CLASSES, (30, 40)).astype(np.uint16)
+        labels = rng.integers(0, CLASSES, (20, 24)).astype(np.uint16)
         order, noise = rng.random(labels.shape), rng.integers(0, CLASSES, labels.shape).astype(np.uint16)
         found = []
         for point in points:
