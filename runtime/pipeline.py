@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,7 @@ class Segmenter:
             sessions: by stage; all of the recipe's but `text_encoder`.
             embedder: turns names into embeddings; None if vocabularies come with theirs.
             parameters: overrides of the recipe's.
-            backend: what runs the sessions, for information.
-            precision: what they compute in, likewise.
+            backend, precision: what runs the sessions, and what they compute in, for information.
             open_stage: opens the session of an optional stage when it is first needed.
         """
         self.manifest = manifest
@@ -101,8 +100,7 @@ class Segmenter:
             threads: threads within an operator on the CPU; None leaves the choice to the backend.
             device: which GPU, for backends that use one.
             allow_fallback: whether work that a GPU provider does not take may run on the CPU; else that is an error.
-            allow_host_code: whether version-compatible TensorRT plans may be opened (they bring code for the host, so
-                only from sources that you trust).
+            allow_host_code: whether to open version-compatible TensorRT plans, which bring code; trust their source.
             wrap: what to put in the place of every session, such as one that records what it is fed.
 
         Raises:
@@ -121,8 +119,7 @@ class Segmenter:
         def session(stage: str) -> Session:
             return wrap(open_stage(opened, stage, precision, chosen, options))
 
-        stages = [stage for stage in opened.recipe.stages if stage != "text_encoder"]
-        sessions = {stage: session(stage) for stage in stages}
+        sessions = {stage: session(stage) for stage in opened.recipe.stages if stage != "text_encoder"}
         return cls(
             opened.manifest,
             sessions,
@@ -159,9 +156,7 @@ class Segmenter:
             BundleError: the text engine is needed and not in the bundle.
         """
         if self._embedder is None:
-            raise VocabularyError(
-                "this segmenter has no text engine; use Vocabulary.load or Vocabulary(names, embeddings)"
-            )
+            raise VocabularyError("there is no text engine here; use Vocabulary.load or Vocabulary(names, embeddings)")
         if classes is None:
             recipe = self.manifest.recipe
             if not recipe.classes:
@@ -262,9 +257,9 @@ class Segmenter:
                 if self._open_stage is None:
                     raise BundleError(f"this segmenter has no session for {DECODER}, which prompts need")
                 self._sessions[DECODER] = self._open_stage(DECODER)
-        encoder, decoder = self._sessions["sam_encoder"], self._sessions[DECODER]
+        engines = (self._sessions["sam_encoder"], self._sessions[DECODER])
         with self._turn:
-            return Prompter(self.manifest.dimensions, encoder, decoder, self.parameters).encode(photo)
+            return Prompter(self.manifest.dimensions, *engines, self.parameters).encode(photo)
 
     def warmup(self) -> None:
         """Run everything once on a photo of noise, so that the first real photo does not pay for the start."""
@@ -286,9 +281,7 @@ class Segmenter:
     def __enter__(self) -> Segmenter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _settings(self, vocabulary: Vocabulary, overrides: Mapping[str, Any] | None) -> Parameters:
