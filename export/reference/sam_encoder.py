@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.image_encoder import add_decomposed_rel_pos
 from torch import nn
 
 from .embed import Normalise, Upstream
+from .sam_blocks import Grid, Heads, embed, finish_block, join_heads, neck, run_block, split_heads
 
 LARGEST_THRESHOLD = 0.9
 NEGATIVE_THRESHOLD = 0.6
@@ -23,16 +23,25 @@ class SamImage(nn.Module):
         self.encoder: Upstream = sam.image_encoder
         self.normalise = Normalise(sam.pixel_mean.flatten().tolist(), sam.pixel_std.flatten().tolist())
 
+    @property
+    def grid(self) -> Grid:
+        """Rows and columns of tokens."""
+        side = self.encoder.img_size // self.encoder.patch_embed.proj.stride[0]
+        return side, side
+
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """image [1, 3, S, S] RGB in [0, 255], padded with the mean → features [1, 256, S/16, S/16]."""
-        return self.encoder(self.normalise(image))
+        tokens = embed(self.encoder, self.normalise(image))
+        for block in self.encoder.blocks:
+            tokens = run_block(block, tokens, self.grid)
+        return neck(self.encoder, tokens, self.grid)
 
 
 class SamEncoder(SamImage):
     """SAM's image encoder with Trident's affinity (Trident, equation 5).
 
-    The last block is global. Its attention is computed head by head, so that it can be read: for each head, W is the
-    attention and C the cosine similarity of the values; where C is above a threshold W is kept.
+    The last block is global, and its attention is read: for each head, W is the attention and C the cosine similarity
+    of the values; where C is above a threshold W is kept. Queries go in chunks, so that [heads, N, N] is never whole.
     """
 
     def forward(  # type: ignore[override]
@@ -51,44 +60,38 @@ class SamEncoder(SamImage):
             columns of padding are 0.
         """
         encoder = self.encoder
-        x = encoder.patch_embed(self.normalise(image))
-        if encoder.pos_embed is not None:
-            x = x + encoder.pos_embed
+        tokens = embed(encoder, self.normalise(image))
         for block in encoder.blocks[:-1]:
-            x = block(x)
-        block = encoder.blocks[-1]
-        attended, affinity = self._attend(block.attn, block.norm1(x), valid_tokens, *threshold)
-        x = x + attended
-        x = x + block.mlp(block.norm2(x))
-        return encoder.neck(x.permute(0, 3, 1, 2)), affinity
+            tokens = run_block(block, tokens, self.grid)
+        last = encoder.blocks[-1]
+        heads = split_heads(last.attn, last.norm1(tokens), self.grid)
+        attended, affinity = self._attend(heads, valid_tokens, *threshold)
+        tokens = finish_block(last, tokens, attended)
+        return neck(encoder, tokens, self.grid), affinity
 
-    def _attend(
-        self, attention: Upstream, x: torch.Tensor, valid: torch.Tensor, *threshold: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """SAM's attention over [1, h, w, D], and the affinity [N, N] on the way."""
-        h, w = x.shape[1:3]
-        qkv = attention.qkv(x).reshape(h * w, 3, attention.num_heads, -1).permute(1, 2, 0, 3)
-        queries, keys, values = qkv.unbind(0)  # [heads, N, d]
-        alike = self._alike(values, valid, *threshold)
-        outputs, kept = [], torch.zeros(h * w, h * w)
-        for head, (q, k, v) in enumerate(zip(queries, keys, values, strict=True)):
-            scores = (q * attention.scale) @ k.T
-            if attention.use_rel_pos:
-                scores = add_decomposed_rel_pos(
-                    scores[None], q[None], attention.rel_pos_h, attention.rel_pos_w, (h, w), (h, w)
-                )[0]
-            weights = scores.softmax(dim=-1)
-            outputs.append(weights @ v)
-            kept = kept + (weights if alike is None else torch.where(alike(head), weights, 0.0))
-        return attention.proj(torch.cat(outputs, dim=-1)).view(1, h, w, -1), row_stochastic(kept, valid)
+    def _attend(self, heads: Heads, valid: torch.Tensor, *threshold: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """SAM's attention, [1, N, D], and the affinity [N, N] on the way.
+
+        Both go side by side until all chunks are done: backends run a graph output by output, and would keep the
+        weights of all chunks, which both are made from.
+        """
+        alike = self._alike(heads.values, valid, *threshold)
+        both = []
+        for part in heads.parts():
+            weights = heads.scores(part).softmax(dim=-1)  # [heads, n, N]
+            attended = join_heads(weights @ heads.values, len(weights))[0]
+            kept = weights if alike is None else torch.where(alike(part), weights, 0.0)
+            both.append(torch.cat([attended, kept.sum(dim=0)], dim=1))
+        attended, kept = torch.cat(both).split([attended.shape[1], len(valid)], dim=1)
+        return attended[None], row_stochastic(kept, valid)
 
     def _alike(
         self, values: torch.Tensor, valid: torch.Tensor, *threshold: torch.Tensor
-    ) -> Callable[[int], torch.Tensor] | None:
-        """Which pairs of tokens a head's attention counts for, [N, N] bool by head; None means all."""
+    ) -> Callable[[slice], torch.Tensor] | None:
+        """Which pairs of tokens attention counts for, [heads, n, N] bool by the queries' part; None means all."""
         units = F.normalize(values, dim=-1) * valid[:, None]
         least = _threshold(units, valid, *threshold)[:, None]
-        return lambda head: units[head] @ units[head].T > least
+        return lambda part: units[:, part] @ units.transpose(1, 2) > least[part]
 
 
 class SamAttention(SamEncoder):
@@ -96,7 +99,7 @@ class SamAttention(SamEncoder):
 
     def _alike(
         self, values: torch.Tensor, valid: torch.Tensor, *threshold: torch.Tensor
-    ) -> Callable[[int], torch.Tensor] | None:
+    ) -> Callable[[slice], torch.Tensor] | None:
         """All pairs count."""
         return None
 

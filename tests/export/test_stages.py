@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
 from segment_anything import SamPredictor
+from segment_anything.modeling.image_encoder import window_partition
 
+from ovdeploy.export.reference import sam_blocks
 from ovdeploy.export.reference.attention import above_mean
 from ovdeploy.export.reference.dino import Dino
 from ovdeploy.export.reference.embed import resample_positions
 from ovdeploy.export.reference.head import FeatureHead
+from ovdeploy.export.reference.sam_blocks import window_order
 from ovdeploy.export.reference.sam_decoder import SamDecoder
 from ovdeploy.export.reference.sam_encoder import SamEncoder, SamImage
+from ovdeploy.runtime import Bundle
 from ovdeploy.runtime.geometry import bilinear_matrix
+from ovdeploy.runtime.graph.model import prepared
+from ovdeploy.runtime.graph.shapes import value_types
 
 ROUNDING = {"rtol": 1e-4, "atol": 1e-5}  # float32, another order of summation
 LOGITS = {"rtol": 1e-4, "atol": 2e-4}  # the same, where terms of size 10 cancel
@@ -189,3 +196,36 @@ def test_head_is_splice_affinity_projection(tiny_networks, vh, vw):
     mixed = affinity[inside.flatten()][:, inside.flatten()] @ grid
     unit = F.normalize(visual.ln_post(mixed) @ visual.proj, dim=-1)
     torch.testing.assert_close(came, (unit @ embeddings.T).T.reshape(3, vh, vw), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("grid", "side"), [((4, 4), 2), ((4, 4), 4), ((5, 7), 3), ((2, 3), 14), ((1, 1), 1), ((7, 1), 2)]
+)
+def test_tokens_go_into_windows_and_back(grid, side):
+    """As upstream pads and partitions; what reaches over the grid is the token after the last, zeros."""
+    tokens = torch.arange(1, 1 + grid[0] * grid[1]).float()
+    there, back = window_order(grid, side)
+    padded = torch.cat([tokens, torch.zeros(1)])[there]
+    expected, _ = window_partition(tokens.view(1, *grid, 1), side)
+    assert torch.equal(padded, expected.flatten())
+    assert torch.equal(padded[back], tokens)
+
+
+@pytest.mark.parametrize("chunk", [100, 1023, 1024, 4096])
+def test_queries_may_go_in_chunks_of_any_size(sam, sam_image, chunk, monkeypatch):
+    valid = torch.ones(GRID, GRID)
+    valid[21:] = 0
+    given = sam_image, valid.flatten(), torch.tensor(1.2), torch.tensor(True)
+    expected = SamEncoder(sam)(*given)
+    monkeypatch.setattr(sam_blocks, "CHUNK", chunk)
+    for came, wanted in zip(SamEncoder(sam)(*given), expected, strict=True):
+        torch.testing.assert_close(came, wanted, **ROUNDING)
+
+
+def test_no_array_of_the_exported_encoder_holds_all_scores(tiny_bundle, sam):
+    """[heads, N, N] would take 805 MB at SAM's usual size."""
+    bundle = Bundle.load(tiny_bundle)
+    model = prepared(onnx.load(str(bundle.engine_path("sam_encoder", "fp32"))))
+    types = value_types(model, {spec.name: spec.shape for spec in bundle.stage("sam_encoder").contract.inputs})
+    heads = sam.image_encoder.blocks[-1].attn.num_heads
+    assert max(value.size for value in types.values()) <= heads * sam_blocks.CHUNK * GRID**2 < heads * GRID**4
