@@ -12,8 +12,9 @@ from .errors import BundleError
 REQUIRED_SHARE = 0.5
 """Least share of weights and of FLOPs that must be in the precision that an engine goes by."""
 
-REQUIRED = {"int8": ("weights",)}
-"""What must be in a precision, where it is not both: products without weights, as in attention, stay float."""
+REQUIRED = {"int8": {"weights": 0.25}}
+"""The same for precisions with their own rule. INT8 is for products with weights: attention's have none, and tables
+of positions and what a recipe keeps may outweigh the rest in small models."""
 
 
 class Census(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,11 +36,11 @@ class Census(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def missing_precision(census: Census, precision: str) -> str | None:
     """What an engine that goes by a precision lacks of it; None if it is what it says."""
-    for of in REQUIRED.get(precision, ("weights", "flops")):
+    for of, least in REQUIRED.get(precision, dict.fromkeys(("weights", "flops"), REQUIRED_SHARE)).items():
         share = census.share(of, precision)
-        if share < REQUIRED_SHARE:
+        if share < least:
             there = ", ".join(f"{name} {census.share(of, name):.1%}" for name in sorted(getattr(census, of)))
-            return f"{share:.1%} of its {of} are {precision}, at least {REQUIRED_SHARE:.0%} must be; it has {there}"
+            return f"{share:.1%} of its {of} are {precision}, at least {least:.0%} must be; it has {there}"
     return None
 
 

@@ -121,16 +121,19 @@ def _settings(recipe: Int8Settings, options: dict[str, Any]) -> Int8Settings:
 
 def _print(calibration: Calibration) -> None:
     console = Console()
-    table = Table("stage", "precision", "products in INT8", "won", "cosine", "relative error", "speed", "", box=None)
+    table = Table("stage", "precision", "in INT8", "won", "cosine", "error", "speed", box=None)
     for name, stage in calibration.stages.items():
         count = sum(layer.precision == PRECISION for layer in stage.layers)
-        won = stage.method + (f", balanced {stage.smoothing:g}" if stage.smoothing else "")
+        won = f"{stage.method}, α {stage.smoothing:g}, {stage.weight_bits} bits"
         ratio = calibration.gate.speedups.get(name)
         table.add_row(
-            name, stage.precision, f"{count} of {len(stage.layers)}", f"{won}, {stage.weight_bits} bits",
-            f"{stage.cosine:.5f}", f"{stage.relative:.4f}", f"{ratio:.2f}×" if ratio is not None else "", stage.reason,
+            name, stage.precision, f"{count} of {len(stage.layers)}", won,
+            f"{stage.cosine:.5f}", f"{stage.relative:.4f}", f"{ratio:.2f}×" if ratio is not None else "",
         )  # fmt: skip
     console.print(table)
+    for name, stage in calibration.stages.items():
+        if stage.reason:
+            console.print(f"{name} stays float: {stage.reason}", highlight=False)
     names = list(dict.fromkeys(name for stage in calibration.stages.values() for name in stage.methods))
     tried = Table("relative error by", *calibration.stages, box=None)
     for name in names:

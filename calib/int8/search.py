@@ -208,4 +208,4 @@ def _measured(outputs: Sequence[Mapping[str, np.ndarray]], expected: Sequence[Ma
 
 
 def _named(method: str, smoothing: float) -> str:
-    return f"{method}, balanced {smoothing:g}" if smoothing else method
+    return f"{method}, α {smoothing:g}" if smoothing else method

@@ -24,7 +24,7 @@ from ovdeploy.runtime.errors import BundleError, PhotoError, RecipeError
 from ovdeploy.runtime.int8 import Int8Settings
 
 CLASSES = ["cup", "table"]
-MADE = {"dino", "clip_image"}
+MADE = {"dino", "clip_image", "sam_encoder"}
 QUICK = Int8Settings(
     keep=(), smoothing=(0.5,), ranges=("minmax",), search="stage", weight_bits=(8,), photos=2, gate_photos=2, cases=1,
     cosine=0.0, labels=0.0,
@@ -133,7 +133,7 @@ def test_stages_that_are_slower_stay_float_and_with_none_left_nothing_is_written
 
 
 def test_one_stage_that_is_slower_stays_float(tiny_bundle, photos, tmp_path):
-    now = Clock(2.0, 1.0, 1.0, 2.0, 2.0, 1.0)  # dino, clip_image, the photo
+    now = Clock(2.0, 1.0, 1.0, 2.0, 2.0, 1.0, 2.0, 1.0)  # dino, clip_image, sam_encoder, the photo
     assert run(request_of(tiny_bundle, photos, tmp_path / "int8", now=now)).accepted
     bundle = Bundle.load(tmp_path / "int8")
     assert "int8" not in bundle.stage("clip_image").engines and "int8" in bundle.stage("dino").engines
