@@ -49,7 +49,8 @@ class Axis:
         if self.ratio and best > 0:
             below, above = below if below is not None else best / 2, above if above is not None else best * 2
         sides = [side for side in (below, above) if side is not None]
-        return self._distinct(value for side in sides for value in (side, self._between(side, best)) if value != best)
+        values = self._distinct(value for side in sides for value in (side, self._between(side, best)))
+        return [value for value in values if value != best]
 
     def _between(self, one: float, other: float) -> float:
         return math.sqrt(one * other) if self.ratio and one > 0 and other > 0 else (one + other) / 2

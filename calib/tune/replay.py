@@ -160,6 +160,8 @@ class Replay:
 class RememberingDecoder(Session):
     """SAM's decoder, which answers a prompt that it has seen from memory. For one photo at a time.
 
+    Closing it leaves the engine open, which is the segmenter's.
+
     Attributes:
         asked: prompts that it was given.
         run_on: those of them that the engine was run on.
@@ -188,9 +190,6 @@ class RememberingDecoder(Session):
             for place, index in enumerate(new):
                 self._answers[keys[index]] = {name: output[place] for name, output in outputs.items()}
         return {name: np.stack([self._answers[key][name] for key in keys]) for name in self.contract.output_names}
-
-    def close(self) -> None:
-        """Leave the engine open: it is the segmenter's."""
 
 
 def _digest(rows: Iterable[np.ndarray]) -> bytes:

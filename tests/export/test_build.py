@@ -212,3 +212,20 @@ def test_a_preset_goes_into_the_bundle_and_its_folders_name(exported, tmp_path, 
     recipe = Bundle.load(tmp_path / "engines" / "micro-context60").recipe
     assert recipe.preset.name == "context60" and len(recipe.classes) == 60 and recipe.parameters.short_side == 576
     assert exported[-1] == "sam_prompt_decoder"
+
+
+def test_an_overlay_goes_into_the_bundle_and_unchanged_graphs_stay(exported, tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from ovdeploy.export.commands import export_engines
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tuned.toml").write_text("[parameters]\nlogit_scale = 31.0\n")
+    for arguments in ((), ("--parameters", "tuned.toml")):
+        result = CliRunner().invoke(export_engines, ["micro", "--output", "bundle", *arguments])
+        assert result.exit_code == 0, result.stderr
+    assert len(exported) == len(set(exported)), "thresholds are in no graph"
+    parameters = Bundle.load(tmp_path / "bundle").recipe.parameters
+    assert (parameters.logit_scale, parameters.min_area) == (31.0, 40)
+    result = CliRunner().invoke(export_engines, ["micro", "--output", "bundle", "--parameters", "none.toml"])
+    assert result.exit_code == 1 and "none.toml" in result.stderr
