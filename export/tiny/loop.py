@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,14 +33,6 @@ class Task(ABC):
     @abstractmethod
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, torch.Tensor]:
         """The losses of one batch, drawn from `rng`; their sum is minimised."""
-
-    def pace(self, step: int) -> float:
-        """A factor of the learning rate."""
-        return 1.0
-
-    def renewed(self, step: int) -> Iterable[nn.Parameter]:
-        """Parameters that begin anew with this step; the task has set them, and the optimizer forgets them."""
-        return ()
 
 
 class Budget(NamedTuple):
@@ -76,9 +68,7 @@ def train(model: nn.Module, task: Task, budget: Budget, checkpoint: Path, report
     last = min(budget.steps, budget.stop or budget.steps)
     while step < last:
         for group in optimizer.param_groups:
-            group["lr"] = budget.rate * _share(step, budget.steps) * task.pace(step)
-        for parameter in task.renewed(step):
-            optimizer.state.pop(parameter, None)
+            group["lr"] = budget.rate * _share(step, budget.steps)
         losses = task.losses(np.random.default_rng([budget.seed, step]), step)
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()

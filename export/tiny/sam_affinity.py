@@ -9,9 +9,9 @@ from segment_anything.modeling.image_encoder import get_rel_pos
 
 from ..reference.embed import Upstream
 from .contrast import dense_contrast
-from .sam_prompts import GRID, Prompted
+from .sam_prompts import Prompted
 
-FEATURES, VALUES, ATTENTION = 0.3, 0.3, 0.1
+FEATURES, VALUES, ATTENTION = 0.1, 0.3, 0.3
 SAMPLED = 256
 """Tokens of an image that are compared with each other."""
 
@@ -22,7 +22,6 @@ def encoder_losses(
     features: torch.Tensor,
     batch: list[Prompted],
     rng: np.random.Generator,
-    even: bool,
 ) -> dict[str, torch.Tensor]:
     """Tokens of one name are alike and others are not: in the features, and where the affinity is read.
 
@@ -35,51 +34,44 @@ def encoder_losses(
         features: [B, C, h, w].
         batch: the scenes.
         rng: draws tokens.
-        even: whether they are as many of every name.
     """
-    parted = qkv.reshape(len(batch), GRID * GRID, 3, attention.num_heads, -1)
+    parted = qkv.reshape(len(batch), -1, 3, attention.num_heads, qkv.shape[-1] // (3 * attention.num_heads))
     told: dict[str, list[torch.Tensor]] = {"features": [], "values": [], "attention": []}
     for item, feature, tokens in zip(batch, features.flatten(2).transpose(1, 2), parted, strict=True):
         every = item.token_labels.flatten()
-        chosen = _tokens(every, rng, even)
-        keys = torch.nonzero(every >= 0).flatten() if even else chosen
-        scores = _scores(attention, tokens, chosen, keys, positions=even)  # [heads, n, k]
+        chosen = _tokens(every, rng)
+        keys = torch.nonzero(every >= 0).flatten()
+        scores = _scores(attention, tokens, chosen, keys)  # [heads, n, k]
         within = scores.masked_fill(every[chosen][:, None] != every[keys], float("-inf")).logsumexp(-1)
         told["features"].append(_contrast(feature[chosen][None], every[chosen]))
         told["values"].append(_contrast(tokens[chosen, 2].transpose(0, 1), every[chosen]))
         told["attention"].append((scores.logsumexp(-1) - within).mean())
-    weights = {"features": FEATURES, "values": VALUES, "attention": (3 if even else 1) * ATTENTION}
+    weights = {"features": FEATURES, "values": VALUES, "attention": ATTENTION}
     return {name: weights[name] * torch.stack(parts).mean() for name, parts in told.items()}
 
 
-def _tokens(labels: torch.Tensor, rng: np.random.Generator, even: bool) -> torch.Tensor:
-    """Some tokens of the photo: each as probable as any other, or each name as probable as any other."""
+def _tokens(labels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Some tokens of the photo, each name as probable as any other, so that stuff does not outvote things."""
     valid = torch.nonzero(labels >= 0).flatten().numpy()
-    if not even:
-        return torch.from_numpy(rng.choice(valid, min(SAMPLED, len(valid)), replace=False))
     chances = 1 / np.bincount(labels[valid].numpy())[labels[valid].numpy()]
     return torch.from_numpy(rng.choice(valid, SAMPLED, p=chances / chances.sum()))
 
 
-def _scores(
-    attention: Upstream, qkv: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, positions: bool
-) -> torch.Tensor:
+def _scores(attention: Upstream, qkv: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """What SAM's attention takes the softmax of, for some queries and keys: [heads, n, k].
 
     Args:
         attention: the module.
-        qkv: [N, 3, heads, d].
+        qkv: [N, 3, heads, d], of a square grid.
         rows: the queries' tokens.
         columns: the keys' tokens.
-        positions: whether SAM's relative positions are added.
     """
+    grid = round(len(qkv) ** 0.5)
     queries, keys = qkv[rows, 0].transpose(0, 1), qkv[columns, 1].transpose(0, 1)
-    scores = queries @ keys.transpose(1, 2) * queries.shape[-1] ** -0.5
-    if not positions:
-        return scores
-    tables = (attention.rel_pos_h, rows // GRID, columns // GRID), (attention.rel_pos_w, rows % GRID, columns % GRID)
+    scores = queries @ keys.transpose(1, 2) * attention.scale
+    tables = (attention.rel_pos_h, rows // grid, columns // grid), (attention.rel_pos_w, rows % grid, columns % grid)
     for table, at, to in tables:
-        along = torch.einsum("hnd,nkd->hnk", queries, get_rel_pos(GRID, GRID, table)[at])  # to each row or column
+        along = torch.einsum("hnd,nkd->hnk", queries, get_rel_pos(grid, grid, table)[at])  # to each row or column
         scores = scores + along[:, :, to]
     return scores
 

@@ -1,0 +1,165 @@
+"""Training the miniature SAM: coarse results, prompts, losses."""
+
+import numpy as np
+import pytest
+import torch
+from segment_anything.modeling.image_encoder import add_decomposed_rel_pos
+
+from ovdeploy.export.tiny.dataset import Drawn
+from ovdeploy.export.tiny.models import BUILDERS
+from ovdeploy.export.tiny.sam_affinity import _scores, _tokens
+from ovdeploy.export.tiny.sam_coarse import draw_coarse, split_parts
+from ovdeploy.export.tiny.sam_prompts import GRID, MASK, _meant, halved, prompt_scene
+from ovdeploy.export.tiny.sam_task import STAGES, SamTask, _boxes_of, _corrections, mask_losses, measured_iou
+from ovdeploy.runtime.recipe import load_recipe
+from ovdeploy.runtime.regions import find_regions
+from ovdeploy.runtime.scenes import draw_scene
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    drawn = [draw_scene(seed) for seed in range(4)]
+    return [Drawn(scene.photo, scene.labels, list(scene.captions)) for scene in drawn]
+
+
+def test_a_label_map_falls_into_connected_parts():
+    labels = np.array([[7, 2, 7], [7, 2, 7], [2, 7, 2], [2, 2, 2], [7, 2, 2]], np.uint8)
+    parts = split_parts(labels)
+    assert sorted(parts.labels) == [2, 7, 7], "corners connect"
+    assert (parts.labels[parts.ids] == labels).all()
+    assert split_parts(np.zeros((1, 1), np.uint8)).labels.tolist() == [0]
+
+
+def test_a_coarse_result_is_wrong_but_not_all_wrong(scenes):
+    for seed in range(4):
+        labels = scenes[seed].labels
+        half = draw_coarse(split_parts(labels), np.random.default_rng(seed))
+        present = np.unique(labels)
+        assert half.probabilities.shape == (len(present), labels.shape[0] // 2, labels.shape[1] // 2)
+        np.testing.assert_allclose(half.probabilities.sum(axis=0), 1, atol=1e-5)
+        truth = labels[1::2, 1::2][: half.labels.shape[0], : half.labels.shape[1]]
+        assert 0.5 < (present[half.labels] == truth).mean() < 0.99
+
+
+def test_a_coarse_result_of_one_name_is_that_name():
+    half = draw_coarse(split_parts(np.full((9, 4), 3, np.uint8)), np.random.default_rng(0))
+    assert (half.labels == 0).all() and (half.probabilities == 1).all()
+
+
+def test_a_region_means_the_part_that_fills_it_and_others_of_its_name(scenes):
+    """Two parts of one name and one of another; a region over all three, and a small one."""
+    labels = np.zeros((40, 60), np.uint8)
+    labels[10:20, 4:14] = labels[10:20, 16:26] = 5
+    parts = split_parts(labels)
+    coarse = draw_coarse(parts, np.random.default_rng(0))
+    named = np.zeros((20, 30), int)
+    named[5:10, 2:13] = 1
+    named[15:18, 20:24] = 1
+    half = coarse._replace(labels=named, probabilities=np.stack([named == 0, named == 1]).astype(np.float32))
+    regions = find_regions(half, 0.2, 1)
+    meant = _meant(parts, regions)
+    assert parts.labels[meant[1]].tolist() == [5, 5], "the large region of the second class"
+    assert parts.labels[meant[2]].tolist() == [0], "the small one lies on the ground"
+
+
+def test_prompts_look_like_the_pipelines(scenes):
+    prompted = prompt_scene(scenes[0], np.random.default_rng(0), 5, mirrored=False)
+    settings = load_recipe("tiny").parameters
+    inside = prompted.inside
+    assert prompted.targets.shape == (5, MASK, MASK)
+    assert prompted.targets.min() >= 0 and prompted.targets.max() <= 1 + 1e-6, "means, rounded"
+    assert prompted.masks.shape == (5, 1, MASK, MASK) and prompted.token_labels.shape == (GRID, GRID)
+    scale = settings.mask_prompt_scale
+    assert prompted.masks.max() <= scale
+    assert (prompted.masks[prompted.masks > 0] >= settings.region_threshold * scale).all()
+    assert (prompted.boxes[:, :2] <= prompted.points).all() and (prompted.points <= prompted.boxes[:, 2:]).all()
+    assert (prompted.image[:, inside == 0] == 0).all()
+    assert (prompted.targets.amax(dim=(1, 2)) > 0.5).all(), "every region has pixels of its own"
+
+
+def test_half_the_side_shows_the_same(scenes):
+    whole = prompt_scene(scenes[0], np.random.default_rng(0), 3, mirrored=True)
+    half = halved(whole)
+    assert half.image.shape == (3, GRID * 8, GRID * 8) and half.token_labels.shape == (GRID // 2, GRID // 2)
+    assert half.targets.shape == (3, MASK // 2, MASK // 2) and half.masks.shape == (3, 1, MASK // 2, MASK // 2)
+    assert half.boxes is whole.boxes, "in the pixels of the whole side"
+    torch.testing.assert_close(half.targets.mean(), whole.targets.mean())
+    torch.testing.assert_close(half.image.mean(), whole.image.mean())
+
+
+@pytest.mark.parametrize("size", [MASK, MASK // 2])
+def test_corrections_point_at_what_is_wrong(size):
+    targets, logits = torch.zeros(2, size, size), torch.full((2, size, size), -1.0)
+    targets[0, 10, 20] = 1  # missed
+    logits[1, 30, 40] = 1  # too much
+    points, kinds = _corrections(logits, targets, np.random.default_rng(0))
+    cell = 4 * MASK / size
+    centres = [[(x + 0.5) * cell - 0.5, (y + 0.5) * cell - 0.5] for x, y in ((20, 10), (40, 30))]
+    assert points.tolist() == centres and kinds.tolist() == [1, 0]
+    assert measured_iou(logits, targets).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("size", [MASK, MASK // 2])
+def test_a_users_box_lies_around_the_mask(size):
+    targets = torch.zeros(2, size, size)
+    targets[0, size // 4 : size // 2, size // 8 : size // 2] = 1  # the second is empty: its box is the whole frame
+    boxes = _boxes_of(targets, np.random.default_rng(0))
+    side = 4 * MASK
+    expected = torch.tensor([[side / 8, side / 4, side / 2, side / 2], [0, 0, side, side]])
+    sides = (expected[:, 2:] - expected[:, :2]).repeat(1, 2)
+    assert ((boxes - expected).abs() <= 0.2 * sides).all(), "four standard deviations and more"
+
+
+def test_mask_losses_fall_with_every_pixel_that_becomes_right():
+    targets = torch.zeros(MASK, MASK)
+    targets[40:60, 50:80] = 1
+    right = 8 * targets - 4
+    wrong = [right.clone() for _ in range(3)]
+    wrong[0][45, 60] *= -1  # inside, near, far
+    wrong[1][62, 60] *= -1
+    wrong[2][120, 10] *= -1
+    losses = mask_losses(torch.stack([right, *wrong]), targets.expand(4, -1, -1))
+    assert losses.shape == (4,) and losses[1] > losses[0] and losses[2] > losses[3] > losses[0]
+    assert torch.isfinite(mask_losses(torch.zeros(1, MASK, MASK), torch.zeros(1, MASK, MASK))).all()
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: f"until {stage.until}")
+def test_every_stage_trains_all_of_sam(stage, scenes, monkeypatch):
+    """But for embeddings of prompts that were not drawn. One image with two prompts will do."""
+    small = stage._replace(until=1, images=1, prompts=2, corrections=1)
+    monkeypatch.setattr("ovdeploy.export.tiny.sam_task.STAGES", (small,))
+    torch.manual_seed(0)
+    model = BUILDERS["sam"]()
+    losses = SamTask(model, scenes).losses(np.random.default_rng(0), 0)
+    assert losses.keys() == {"mask", "iou", "features", "values", "attention"}
+    torch.stack(list(losses.values())).sum().backward()
+    for part in (model.image_encoder, model.prompt_encoder.mask_downscaling, model.mask_decoder):
+        idle = [name for name, value in part.named_parameters() if value.grad is None]
+        assert not idle, idle
+
+
+def test_attention_scores_are_sams():
+    """The scores of some rows, against segment_anything's own function for all."""
+    attention = BUILDERS["sam"]().image_encoder.blocks[-1].attn
+    torch.nn.init.normal_(attention.rel_pos_h)
+    torch.nn.init.normal_(attention.rel_pos_w)
+    qkv = torch.randn(GRID * GRID, 3, attention.num_heads, 32)
+    every, some = torch.arange(GRID * GRID), torch.tensor([0, 33, 700, 1023])
+    queries, keys = qkv[:, 0].transpose(0, 1), qkv[:, 1].transpose(0, 1)
+    size = (GRID, GRID)
+    expected = add_decomposed_rel_pos(
+        (queries * attention.scale) @ keys.transpose(1, 2),
+        queries,
+        attention.rel_pos_h,
+        attention.rel_pos_w,
+        size,
+        size,
+    )
+    scores = _scores(attention, qkv, some, every)
+    torch.testing.assert_close(scores, expected[:, some], rtol=1e-4, atol=1e-4)  # sums in another order
+
+
+def test_tokens_are_drawn_evenly_over_names():
+    labels = torch.tensor([-1] * 10 + [3] * 990 + [5] * 10)
+    drawn = labels[_tokens(labels, np.random.default_rng(0))]
+    assert (drawn >= 0).all() and 0.4 < (drawn == 5).float().mean() < 0.6
