@@ -7,8 +7,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ...runtime.coarse import HalfResolution
 from ...runtime.geometry import half_size
-from ...runtime.regions import HalfResolution
 from ...runtime.scenes.materials import Rng, noise
 
 CELLS = (11.0, 24.0)
@@ -36,7 +36,8 @@ class Parts(NamedTuple):
 
 def split_parts(labels: np.ndarray) -> Parts:
     """[H, W] labels → their 8-connected parts."""
-    ids, owners = np.zeros(labels.shape, np.int32), []
+    ids = np.zeros(labels.shape, np.int32)
+    owners: list[int] = []
     for label in np.unique(labels):
         count, found = cv2.connectedComponents((labels == label).astype(np.uint8), connectivity=8)
         inside = found > 0
@@ -45,11 +46,11 @@ def split_parts(labels: np.ndarray) -> Parts:
     return Parts(ids, np.array(owners))
 
 
-def draw_coarse(parts: Parts, rng: Rng) -> HalfResolution:
+def draw_coarse(parts: Parts, rng: Rng) -> np.ndarray:
     """What a coarse method may think of a scene: large cells, smeared and noisy, some parts taken for another name.
 
     Returns:
-        labels and probabilities of the names that occur, in their order, at half the photo's size.
+        [C, dh, dw] float32 probabilities of the names that occur, in their order, at half the photo's size.
     """
     present = np.unique(parts.labels)
     taken = _mistaken(parts, present, rng)
@@ -65,8 +66,14 @@ def draw_coarse(parts: Parts, rng: Rng) -> HalfResolution:
         share += np.float32(amount) * noise(rng, share.shape, (1.5, 1.5)) * (0.2 + share)
         logits.append(sharpness * cv2.resize(share, (dw, dh), interpolation=cv2.INTER_LINEAR))
     odds = np.exp(np.stack(logits) - np.max(logits, axis=0))
-    probabilities = (odds / odds.sum(axis=0)).astype(np.float32)
-    return HalfResolution(probabilities.argmax(axis=0), probabilities)
+    probabilities: np.ndarray = (odds / odds.sum(axis=0)).astype(np.float32)
+    return probabilities
+
+
+def half_resolution(probabilities: np.ndarray) -> HalfResolution:
+    """[C, dh, dw] probabilities as the pipeline finds regions in them."""
+    largest = probabilities.max(axis=0)
+    return HalfResolution(probabilities.argmax(axis=0), largest, largest, probabilities.max(axis=(1, 2)))
 
 
 def _mistaken(parts: Parts, present: np.ndarray, rng: Rng) -> np.ndarray:

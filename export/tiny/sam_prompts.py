@@ -20,7 +20,7 @@ from ...runtime.regions import NO_REGION, Regions, find_regions
 from ...runtime.scenes.materials import Rng
 from .dataset import Drawn
 from .models import CONTEXT, NAME, SAM_PATCH, SAM_SIDE
-from .sam_coarse import Parts, draw_coarse, split_parts
+from .sam_coarse import Parts, draw_coarse, half_resolution, split_parts
 
 GRID = SAM_SIDE // SAM_PATCH
 MASK = 4 * GRID
@@ -65,11 +65,12 @@ def prompt_scene(scene: Drawn, rng: Rng, count: int, mirrored: bool) -> Prompted
     hw = (labels.shape[0], labels.shape[1])
     frame = sam_frame(hw, DIMENSIONS, CLIP_PATCH)
     parts, settings = split_parts(labels), _settings()
-    half = draw_coarse(parts, rng)
-    regions = find_regions(half, settings.region_threshold, settings.min_area)
-    prompts = make_prompts(regions, half, hw, frame, MASK, settings)
+    planes = draw_coarse(parts, rng)
+    half_hw = (planes.shape[1], planes.shape[2])
+    regions = find_regions(half_resolution(planes), settings.region_threshold, settings.min_area)
+    prompts = make_prompts(regions, planes.__getitem__, hw, frame, MASK, settings)
     chosen = rng.choice(len(regions), count, replace=len(regions) < count)
-    mask_hw = prompt_sizes(hw, (half.labels.shape[0], half.labels.shape[1]), frame, MASK, settings.as_published)[1]
+    mask_hw = prompt_sizes(hw, half_hw, frame, MASK, settings.as_published)[1]
     targets = np.zeros((count, MASK, MASK), np.float32)
     for target, meant in zip(targets, _meant(parts, regions)[chosen], strict=True):
         shape = meant[parts.ids].astype(np.float32)

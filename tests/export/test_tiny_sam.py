@@ -8,7 +8,7 @@ from segment_anything.modeling.image_encoder import add_decomposed_rel_pos
 from ovdeploy.export.tiny.dataset import Drawn
 from ovdeploy.export.tiny.models import BUILDERS
 from ovdeploy.export.tiny.sam_affinity import _scores, _tokens
-from ovdeploy.export.tiny.sam_coarse import draw_coarse, split_parts
+from ovdeploy.export.tiny.sam_coarse import draw_coarse, half_resolution, split_parts
 from ovdeploy.export.tiny.sam_prompts import GRID, MASK, _meant, halved, prompt_scene
 from ovdeploy.export.tiny.sam_task import STAGES, SamTask, _boxes_of, _corrections, mask_losses, measured_iou
 from ovdeploy.runtime.recipe import load_recipe
@@ -33,17 +33,16 @@ def test_a_label_map_falls_into_connected_parts():
 def test_a_coarse_result_is_wrong_but_not_all_wrong(scenes):
     for seed in range(4):
         labels = scenes[seed].labels
-        half = draw_coarse(split_parts(labels), np.random.default_rng(seed))
+        planes = draw_coarse(split_parts(labels), np.random.default_rng(seed))
         present = np.unique(labels)
-        assert half.probabilities.shape == (len(present), labels.shape[0] // 2, labels.shape[1] // 2)
-        np.testing.assert_allclose(half.probabilities.sum(axis=0), 1, atol=1e-5)
-        truth = labels[1::2, 1::2][: half.labels.shape[0], : half.labels.shape[1]]
-        assert 0.5 < (present[half.labels] == truth).mean() < 0.99
+        assert planes.shape == (len(present), labels.shape[0] // 2, labels.shape[1] // 2)
+        np.testing.assert_allclose(planes.sum(axis=0), 1, atol=1e-5)
+        truth = labels[1::2, 1::2][: planes.shape[1], : planes.shape[2]]
+        assert 0.5 < (present[half_resolution(planes).labels] == truth).mean() < 0.99
 
 
 def test_a_coarse_result_of_one_name_is_that_name():
-    half = draw_coarse(split_parts(np.full((9, 4), 3, np.uint8)), np.random.default_rng(0))
-    assert (half.labels == 0).all() and (half.probabilities == 1).all()
+    assert (draw_coarse(split_parts(np.full((9, 4), 3, np.uint8)), np.random.default_rng(0)) == 1).all()
 
 
 def test_a_region_means_the_part_that_fills_it_and_others_of_its_name(scenes):
@@ -51,12 +50,11 @@ def test_a_region_means_the_part_that_fills_it_and_others_of_its_name(scenes):
     labels = np.zeros((40, 60), np.uint8)
     labels[10:20, 4:14] = labels[10:20, 16:26] = 5
     parts = split_parts(labels)
-    coarse = draw_coarse(parts, np.random.default_rng(0))
     named = np.zeros((20, 30), int)
     named[5:10, 2:13] = 1
     named[15:18, 20:24] = 1
-    half = coarse._replace(labels=named, probabilities=np.stack([named == 0, named == 1]).astype(np.float32))
-    regions = find_regions(half, 0.2, 1)
+    planes = np.stack([named == 0, named == 1]).astype(np.float32)
+    regions = find_regions(half_resolution(planes), 0.2, 1)
     meant = _meant(parts, regions)
     assert parts.labels[meant[1]].tolist() == [5, 5], "the large region of the second class"
     assert parts.labels[meant[2]].tolist() == [0], "the small one lies on the ground"
