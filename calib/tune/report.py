@@ -40,7 +40,9 @@ def verdict(fit: Fit) -> str:
         return "better on the photos fitted on; nothing was held out to check it"
     gain = fit.checked.gain
     told = f"{_points(gain.gain, '+')} points of mIoU on the {fit.checked.photos} photos held out"
-    return f"better: {told}" if fit.accepted else f"not better: {told}; the values that held stay"
+    if not fit.accepted:
+        return f"not better: {told}; the values that held stay"
+    return f"better, but within noise: {told}" if gain.is_noise else f"better: {told}"
 
 
 def warnings(fit: Fit) -> Iterator[str]:
