@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -161,18 +162,25 @@ def blacks(folder: Path, count: int) -> list[Path]:
 
 def test_black_photos_at_the_required_count_are_refused(tiny_bundle, photos, tmp_path):
     black = blacks(tmp_path / "black", 4)
-    request = request_of(tiny_bundle, photos, tmp_path / "int8", settings={"labels": 0.9})
-    replaced = {**request.__dict__, "images": black, "gate_images": sorted(photos.glob("*.png"))}
-    outcome = run(Request(**replaced))
-    assert not outcome.accepted and "masks agree on" in outcome.calibration.gate.refused[0]
+    request = request_of(tiny_bundle, photos, tmp_path / "int8")
+    outcome = run(dataclasses.replace(request, images=black, gate_images=sorted(photos.glob("*.png"))))
+    assert not outcome.accepted and len(outcome.calibration.gate.refused) == 1
+    assert "4 of 4 photos to calibrate on are flat" in outcome.calibration.gate.refused[0]
     assert not (tmp_path / "int8").exists()
+
+
+def test_masks_that_differ_too_much_are_refused(tiny_bundle, photos, tmp_path, monkeypatch):
+    """Ranges a thousand times too small, whatever the photos."""
+    monkeypatch.setattr("ovdeploy.calib.int8.search.limit_of", lambda seen, method: 1e-3)
+    request = request_of(tiny_bundle, photos, tmp_path / "int8", settings={"labels": 0.9})
+    outcome = run(dataclasses.replace(request, classes=["cup", "table", "spoon", "wall", "floor", "lamp"]))
+    assert not outcome.accepted and "masks agree on" in outcome.calibration.gate.refused[0]
 
 
 def test_black_photos_judge_nothing_either(tiny_bundle, photos, tmp_path):
     black = blacks(tmp_path / "black", 6)
-    replaced = {**request_of(tiny_bundle, photos, tmp_path / "int8").__dict__, "images": black}
-    outcome = run(Request(**replaced))
-    assert not outcome.accepted and "are flat" in outcome.calibration.gate.refused[0]
+    outcome = run(dataclasses.replace(request_of(tiny_bundle, photos, tmp_path / "int8"), images=black))
+    assert not outcome.accepted and "2 of 2 photos to judge by are flat" in outcome.calibration.gate.refused[1]
 
 
 class KilledError(Exception):
