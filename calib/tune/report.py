@@ -79,12 +79,12 @@ def part_table(fit: Fit) -> Table:
 
 
 def value_table(fit: Fit) -> Table:
-    """Every parameter before and after, and what the search scored by its values."""
+    """Every parameter before and after, and the best score with each of its values, whatever the others were."""
     table = Table("parameter", "before", "chosen", "tried: best mIoU on the photos fitted on", box=None)
     for name, before in fit.before.items():
         best: dict[float, Trial] = {}
         for trial in fit.trials:
-            if trial.stage == fit.kind and trial.changed in ("", name):
+            if trial.stage == fit.kind:
                 best[trial.values[name]] = max(trial, best.get(trial.values[name], trial), key=lambda each: each.score)
         tried = ", ".join(f"{value:g}: {_points(best[value].score)}" for value in sorted(best))
         table.add_row(name, f"{before:g}", f"{fit.chosen[name]:g}", tried)
