@@ -137,7 +137,7 @@ class _Calibration:
     ) -> Outcome:
         works = list(self.works.values())
         gate, slow = judge(
-            self.bundle, self._write, engines, works, self.photos.gate, self.settings, self.opening, self.fed, self.tell
+            self.bundle, self._write, engines, works, self.photos, self.settings, self.opening, self.fed, self.tell
         )
         request = self.request
         kept_anyway = bool(gate.refused) and request.keep_anyway and bool(engines)

@@ -17,7 +17,7 @@ from ...runtime.int8 import PRECISION, GateReport, Int8Settings
 from ...runtime.photo import as_photo
 from ...runtime.pipeline import Segmenter
 from ...runtime.vocabulary import Vocabulary
-from .photos import Photo
+from .photos import Photo, Photos
 from .speed import Now, speedup, stage_times, take_turns
 from .stage import Work
 from .steps import Steps
@@ -120,7 +120,7 @@ def judge(
     write: Callable[[Mapping[str, EngineEntry]], Bundle],
     engines: Mapping[str, EngineEntry],
     works: Sequence[Work],
-    photos: Sequence[Photo],
+    photos: Photos,
     settings: Int8Settings,
     opening: Opening,
     steps: Steps,
@@ -133,7 +133,7 @@ def judge(
         write: makes a bundle with these INT8 engines.
         engines: INT8 engines by stage.
         works: the stages.
-        photos: that no range was fitted to.
+        photos: those that ranges were fitted to, and those to judge by.
         settings: what passes.
         opening: how pipelines are opened.
         steps: keeps FP32's masks.
@@ -142,23 +142,22 @@ def judge(
     Returns:
         The report, and the stages that are slower in INT8 with the reason.
     """
-    refused: list[str] = []
-    useful = informative(photos)
-    if len(useful) < settings.gate_photos:
-        refused.append(
-            f"{len(photos) - len(useful)} of {len(photos)} photos to judge by are flat (black, for example): "
-            f"{len(useful)} are left, {settings.gate_photos} are needed"
-        )
+    useful = informative(photos.gate)
+    refused = [
+        *_too_flat("calibrate on", photos.calibration, informative(photos.calibration), settings.photos),
+        *_too_flat("judge by", photos.gate, useful, settings.gate_photos),
+    ]
+    judged = useful or photos.gate
     times = judge_speed(write(engines), works, opening, tell)
     slow = slow_stages(times, settings)
     left = {stage: engine for stage, engine in engines.items() if stage not in slow}
     if not left:
         refused.append("no stage is faster in INT8 than in float")
     made = write(left or engines)
-    shares = judge_labels(floats, made, useful or photos, opening, steps, tell)
+    shares = judge_labels(floats, made, judged, opening, steps, tell)
     if np.mean(shares) < settings.labels:
         refused.append(f"masks agree on {np.mean(shares):.2%} of pixels, {settings.labels:.2%} are wanted")
-    times[PHOTO] = judge_photo(floats, made, (useful or photos)[0], opening, tell)
+    times[PHOTO] = judge_photo(floats, made, judged[0], opening, tell)
     ratio = speedup(times[PHOTO])
     if left and ratio <= settings.speedup:
         refused.append(f"a whole photo is {ratio:.2f} times as fast as with the best float engines")
@@ -167,6 +166,13 @@ def judge(
         speedups={name: speedup(milliseconds) for name, milliseconds in times.items()}, refused=tuple(refused),
     )  # fmt: skip
     return report, slow
+
+
+def _too_flat(what: str, there: Sequence[Photo], useful: Sequence[Photo], needed: int) -> list[str]:
+    if len(useful) >= needed:
+        return []
+    return [f"{len(there) - len(useful)} of {len(there)} photos to {what} are flat (black, for example): "
+            f"{len(useful)} are left, {needed} are needed"]  # fmt: skip
 
 
 def _mask(segmenter: Segmenter, photo: Photo, words: Vocabulary) -> dict[str, np.ndarray]:
