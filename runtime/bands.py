@@ -45,11 +45,12 @@ class Bands:
     def bilinear(cls, n_in: int, n_out: int) -> Bands:
         """A bilinear resize, without its matrix, which for two long axes would be large."""
         left, right, share = bilinear_taps(n_in, n_out)
+        share = share.astype(np.float32)  # so that both shares still sum to 1: what is the same everywhere stays so
         made = cls(np.zeros((0, n_in)))
         made.shape, made._step = (n_out, n_in), _step(n_out, n_in)
         for outputs in made._cuts():
             first, line = left[outputs][0], np.arange(outputs.stop - outputs.start)
-            weights = np.zeros((len(line), right[outputs][-1] + 1 - first))
+            weights = np.zeros((len(line), right[outputs][-1] + 1 - first), np.float32)
             weights[line, left[outputs] - first] = 1 - share[outputs]
             weights[line, right[outputs] - first] += share[outputs]
             made._blocks.append(_block(outputs, weights, first))

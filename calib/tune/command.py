@@ -77,7 +77,8 @@ def tune(
     those held out the values found are compared with the values that held, and kept only if they do better. The
     overlay goes to --output, for --parameters of segment, evaluate and export-engines. Encoders and head run once a
     photo; what they gave is kept in --cache (some 4 MB a photo with SAM at full size; delete it when you are done), so
-    that a run that was interrupted goes on. Photos that cannot be read are told and left out.
+    that a run that was interrupted goes on. Photos that cannot be read are told and left out. The exit code is 0
+    whether something better was found or the values that held were kept.
 
     \b
     Examples:

@@ -105,8 +105,8 @@ def _attend_in_windows(block: Upstream, tokens: torch.Tensor, grid: Grid) -> tor
     Rows are gathered, which is one copy; upstream pads, splits and turns the grid there and back.
     """
     side: int = block.window_size
-    there, back = window_order(grid, side)
-    padded = torch.cat([tokens[0], torch.zeros(1, tokens.shape[2])])
+    there, back = (order.to(tokens.device) for order in window_order(grid, side))
+    padded = torch.cat([tokens[0], tokens.new_zeros(1, tokens.shape[2])])
     windows = padded.index_select(0, there).unflatten(0, (-1, side * side))  # [windows, side², D]
     heads = split_heads(block.attn, windows, (side, side))
     attended = join_heads(heads.scores(slice(None)).softmax(dim=-1) @ heads.values, block.attn.num_heads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -58,6 +59,7 @@ class OpenVinoSession(Session):
             EngineError: the CPU does not compute in this precision.
         """
         super().__init__(contract)
+        self._alone = threading.Lock()
         self._ov = import_openvino()
         if reason := refusal(options.precision):
             raise EngineError(f"{contract.stage}: {reason}")
@@ -80,11 +82,12 @@ class OpenVinoSession(Session):
             request.set_tensor(name, self._ov.Tensor(array, shared_memory=True))
         for name, tensor in made.items():
             request.set_tensor(name, tensor)
-        request.infer()
-        if self._packing:  # some weights are packed when they are first used
-            release_pages(self._packing)
-            self._packing = None
-        self._compiled.release_memory()  # what lay between the layers: the next engine needs as much
+        with self._alone:  # memory cannot be released while another thread runs
+            request.infer()
+            if self._packing:  # some weights are packed when they are first used
+                release_pages(self._packing)
+                self._packing = None
+            self._compiled.release_memory()  # what lay between the layers: the next engine needs as much
         for name, room in rooms.items():
             if room is not into[name]:
                 into[name][...] = room  # type: ignore[index]

@@ -14,9 +14,11 @@ SIZES = [(1, 1), (1, 9), (9, 1), (7, 3), (48, 512), (64, 683), (400, 200), (BLOC
 @pytest.mark.parametrize(("n_in", "n_out"), SIZES)
 def test_a_bilinear_resize_without_its_matrix_is_that_of_the_matrix(n_in, n_out):
     matrix = bilinear_matrix(n_in, n_out).astype(np.float32)
-    for bands in (Bands(matrix), Bands.bilinear(n_in, n_out)):
-        assert bands.shape == (n_out, n_in)
-        np.testing.assert_array_equal(bands.dense(), matrix)
+    assert Bands(matrix).shape == Bands.bilinear(n_in, n_out).shape == (n_out, n_in)
+    np.testing.assert_array_equal(Bands(matrix).dense(), matrix)
+    np.testing.assert_allclose(
+        Bands.bilinear(n_in, n_out).dense(), matrix, atol=1e-7
+    )  # shares are rounded, then 1 less them
 
 
 def spliced(length):
@@ -77,3 +79,11 @@ def test_resize_is_torchs_bilinear_resize(hw_in, hw_out):
     assert resized.dtype == np.float32
     # values up to 4 in float32, and weights rounded to it: a few times 2⁻²⁴ · 4
     np.testing.assert_allclose(resized, expected.numpy(), atol=2e-6)
+
+
+@given(n=st.integers(2, 300), share=st.sampled_from([0.5, 0.34, 0.9]))
+def test_what_is_the_same_everywhere_stays_so(n, share):
+    """To the last bit: a region's point is its first pixel of the largest probability, and that is often 1 all over."""
+    bands = Bands.bilinear(n, max(1, int(n * share)))
+    assert (bands.across(np.ones((3, n), np.float32)) == 1).all()
+    assert (bands.down(np.ones((n, 3), np.float32)) == 1).all()
