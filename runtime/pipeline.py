@@ -29,8 +29,8 @@ from .vocabulary import Vocabulary, check_vocabulary, parse_classes
 class Segmenter:
     """Segments photos with the engines of one bundle. A context manager.
 
-    Several threads may share one. On the CPU the engines of their photos run at the same time (`segment_many` bounds
-    that); on a GPU, whose buffers are used again for the next photo, they take turns. Close it when all are done.
+    Several threads may share one. On the CPU engines run on several photos at once (`segment_many` bounds that; with
+    OpenVINO each engine on one at a time); on a GPU, whose buffers are used again, photos take turns. Close it at last.
 
     Attributes:
         manifest: the bundle's manifest.

@@ -112,7 +112,7 @@ class Products:
             except EngineError:
                 continue  # not installed, or not in this precision: the best of the others counts
 
-    def measure(self, _round: int = 0) -> None:
+    def measure(self) -> None:
         """Compute all of them once more."""
         for spec, process in self._processes:
             self.seconds.setdefault((spec.label, spec.precision), []).append(process.call("seconds"))
