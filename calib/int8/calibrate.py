@@ -100,7 +100,10 @@ class _Calibration:
         self.bundle, self.settings = request.bundle, request.settings
         self.stages = [stage for stage in self.settings.stages if stage in self.bundle.manifest.stages]
         if not self.stages:
-            raise BundleError(f"{self.bundle.path} holds none of the stages {', '.join(self.settings.stages)}")
+            raise BundleError(
+                f"{self.bundle.path} holds none of the stages {', '.join(self.settings.stages)}; name others in the "
+                f"recipe's [int8] table"
+            )
         self.backends = usable(self.bundle, self.stages[0], request.backends, tell)
         identity = _identity(request, photos) | {"backend": self.backends[0]}
         root = cache_root() / "calibrate"
@@ -219,7 +222,10 @@ def _identity(request: Request, photos: Photos) -> dict[str, Any]:
     stages = request.bundle.manifest.stages
     for stage, entry in stages.items():
         if FP32 not in entry.engines and stage in request.settings.stages:
-            raise BundleError(f"{request.bundle.path} holds {stage} in {', '.join(entry.engines)}, but not in {FP32}")
+            raise BundleError(
+                f"{request.bundle.path} holds {stage} in {', '.join(entry.engines)}, but not in {FP32}, which INT8 is "
+                f"made from: export-engines {request.bundle.recipe.name} --stages {stage}"
+            )
     return {
         "ovdeploy": version("ovdeploy"),
         "photos": [digest(photos.calibration), digest(photos.gate)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -129,9 +129,3 @@ def _names(path: Path) -> list[str]:
 def _read(path: Path, contract: StageContract) -> Feeds:
     with np.load(path) as arrays:
         return {name: arrays[f"{contract.stage}/{name}"] for name in contract.input_names}
-
-
-def all_feeds(readers: Sequence[Callable[[], Feeds]]) -> Iterator[Feeds]:
-    """The feeds, one after another."""
-    for read in readers:
-        yield read()
