@@ -1,4 +1,4 @@
-"""`ovdeploy profile`: where the time of every stage goes, by trtexec or by ONNX Runtime."""
+"""`ovdeploy profile`: where the time of every stage goes, by trtexec, OpenVINO or ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from ..profiling import trtexec
 from ..profiling.measures import StageProfile
 from ..profiling.trtexec_results import read_results
 from ..ranges import Range, dynamic_axes, parse_ranges, recipe_ranges
-from ..sessions import SessionOptions
+from ..sessions import SessionOptions, choose_backend, graph_precision
 from .common import fail_cleanly
 
 FOLDER = "profile"
 SCRIPT = "profile.sh"
 PROVIDERS = {"onnxruntime": "CPU", "onnxruntime-cuda": "CUDA", "onnxruntime-tensorrt": "TENSORRT"}
+"""ONNX Runtime's providers by backend."""
+BACKENDS_THAT_MEASURE = ("openvino", *PROVIDERS)
 
 
 class Job(NamedTuple):
@@ -74,7 +76,11 @@ class Job(NamedTuple):
 @click.option("--precision", default="fp32", show_default=True)
 @click.option("--stages", metavar="A,B", help="Profile only these.")
 @click.option(
-    "--by", default="auto", show_default=True, type=click.Choice(["auto", "trtexec", *PROVIDERS]), help="Who measures."
+    "--by",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "trtexec", *BACKENDS_THAT_MEASURE]),
+    help="Who measures. auto: trtexec if it is there, else the backend that segments would be made with.",
 )
 @click.option(
     "--source",
@@ -115,28 +121,28 @@ def profile(
 ) -> None:
     """Show where the time of every stage of BUNDLE goes: percentiles, precisions, the slowest layers.
 
-    With trtexec on the PATH (or named by TRTEXEC) it measures, the same on TensorRT 10 and 11; without it ONNX Runtime
-    does, in the same table. Results are kept as JSON, and BUNDLE/profile.sh is written, which needs only trtexec. The
-    exit code is 1 if a stage cannot be profiled.
+    With trtexec on the PATH (or named by TRTEXEC) it measures, the same on TensorRT 10 and 11; without it OpenVINO or
+    ONNX Runtime does, in the same table. Results are kept as JSON, and BUNDLE/profile.sh is written, which needs only
+    trtexec. The exit code is 1 if a stage cannot be profiled.
 
     \b
     Examples:
       ovdeploy profile engines/trident-b16 --dry-run
       ovdeploy profile engines/trident-b16 --stages head,sam_decoder --size Q=150 --top 20
     """
-    opened = Bundle.load(bundle)
-    job = _job(opened, precision, stages, sizes, source, iterations, device, output or bundle / FOLDER)
     program = shutil.which(os.environ.get("TRTEXEC", "trtexec"))
+    if by == "auto":
+        by = "trtexec" if program or read_only or dry_run else choose_backend("auto", precision)
+    job = _job(Bundle.load(bundle), by, precision, stages, sizes, source, iterations, device, output or bundle / FOLDER)
     if dry_run:
         for stage in job.stages:
             click.echo(shlex.join(job.command(stage, program or "trtexec", relative=False)))
         return
     _write_script(job)
-    if by == "trtexec" and program is None:
+    if by == "trtexec" and program is None and not read_only:
         raise ParameterError(
             "trtexec is not on the PATH, and TRTEXEC does not name it. It comes with TensorRT's archive, not with pip."
         )
-    by = ("trtexec" if program or read_only else "onnxruntime") if by == "auto" else by
     console, profiles = Console(), []
     for measured in _measure(job, by, program, read_only):
         profiles.append(measured)
@@ -149,6 +155,7 @@ def profile(
 
 def _job(
     bundle: Bundle,
+    by: str,
     precision: str,
     stages: str | None,
     sizes: tuple[str, ...],
@@ -160,7 +167,7 @@ def _job(
     names = [name.strip() for name in stages.split(",")] if stages else list(bundle.manifest.stages)
     for name in names:
         engines = bundle.stage(name).engines
-        if precision not in engines:
+        if (precision if by == "trtexec" else graph_precision(bundle, name, precision, by)) not in engines:
             raise BundleError(f"{bundle.path}, stage {name}: {one_of('precision', precision, engines)}")
     ranges = recipe_ranges(bundle.recipe, bundle.manifest.dimensions)
     chosen = {axis: given[1] for axis, given in {**ranges, **parse_ranges(sizes, ranges)}.items()}
@@ -181,20 +188,23 @@ def _measure(job: Job, by: str, program: str | None, read_only: bool) -> Iterato
                 trtexec.run(job.command(stage, program, relative=False), stage)
             yield read_results(paths, stage, job.precision, f"trtexec, {job.source}", job.sizes_of(stage))
         else:
-            yield _by_onnxruntime(job, stage, by)
+            click.echo(f"{stage}: {by}", err=True)
+            yield _by_backend(job, stage, by)
 
 
-def _by_onnxruntime(job: Job, stage: str, by: str) -> StageProfile:
+def _by_backend(job: Job, stage: str, by: str) -> StageProfile:
+    held = graph_precision(job.bundle, stage, job.precision, by)
+    path, contract = job.bundle.engine_path(stage, held), job.bundle.stage(stage).contract
+    sizes, options = job.sizes_of(stage), SessionOptions(device=job.device, ranges=job.ranges)
+    if by == "openvino":
+        from ..profiling.openvino import profile_openvino
+
+        return profile_openvino(path, contract, job.precision, sizes, options, job.iterations)
     from ..profiling.ort import profile_onnx
     from ..sessions import providers
 
-    path = job.bundle.engine_path(stage, job.precision)
-    contract, sizes = job.bundle.stage(stage).contract, job.sizes_of(stage)
-    options = SessionOptions(device=job.device, ranges=job.ranges)
-    click.echo(f"{stage}: ONNX Runtime", err=True)
-    return profile_onnx(
-        path, contract, job.precision, sizes, getattr(providers, PROVIDERS[by]), options, job.iterations
-    )
+    provider = getattr(providers, PROVIDERS[by])
+    return profile_onnx(path, contract, held, sizes, provider, options, job.iterations)
 
 
 def _one_plan(plans: list[PlanEntry], stage: str) -> PlanEntry:

@@ -1,5 +1,5 @@
-"""`ovdeploy profile`: trtexec's lines and files (written after the documented formats; trtexec was not run), and ONNX
-Runtime's profiler, which runs here."""
+"""`ovdeploy profile`: trtexec's lines and files (written after the documented formats; trtexec was not run), and the
+profilers of OpenVINO and ONNX Runtime, which run here."""
 
 import json
 import os
@@ -8,7 +8,10 @@ import shutil
 import stat
 import subprocess
 import sys
+from datetime import timedelta
+from enum import Enum
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,9 +21,11 @@ from ovdeploy.runtime import Bundle, EngineError
 from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.profiling import trtexec
 from ovdeploy.runtime.profiling.measures import example_feeds, ranked, summarize
+from ovdeploy.runtime.profiling.openvino import operation_times
 from ovdeploy.runtime.profiling.ort import node_times
 from ovdeploy.runtime.profiling.trtexec_results import parse_profile, parse_times, read_results
 from ovdeploy.runtime.ranges import recipe_ranges
+from ovdeploy.runtime.sessions import choose_backend
 from ovdeploy.runtime.tensorrt.layers import layers_by_precision, parse_layers
 
 FIXTURES = Path(__file__).parent / "trtexec"
@@ -269,15 +274,43 @@ def test_the_script_stops_at_the_first_error(own, installed, monkeypatch):
     assert subprocess.run([str(own / "profile.sh")], capture_output=True).returncode == 1
 
 
-def test_without_trtexec_onnx_runtime_measures_in_the_same_table(own, monkeypatch):
+@pytest.mark.parametrize(
+    ("by", "kind", "who"),
+    [("onnxruntime", "MatMul", "CPUExecutionProvider"), ("openvino", "FullyConnected", "OpenVINO")],
+)
+def test_without_trtexec_a_backend_measures_in_the_same_table(own, monkeypatch, by, kind, who):
+    pytest.importorskip(by)
     monkeypatch.setenv("TRTEXEC", "no-such-trtexec")
-    result = invoke(own, "--stages", "dino,head", "--iterations", "2", "--size", "Q=3", "--size", "B=1", "--top", "2")
+    sizes = ("--size", "Q=3", "--size", "B=1")
+    result = invoke(own, "--by", by, "--stages", "dino,head", "--iterations", "2", "--top", "9", *sizes)
     assert result.exit_code == 0, result.output
-    for words in ("dino", "head", "p50", "(2 runs", "time by precision: fp32", "MatMul", "CPUExecutionProvider"):
+    for words in ("dino", "head", "p50", "(2 runs", "time by precision: fp32", kind, who):
         assert words in result.stdout
-    told = json.loads((own / "profile" / "head.fp32.onnxruntime.summary.json").read_text())
+    told = json.loads((own / "profile" / f"head.fp32.{by}.summary.json").read_text())
     assert told["sizes"]["Q"] == 3 and told["layers"] and told["times"]["runs"] == 2
     assert sum(layer["share"] for layer in told["layers"]) == pytest.approx(1)
+
+
+def test_the_backend_that_segments_measures_if_nobody_is_named(own, monkeypatch):
+    monkeypatch.setenv("TRTEXEC", "no-such-trtexec")
+    result = invoke(own, "--stages", "head", "--iterations", "1")
+    assert result.exit_code == 0, result.output
+    assert (own / "profile" / f"head.fp32.{choose_backend('auto')}.summary.json").is_file()
+
+
+def test_operations_of_openvino_are_averaged_over_runs():
+    class Status(Enum):
+        NOT_RUN, EXECUTED = 0, 2
+
+    def operation(name, kernel, ms, status=Status.EXECUTED):
+        told = {"node_name": name, "node_type": "FullyConnected", "exec_type": kernel, "status": status}
+        return SimpleNamespace(**told, Status=Status, real_time=timedelta(milliseconds=ms))
+
+    first = [operation("a", "brgemm_avx2_f32", 4), operation("b", "jit_i8", 1), operation("c", "", 9, Status.NOT_RUN)]
+    assert operation_times([first, [operation("a", "brgemm_avx2_f32", 2)]]) == [
+        ("a", "FullyConnected", "fp32", 3.0),
+        ("b", "FullyConnected", "int8", 0.5),
+    ]
 
 
 def test_asking_for_trtexec_where_there_is_none_is_an_error(own, monkeypatch):
