@@ -134,6 +134,10 @@ def _pieces(count: int, weights: np.ndarray) -> list[slice]:
     return [slice(start, start + step) for start in range(0, count, step)]
 
 
+def _cuts(count: int) -> list[slice]:
+    return [slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
+
+
 def _block(outputs: slice, weights: np.ndarray, first: int = 0) -> _Block:
     """A block without the inputs that none of its outputs takes.
 

@@ -37,6 +37,7 @@ class Process:
             EngineError: it cannot be opened.
         """
         self.spec = spec
+        self._owed = 0  # replies that have not come: of a call that was interrupted too
         self._connection, theirs = Pipe()
         self.started = time.perf_counter()
         with theirs:
@@ -47,7 +48,7 @@ class Process:
                 env=_environment(spec.threads),
             )
         try:
-            self._connection.send(spec)
+            self._send(spec)
             self.opened_ms: float = self._reply()
         except BaseException:
             self.close()
@@ -60,7 +61,7 @@ class Process:
             EngineError: it failed, or the process ended.
         """
         with suppress(OSError):  # the process is gone; waiting for its reply tells why
-            self._connection.send((method, arguments))
+            self._send((method, arguments))
         return self._reply()
 
     def run(self, *arguments: Any) -> Outcome:
@@ -90,9 +91,18 @@ class Process:
     ) -> None:
         self.close()
 
+    def _send(self, message: object) -> None:
+        self._owed += 1
+        self._connection.send(message)
+
     def _reply(self) -> Any:
+        """The reply to the last message. Those to interrupted calls come before it, and nobody waits for them."""
         try:
-            state, result = self._connection.recv()
+            while True:
+                state, result = self._connection.recv()
+                self._owed -= 1
+                if not self._owed:
+                    break
         except (EOFError, OSError) as error:
             code = self._process.wait()
             why = f"signal {-code}{', which is how a machine without memory ends it' * (code == -9)}"

@@ -103,6 +103,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     windows: int
     queries: int
     rounds: int
+    cut_short: str = ""
+    """What an interruption left out."""
     reference: str
     """The runner that ratios and agreements refer to."""
     runners: tuple[RunnerReport, ...]

@@ -45,6 +45,11 @@ class Series:
         self.regions.append(outcome.regions)
         self.repeats = min(self.repeats, agreement(self.first.mask, outcome.mask))
 
+    def cut(self, rounds: int) -> None:
+        """Forget the rounds after the first so many."""
+        for values in (self.whole, self.steps, self.regions):
+            del values[rounds:]
+
     def step(self, name: str) -> list[float]:
         """A step's milliseconds, round by round."""
         return [steps.get(name, 0.0) for steps in self.steps]
@@ -64,6 +69,8 @@ def alternate(
 ) -> dict[Key, Series]:
     """Run everything once a round, so that a slow minute of the machine falls on all; each round begins with the next.
 
+    An interruption (Ctrl-C) after the first round ends it there: the rounds that are whole are returned.
+
     Args:
         runs: what to run.
         rounds: how often.
@@ -71,10 +78,17 @@ def alternate(
     """
     series: dict[Key, Series] = {key: Series() for key in runs}
     for number in range(rounds):
-        if before is not None:
-            before(number)
-        for key in rotated(list(runs), number):
-            series[key].add(runs[key]())
+        try:
+            if before is not None:
+                before(number)
+            for key in rotated(list(runs), number):
+                series[key].add(runs[key]())
+        except KeyboardInterrupt:
+            if number == 0:
+                raise
+            for each in series.values():
+                each.cut(number)
+            break
     return series
 
 

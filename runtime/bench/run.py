@@ -15,15 +15,15 @@ from ..errors import ExportError
 from ..parameters import Parameters, with_overrides
 from ..vocabulary import Vocabulary
 from .machine import machine_facts
-from .many import throughput
+from .many import Throughput, throughput
 from .memory import Memory
 from .plan import Outcome, ProductSpec, RunnerSpec
 from .process import Process
 from .report import Report, RunnerReport, judge, measured_peaks, peak_of, runner_report
 from .rounds import Series, alternate
-from .soak import soak
+from .soak import Soak, soak
 from .start import Opened, Products, Say, Start, open_runners
-from .sweep import Base, sweep
+from .sweep import Base, Sweep, sweep
 from .work import photo_plan, product_flops, stage_calls
 
 
@@ -79,7 +79,9 @@ def bench(job: Job, say: Say = lambda _: None, start: Start = Process) -> Report
         products = Products(job.products, stack, say, start)
         series = _rounds(job, opened, products, say)
         memory = {label: each.process.memory() for label, each in opened.items()}
-        extras = _extras(job, [each for label, each in opened.items() if label not in job.rivals], say)
+        done = len(next(iter(series.values())).whole)
+        own = [each for label, each in opened.items() if label not in job.rivals]
+        extras = _extras(job, own if done == job.rounds else [], say)
     say("counting operations")
     peaks = measured_peaks(products.seconds)
     gflop, note = _gflop(job, opened, series)
@@ -92,14 +94,14 @@ def bench(job: Job, say: Say = lambda _: None, start: Start = Process) -> Report
         photo_hw=job.photo_hw,
         windows=_product(photo_plan(job.bundle, job.photo_hw, job.settings(job.bundle)).windows_grid),
         queries=len(job.vocabulary.embeddings),
-        rounds=job.rounds,
+        rounds=done,
         reference=next(iter(opened)),
         runners=reports,
         left_out=left_out,
         peaks=peaks,
         flops_note=note,
-        noise=judge(peaks, {report.label: report.spread for report in reports}, job.rounds),
-        **extras,
+        noise=judge(peaks, {report.label: report.spread for report in reports}, done),
+        **{"cut_short": f"interrupted after {done} of {job.rounds} rounds" if done < job.rounds else "", **extras},
     )
 
 
@@ -116,22 +118,30 @@ def _rounds(job: Job, opened: Mapping[str, Opened], products: Products, say: Say
 
 
 def _extras(job: Job, measured: Sequence[Opened], say: Say) -> dict[str, Any]:
-    """Sweeps, soaking and throughput, of those that are not measured against."""
-    sweeps, soaks, throughputs = [], [], []
-    for each in measured:
-        label, run = each.spec.label, each.process.run
-        base = Base(job.photo, job.vocabulary, job.settings(job.bundle), job.bundle.manifest)
-        for axis in job.sweeps:
-            say(f"{label}: sweeping {axis}")
-            sweeps.append(sweep(axis, label, run, base, job.rounds))
-        if job.soak:
-            say(f"{label}: {job.soak} photos, for its memory")
-            soaks.append(soak(label, run, each.process.memory, job.photo, job.vocabulary, job.soak))
-        if job.many:
-            say(f"{label}: {job.many} photos by segment_many")
-            made = throughput(label, each.process.call, job.photo, job.vocabulary, job.many, job.rounds, job.workers)
-            throughputs.append(made)
-    return {"sweeps": tuple(sweeps), "soaks": tuple(soaks), "throughputs": tuple(throughputs)}
+    """Sweeps, soaking and throughput, of those that are not measured against; as many as were not interrupted."""
+    sweeps: list[Sweep] = []
+    soaks: list[Soak] = []
+    throughputs: list[Throughput] = []
+    found: dict[str, Any] = {"sweeps": sweeps, "soaks": soaks, "throughputs": throughputs}
+    try:
+        for each in measured:
+            label, run = each.spec.label, each.process.run
+            base = Base(job.photo, job.vocabulary, job.settings(job.bundle), job.bundle.manifest)
+            for axis in job.sweeps:
+                say(f"{label}: sweeping {axis}")
+                sweeps.append(sweep(axis, label, run, base, job.rounds))
+            if job.soak:
+                say(f"{label}: {job.soak} photos, for its memory")
+                soaks.append(soak(label, run, each.process.memory, job.photo, job.vocabulary, job.soak))
+            if job.many:
+                say(f"{label}: {job.many} photos by segment_many")
+                call = each.process.call
+                throughputs.append(
+                    throughput(label, call, job.photo, job.vocabulary, job.many, job.rounds, job.workers)
+                )
+    except KeyboardInterrupt:
+        found["cut_short"] = "interrupted before all sweeps, soaks and throughputs were done"
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
 def _gflop(

@@ -128,6 +128,12 @@ def throughput_table(report: Report) -> Table:
 
 
 def _noise(report: Report) -> str:
+    if report.cut_short:
+        return f"[bold]CUT SHORT[/]: {report.cut_short}. {_judged(report)}"
+    return _judged(report)
+
+
+def _judged(report: Report) -> str:
     if report.noise.judgeable:
         return "the machine was quiet enough to judge"
     return f"[bold]TOO NOISY TO JUDGE[/]: {escape('; '.join(report.noise.reasons))}"

@@ -6,6 +6,7 @@ every other `(method, arguments)`; each is answered with `("ok", result)` or `("
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from importlib.metadata import entry_points
@@ -48,4 +49,5 @@ def _told(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too, and is the parent's to answer
     serve(Connection(int(sys.argv[1])))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
 import click
@@ -87,7 +89,8 @@ def bench(
     peak in its own precision, where a library has that.
 
     The exit code is 1 if a runner that was asked for by name fails; others that do not work here are left out, and
-    told. --sweep, --soak and --many do not run what stands behind --against.
+    told. Ctrl-C (or a time limit's SIGTERM) after the first round ends the run with what there is, and code 130.
+    --sweep, --soak and --many do not run what stands behind --against.
 
     \b
     Examples:
@@ -96,6 +99,7 @@ def bench(
       ovdeploy bench engines/trident-b16 --rounds 3 --sweep size,windows,classes,regions
       ovdeploy bench engines/trident-b16 --rounds 1 --soak 200 --many 20
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     opened, overrides = Bundle.load(bundle), parse_settings(settings)
     how = RunnerSpec(label="", bundle=bundle, threads=threads, parameters=overrides, weights=parse_pairs(weights))
     rivals = [rival_spec(name, how) for name in dict.fromkeys(against)]
@@ -113,6 +117,8 @@ def bench(
         )  # fmt: skip
         report = run_bench(job, say=status.update)
     _deliver(report, json_file, chart)
+    if report.cut_short:
+        sys.exit(130)
 
 
 def _deliver(report: Report, json_file: str | None, chart: Path | None) -> None:

@@ -42,6 +42,27 @@ def test_a_process_that_dies_is_told(tiny_bundle, photo, vocabulary):
             process.run(photo, vocabulary)
 
 
+def test_a_reply_to_an_interrupted_call_is_not_taken_for_the_next_ones(tiny_bundle, photo, vocabulary, monkeypatch):
+    with Process(RunnerSpec(label="engines", bundle=tiny_bundle, backend="onnxruntime")) as process:
+        with monkeypatch.context() as patched:
+            patched.setattr(process, "_connection", Interrupted(process._connection))
+            with pytest.raises(KeyboardInterrupt):
+                process.run(photo, vocabulary)
+        os.kill(process._process.pid, signal.SIGINT)  # a terminal sends it to all of a group
+        assert process.memory().resident > 0
+        assert process.run(photo, vocabulary).mask.shape == photo.shape[:2]
+
+
+class Interrupted:
+    """A connection on which somebody presses Ctrl-C while waiting."""
+
+    def __init__(self, connection):
+        self.send = connection.send
+
+    def recv(self):
+        raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

@@ -36,6 +36,28 @@ def test_all_are_run_in_every_round_after_what_comes_before_it():
     assert [len(each.whole) for each in series.values()] == [3, 3]
 
 
+def test_an_interruption_keeps_the_rounds_that_are_whole():
+    calls = []
+
+    def run():
+        calls.append(1)
+        if len(calls) == 6:  # the second of the third round
+            raise KeyboardInterrupt
+        return outcome(float(len(calls)))
+
+    series = alternate({"a": run, "b": run}, 5)
+    assert {key: each.whole for key, each in series.items()} == {"a": [1.0, 4.0], "b": [2.0, 3.0]}
+    assert all(len(each.regions) == len(each.steps) == 2 for each in series.values())
+
+
+def test_an_interruption_in_the_first_round_leaves_nothing_to_tell():
+    def run():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        alternate({"a": run}, 3)
+
+
 def test_what_is_no_stage_is_the_rest_of_the_whole():
     series = Series()
     series.add(outcome(10.0, dino=4.0, coarse=1.0))

@@ -241,6 +241,30 @@ def test_the_extras_are_run_for_what_is_measured_and_told(tiny_bundle):
         assert words in text
 
 
+class Impatient(FakeProcess):
+    """Somebody presses Ctrl-C in its sixth run."""
+
+    def run(self, photo, vocabulary, parameters=None):
+        if self._log.count(self.spec.label) == 5:  # the first was the cold start
+            raise KeyboardInterrupt
+        return super().run(photo, vocabulary, parameters)
+
+
+@pytest.mark.parametrize(("rounds", "done", "told"), [(6, 4, "after 4 of 6 rounds"), (4, 4, "before all sweeps")])
+def test_an_interrupted_run_tells_what_it_has(tiny_bundle, rounds, done, told):
+    """In the rounds, and in the soaking after them."""
+    log = []
+    bundle = Bundle.load(tiny_bundle)
+    job = Job(
+        bundle=bundle, runners=[RunnerSpec(label="engines fp32", bundle=tiny_bundle)], photo=PHOTO, rounds=rounds,
+        vocabulary=random_vocabulary(6, bundle.manifest.dimensions.embedding), parameters={}, soak=4,
+    )  # fmt: skip
+    report = bench(job, start=lambda spec: Impatient(spec, log))
+    assert told in report.cut_short and report.rounds == done and not report.soaks
+    assert report.runners[0].whole.milliseconds.median == SPEEDS["engines fp32"]
+    assert told in printed(report) and log[-1] == "closed engines fp32"
+
+
 def test_the_report_survives_json(report):
     assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
 
