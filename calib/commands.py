@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..runtime.bundle import Bundle
-from ..runtime.cli.common import fail_cleanly, parse_settings
+from ..runtime.cli.common import engine_options, fail_cleanly, parse_settings
 from ..runtime.errors import PhotoError
 from ..runtime.files import atomic_path
 from ..runtime.parameters import with_overrides
@@ -40,8 +40,7 @@ KEY = "similarity_layers"
     "--output", type=click.Path(path_type=Path), default=Path("layers.png"), show_default=True, help="The plot."
 )
 @click.option("--write", type=click.Path(path_type=Path), help="A recipe that gets the choice: changed, or made anew.")
-@click.option("--backend", default="auto", show_default=True, help="What runs the engine.")
-@click.option("--precision", default="fp32", show_default=True)
+@engine_options
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the statistics as JSON, and no progress bar.")
 @fail_cleanly

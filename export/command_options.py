@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import click
 
+from ..runtime.cli.common import together
 from ..runtime.errors import MissingExtraError
 
+ROLES = ("clip", "dino", "sam")
 WEIGHTS_HELP = (
     "`pretrained` (the recipe's tag), `package`, `random:SEED`, or a checkpoint's path. Default: as the recipe says."
 )
 
 
-def weight_options(command: click.decorators.FC) -> click.decorators.FC:
-    """The three options that say where weights come from."""
-    for role in ("sam", "dino", "clip"):
-        command = click.option(f"--{role}-weights", metavar="SOURCE", help=f"{role}: {WEIGHTS_HELP}")(command)
-    return command
+weight_options = together(
+    *(click.option(f"--{role}-weights", metavar="SOURCE", help=f"{role}: {WEIGHTS_HELP}") for role in ROLES)
+)
+"""The options that say where weights come from."""
 
 
 def require_export_extra() -> None:

@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 
 from ..runtime.bundle import Bundle
-from ..runtime.cli.common import fail_cleanly
+from ..runtime.cli.common import engine_options, fail_cleanly
 from ..runtime.photo import demo_photo
 from ..runtime.sessions import choose_backend
 from .command_options import require_export_extra, weight_options
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @weight_options
 @click.option("--image", type=click.Path(path_type=Path), help="The photo. Default: the one in the package.")
-@click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
-@click.option("--precision", default="fp32", show_default=True)
+@engine_options
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 @fail_cleanly
 def parity(

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ...runtime.bundle import MANIFEST
-from ...runtime.cli.common import fail_cleanly, parameter_options, read_overrides
+from ...runtime.cli.common import engine_options, fail_cleanly, parameter_options, read_overrides, thread_option
 from ...runtime.cli.dataset_options import EPILOG, dataset_options, open_dataset
 from ...runtime.errors import DatasetError, ParameterError
 from ...runtime.files import cache_root
@@ -43,9 +43,8 @@ TOLD = 10
               help="How many settings may be tried.")  # fmt: skip
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Where what the engines made of the "
               "photos is kept.  [default: tune, in ovdeploy's cache folder]")  # fmt: skip
-@click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
-@click.option("--precision", default="fp32", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="Threads within an operator.")
+@engine_options
+@thread_option
 @parameter_options
 @click.option("--template", "templates", multiple=True, help="A prompt with {} for the name, in place of the bundle's.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and no progress bar.")

@@ -61,16 +61,45 @@ def parse_pairs(weights: Iterable[str]) -> dict[str, str]:
     return {role: source for _, role, _, source in parts}
 
 
-def parameter_options(command: Command) -> Command:
-    """Add `--parameters FILE` (as `overlay`) and `--set NAME=VALUE` (as `settings`)."""
-    single = click.option(
-        "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated."
-    )
-    file = click.option(
-        "--parameters", "overlay", type=click.Path(path_type=Path), metavar="FILE",
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator that adds several options, in their order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+parameter_options = together(
+    click.option(
+        "--parameters",
+        "overlay",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
         help="Override parameters by a file, as `ovdeploy tune` writes it; --set goes before it.",
-    )  # fmt: skip
-    return file(single(command))
+    ),
+    click.option(
+        "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated."
+    ),
+)
+engine_options = together(
+    click.option("--backend", default="auto", show_default=True, help="What runs the engines."),
+    click.option("--precision", default="fp32", show_default=True, help="One that the bundle holds."),
+)
+thread_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads within an operator.  [default: the backend's choice]"
+)
+gpu_options = together(
+    click.option(
+        "--device", type=click.IntRange(min=0), default=0, show_default=True, help="Which GPU, if one is used."
+    ),
+    click.option(
+        "--allow-fallback", is_flag=True, help="Let the CPU do what a GPU provider cannot; else it is an error."
+    ),
+    click.option("--allow-host-code", is_flag=True, help="Open version-compatible TensorRT plans; trust their source."),
+)
 
 
 def read_overrides(overlay: Path | None, settings: tuple[str, ...]) -> dict[str, Any]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from ..datasets import Dataset, FolderDataset, ScenesDataset, available_specs, load_spec
 from ..scenes import FIRST_TEST_SEED
+from .common import together
 
 SCENES = "scenes"
 EPILOG = f"Datasets: {SCENES}, {', '.join(available_specs())}; or the path of a TOML file."
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-OPTIONS = (
+dataset_options = together(
     click.option("--dataset", "dataset_name", required=True, help="The labelled photos; see below."),
     click.option("--data", type=click.Path(path_type=Path), help="The folder that the benchmark lies in."),
     click.option("--photos", type=click.IntRange(min=1), help="Only the first so many.  [default: all; 300 scenes]"),
@@ -33,13 +30,6 @@ OPTIONS = (
         "--first-seed", default=FIRST_TEST_SEED, show_default=True, type=click.IntRange(min=0), help="Scenes."
     ),
 )
-
-
-def dataset_options(command: Command) -> Command:
-    """Add `OPTIONS`, in their order."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
 
 
 def open_dataset(

@@ -25,7 +25,7 @@ from ..evaluation.report import file_name, write_report
 from ..evaluation.run import evaluate as run_photos
 from ..evaluation.summary import Summary, summarise
 from ..evaluation.worst import Worst, draw_worst
-from .common import fail_cleanly, parameter_options, parse_pairs, read_overrides
+from .common import engine_options, fail_cleanly, parameter_options, parse_pairs, read_overrides, thread_option
 from .dataset_options import EPILOG, dataset_options, open_dataset
 
 TOLD = 10
@@ -41,9 +41,8 @@ FIGURES = {"miou": "mIoU", "accuracy": "pixel accuracy", "boundary_f": "boundary
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Default: evaluation/BUNDLE-DATASET.")
 @click.option("--restart", is_flag=True, help="Throw away what an earlier run left in --output.")
 @click.option("--worst", default=6, show_default=True, type=click.IntRange(min=0), help="Photos drawn as pictures.")
-@click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
-@click.option("--precision", default="fp32", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="Threads within an operator.")
+@engine_options
+@thread_option
 @parameter_options
 @click.option("--template", "templates", multiple=True, help="A prompt with {} for the name, in place of the bundle's.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, and no progress bar.")

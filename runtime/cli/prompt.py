@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from ..errors import PromptError
 from ..files import atomic_path, write_bytes
 from ..interactive import PromptedMasks, Prompter
-from .common import fail_cleanly
+from .common import engine_options, fail_cleanly, gpu_options
 
 COLOUR, OPACITY = (230, 60, 60), 0.45
 POINT_HELP = "In photo pixels; label 1 (on the object, the default) or 0 (off it). May be repeated."
@@ -32,11 +32,8 @@ POINT_COLOURS = ("black", "white")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("ovdeploy-out"), show_default=True
 )
-@click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
-@click.option("--precision", default="fp32", show_default=True)
-@click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Which GPU, if one is used.")
-@click.option("--allow-fallback", is_flag=True, help="Let the CPU do what a GPU provider cannot; else it is an error.")
-@click.option("--allow-host-code", is_flag=True, help="Open version-compatible TensorRT plans; trust their source.")
+@engine_options
+@gpu_options
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @fail_cleanly
 def prompt(

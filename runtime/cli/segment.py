@@ -19,7 +19,7 @@ from ..photo import SUFFIXES
 from ..pipeline import Segmenter
 from ..result import Result
 from ..vocabulary import Vocabulary
-from .common import fail_cleanly, parameter_options, read_overrides
+from .common import engine_options, fail_cleanly, gpu_options, parameter_options, read_overrides, thread_option
 
 RESULTS = (".overlay.png", ".mask.png")
 
@@ -34,11 +34,8 @@ RESULTS = (".overlay.png", ".mask.png")
 @click.option(
     "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("ovdeploy-out"), show_default=True
 )
-@click.option("--backend", default="auto", show_default=True, help="What runs the engines.")
-@click.option("--precision", default="fp32", show_default=True)
-@click.option(
-    "--threads", type=click.IntRange(min=1), help="Threads within an operator. Default: the backend's choice."
-)
+@engine_options
+@thread_option
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -51,9 +48,7 @@ RESULTS = (".overlay.png", ".mask.png")
     show_default=True,
     help="Photos on which engines run at once; more pays for small models, and takes memory for each.",
 )
-@click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Which GPU, if one is used.")
-@click.option("--allow-fallback", is_flag=True, help="Let the CPU do what a GPU provider cannot; else it is an error.")
-@click.option("--allow-host-code", is_flag=True, help="Open version-compatible TensorRT plans; trust their source.")
+@gpu_options
 @parameter_options
 @click.option("--background", is_flag=True, help="The first class is the background, whatever its name.")
 @click.option(
