@@ -11,7 +11,7 @@ import numpy as np
 
 from ..runtime.bench.plan import Outcome, ProductSpec, RunnerSpec
 from ..runtime.bench.products import Timed, factors
-from ..runtime.errors import MissingExtraError
+from ..runtime.errors import needing
 from ..runtime.vocabulary import Vocabulary
 from .rival import load_reference
 
@@ -57,10 +57,8 @@ def torch_product(spec: ProductSpec) -> Iterator[Timed]:
     Raises:
         MissingExtraError: torch is not installed.
     """
-    try:
+    with needing("torch", "export", "PyTorch's matrix product"):
         import torch
-    except ImportError as error:
-        raise MissingExtraError("torch", "export", "PyTorch's matrix product") from error
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[spec.precision]

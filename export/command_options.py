@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..runtime.cli.common import together
-from ..runtime.errors import MissingExtraError
+from ..runtime.errors import needing
 
 ROLES = ("clip", "dino", "sam")
 WEIGHTS_HELP = (
@@ -26,7 +26,5 @@ def require_export_extra() -> None:
         MissingExtraError: PyTorch or one of its companions is not installed.
     """
     for package in ("torch", "open_clip", "segment_anything", "timm", "onnx", "onnxscript", "onnxslim", "safetensors"):
-        try:
+        with needing(package, "export", "working with PyTorch models"):
             __import__(package)
-        except ImportError as error:
-            raise MissingExtraError(package, "export", "working with PyTorch models") from error

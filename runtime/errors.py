@@ -17,7 +17,8 @@ OvdeployError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class OvdeployError(Exception):
@@ -71,6 +72,24 @@ class MissingExtraError(OvdeployError):
         super().__init__(
             f"{purpose} needs {package!r}, which is not installed; install it with: pip install 'ovdeploy[{extra}]'"
         )
+
+
+@contextmanager
+def needing(package: str, extra: str, purpose: str) -> Iterator[None]:
+    """Import what an extra brings: where an import fails, say what installs it.
+
+    Args:
+        package: what is imported, as pip names it.
+        extra: of ours, that brings it.
+        purpose: what needs it.
+
+    Raises:
+        MissingExtraError: an import within failed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(package, extra, purpose) from error
 
 
 def one_of(kind: str, name: str, valid: Iterable[str]) -> str:

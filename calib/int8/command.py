@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ...runtime.bundle import Bundle
 from ...runtime.cli.common import fail_cleanly, parse_settings
-from ...runtime.errors import MissingExtraError
+from ...runtime.errors import needing
 from ...runtime.int8 import PRECISION, Calibration, Int8Settings
 from ...runtime.sessions import available_backends, choose_backend
 
@@ -64,11 +64,9 @@ def calibrate(bundle: Path, as_json: bool, **options: Any) -> None:
       ovdeploy calibrate engines/trident-b16 --images photos/ --classes "cup; mug, table"
       ovdeploy calibrate engines/trident-b16 --images photos/ --budget 0.97 --output engines/trident-b16-int8
     """
-    try:
+    with needing("onnx", "graph", "quantising graphs"):
         from .calibrate import calibrate as run
         from .report import REPORT
-    except ImportError as error:
-        raise MissingExtraError("onnx", "graph", "quantising graphs") from error
     request = _request(bundle, options)
     console = Console(stderr=True)
     outcome = run(request, lambda line: console.print(line, highlight=False, markup=False))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EngineError, MissingExtraError
+from ..errors import EngineError, needing
 from .plan import ProductSpec
 
 SHAPE = (4096, 768, 3072)
@@ -65,11 +65,9 @@ def openvino_product(spec: ProductSpec) -> Iterator[Timed]:
         MissingExtraError: openvino is not installed.
         EngineError: the CPU does not have this precision.
     """
-    try:
+    with needing("openvino", "openvino", "OpenVINO's matrix product"):
         import openvino as ov
         from openvino import opset13 as ops
-    except ImportError as error:
-        raise MissingExtraError("openvino", "openvino", "OpenVINO's matrix product") from error
     left, right = factors()
     core = ov.Core()
     if spec.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):

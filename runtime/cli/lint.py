@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from ..bundle import Bundle
-from ..errors import MissingExtraError
+from ..errors import needing
 from .common import fail_cleanly
 
 if TYPE_CHECKING:
@@ -43,11 +43,9 @@ def lint(bundle: Path, versions: tuple[str, ...], as_json: bool) -> None:
     """  # fmt: skip
     opened = Bundle.load(bundle)
     asked = [_version(text) for text in versions]
-    try:
+    with needing("onnx", "graph", "reading graphs"):
         from ..graph.lint import lint_model
         from ..graph.model import load_model
-    except ImportError as error:
-        raise MissingExtraError("onnx", "graph", "reading graphs") from error
     found: dict[tuple[str, str, Finding], list[str]] = {}
     graphs = 0
     for stage, entry in opened.manifest.stages.items():

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import Array, Block, DeviceArray
 from ..contract import StageContract
-from ..errors import BundleError, MissingExtraError
+from ..errors import BundleError, needing
 from .base import HOST, Session
 from .options import SessionOptions
 from .providers import CPU, CUDA, RECORD, TENSORRT, Provider, check_assignment, check_providers
@@ -151,10 +151,8 @@ def import_onnxruntime() -> Any:
     Raises:
         MissingExtraError: onnxruntime is not installed.
     """
-    try:
+    with needing("onnxruntime", "cpu", "running ONNX engines"):
         import onnxruntime as ort
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime", "cpu", "running ONNX engines") from error
     return ort
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arrays import Array, to_host
 from ..contract import StageContract, TensorSpec
-from ..errors import BundleError, EngineError, MissingExtraError
+from ..errors import BundleError, EngineError, needing
 from .base import Session
 from .compiled import compile_cached, release_pages
 from .options import SessionOptions
@@ -165,10 +165,8 @@ def import_openvino() -> Any:
     Raises:
         MissingExtraError: openvino is not installed.
     """
-    try:
+    with needing("openvino", "openvino", "running engines by OpenVINO"):
         import openvino
-    except ImportError as error:
-        raise MissingExtraError("openvino", "openvino", "running engines by OpenVINO") from error
     return openvino
 
 

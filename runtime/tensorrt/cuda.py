@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Block
-from ..errors import EngineError, MissingExtraError
+from ..errors import EngineError, needing
 from ..sessions.options import SessionOptions
 
 NON_BLOCKING = 1
@@ -25,10 +25,8 @@ def import_cuda() -> Any:
     Raises:
         MissingExtraError: cuda-python is not installed.
     """
-    try:
+    with needing("cuda-python", "tensorrt", "running on a GPU"):
         from cuda.bindings import runtime
-    except ImportError as error:
-        raise MissingExtraError("cuda-python", "tensorrt", "running on a GPU") from error
     return runtime
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..errors import MissingExtraError
+from ..errors import needing
 from .cuda import Cuda
 
 
@@ -24,10 +24,8 @@ def import_tensorrt() -> Any:
     Raises:
         MissingExtraError: TensorRT is not installed.
     """
-    try:
+    with needing("tensorrt", "tensorrt", "building and running TensorRT plans"):
         import tensorrt
-    except ImportError as error:
-        raise MissingExtraError("tensorrt", "tensorrt", "building and running TensorRT plans") from error
     return tensorrt
 
 
