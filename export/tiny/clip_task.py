@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 
 from ...runtime.scenes.captions import phrase
-from ...runtime.scenes.names import ALL_NAMES, COLOURS, PATTERNS, SEEN, STUFF, parts
+from ...runtime.scenes.names import ALL_NAMES, COLOURS, HELD_OUT, PATTERNS, SEEN, STUFF, THINGS, parts
 from ...runtime.scenes.silhouettes import SILHOUETTES
 from ...runtime.tokenizer import ClipTokenizer
 from ..reference.attention import project_values
@@ -23,9 +23,11 @@ from .dataset import Scenes
 from .loop import Task
 from .models import CONTEXT, WINDOW
 
-BATCH = 16
+BATCH, RECOLOURED = 24, 10
+"""Windows of a batch, and how many of them are recoloured and asked for their patterns alone. Without those a pattern
+is learned once for each colour that it was seen in, and not known in another."""
 LARGEST_SCALE = 50.0
-WEIGHTS = {"patch": 1.0, "region": 0.5, "colour": 0.3, "pattern": 0.5, "image": 0.1}
+WEIGHTS = {"patch": 1.0, "region": 0.5, "colour": 0.3, "patch pattern": 0.5, "pattern": 0.5, "image": 0.1}
 CLASSES = (*SEEN, *STUFF)
 """The names that images are compared with: held-out ones are not among them, not even as wrong answers."""
 TEMPLATES = [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
@@ -39,30 +41,28 @@ class ClipTask(Task):
         self.model: Upstream = model
         self.scenes, self.tokenizer = scenes, tokenizer
         self.tower = ClipTower(model.visual, WINDOW)
-        index = torch.full((len(ALL_NAMES) + 1, 3), MIXED)  # its last row answers for MIXED
-        for row, name in enumerate(ALL_NAMES):
-            if name in CLASSES:
-                index[row, 0] = CLASSES.index(name)
-            if name not in STUFF:
-                colour, pattern = parts(name)
-                index[row, 1:] = torch.tensor([list(COLOURS).index(colour), PATTERNS.index(pattern)])
-        self.answers = index
+        self.answers = _answers()
+        self.never_pattern, self.never_colour = _never_seen()
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, torch.Tensor]:
         """The weighted losses of a batch, by name."""
-        crops = cut_crops(self.scenes, rng, BATCH)
+        crops = cut_crops(self.scenes, rng, BATCH, RECOLOURED)
+        true = BATCH - RECOLOURED
         tokens = self.tower.hidden(crops.windows)[-1]
         dense = self._dense(tokens[:, 1:])  # [B, N, D]
         region = self._dense(tokens[:, 1:], _same(crops.labels))
         classes, colours, patterns = self._words(rng)
         scale = self.model.logit_scale.exp().clamp(max=LARGEST_SCALE)
-        answers = self.answers[crops.labels]  # [B, N, 3]
+        name, colour, pattern = self.answers[crops.labels].unbind(-1)  # [B, N] each
+        never_colour, never_pattern = self.never_colour[crops.labels[:true]], self.never_pattern[crops.labels]
+        never_pattern[true:] = False  # in those hues every pattern is seen
         losses = {
-            "patch": _contrast(dense, classes, answers[..., 0], scale),
-            "region": _contrast(region, classes, answers[..., 0], scale),
-            "colour": _contrast(region, colours, answers[..., 1], scale),
-            "pattern": _contrast(region, patterns, answers[..., 2], scale),
-            "image": self._image_loss(tokens, crops.captions, scale),
+            "patch": _contrast(dense[:true], classes, name[:true], scale),
+            "region": _contrast(region[:true], classes, name[:true], scale),
+            "colour": _contrast(region[:true], colours, colour[:true], scale, never_colour),
+            "patch pattern": _contrast(dense, patterns, pattern, scale, never_pattern),
+            "pattern": _contrast(region, patterns, pattern, scale, never_pattern),
+            "image": self._image_loss(tokens[:true], crops.captions[:true], scale),
         }
         return {name: WEIGHTS[name] * loss for name, loss in losses.items()}
 
@@ -91,6 +91,33 @@ class ClipTask(Task):
         return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 
+def _answers() -> torch.Tensor:
+    """[names + 1, 3]: each name's index among the classes, the colours and the patterns. The last row is MIXED's."""
+    index = torch.full((len(ALL_NAMES) + 1, 3), MIXED)
+    for row, name in enumerate(ALL_NAMES):
+        if name in CLASSES:
+            index[row, 0] = CLASSES.index(name)
+        if name not in STUFF:
+            colour, pattern = parts(name)
+            index[row, 1:] = torch.tensor([list(COLOURS).index(colour), PATTERNS.index(pattern)])
+    return index
+
+
+def _never_seen() -> tuple[torch.Tensor, torch.Tensor]:
+    """Which pattern a thing's colour, and which colour its pattern, is never seen with: [names + 1, P], [names + 1, C].
+
+    As wrong answers they would teach that a colour rules a pattern out, and what is held out would never be named.
+    """
+    patterns = torch.zeros(len(ALL_NAMES) + 1, len(PATTERNS), dtype=torch.bool)
+    colours = torch.zeros(len(ALL_NAMES) + 1, len(COLOURS), dtype=torch.bool)
+    for held in HELD_OUT:
+        colour, pattern = parts(held)
+        for row, name in enumerate(THINGS):
+            patterns[row, PATTERNS.index(pattern)] |= colour in parts(name)
+            colours[row, list(COLOURS).index(colour)] |= pattern in parts(name)
+    return patterns, colours
+
+
 def _in_words(rng: np.random.Generator, name: str) -> str:
     if name in STUFF or rng.random() < 0.6:
         return str(rng.choice(TEMPLATES)).replace("{}", name)
@@ -103,6 +130,14 @@ def _same(labels: torch.Tensor) -> torch.Tensor:
     return same / same.sum(dim=-1, keepdim=True)
 
 
-def _contrast(features: torch.Tensor, words: torch.Tensor, answers: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the right word among all, over the patches that have one."""
-    return F.cross_entropy((scale * features @ words.T).flatten(0, 1), answers.flatten(), ignore_index=MIXED)
+def _contrast(
+    features: torch.Tensor,
+    words: torch.Tensor,
+    answers: torch.Tensor,
+    scale: torch.Tensor,
+    barred: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Cross-entropy of the right word among all, over the patches that have one; some are not among the wrong ones."""
+    scores = scale * features @ words.T  # [B, N, K]
+    scores = scores if barred is None else scores.masked_fill(barred, float("-inf"))
+    return F.cross_entropy(scores.flatten(0, 1), answers.flatten(), ignore_index=MIXED)

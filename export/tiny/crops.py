@@ -25,6 +25,8 @@ CLOSEST = 96.0
 WIDE = 0.15
 IN_SIGHT = 0.04
 """Names that fill less of a window are not in its caption."""
+NAMELESS_HUES = ((72.0, 95.0), (165.0, 188.0))
+"""Degrees between those of the named colours: lime and cyan. (Between purple and pink there is no room.)"""
 
 
 class Crops(NamedTuple):
@@ -37,17 +39,27 @@ class Crops(NamedTuple):
     captions: list[str]
 
 
-def cut_crops(scenes: Scenes, rng: np.random.Generator, count: int) -> Crops:
-    """Cut windows of random scenes at random sizes and places, half of them mirrored."""
+def cut_crops(scenes: Scenes, rng: np.random.Generator, count: int, recolour: int = 0) -> Crops:
+    """Cut windows of random scenes at random sizes and places, half of them mirrored; the last ones `recoloured`."""
     windows, labels, captions = [], [], []
-    for seed in rng.integers(0, len(scenes), count):
+    for number, seed in enumerate(rng.integers(0, len(scenes), count)):
         photo, names, _ = scenes[int(seed)]
         window, label = _cut(photo, names, rng)
-        windows.append(window)
+        windows.append(window if number < count - recolour else recoloured(window, rng))
         labels.append(majority_labels(label))
         captions.append(_caption(label, rng))
     pixels = torch.from_numpy(np.stack(windows)).permute(0, 3, 1, 2).float() / 255
     return Crops(pixels, torch.from_numpy(np.stack(labels)), captions)
+
+
+def recoloured(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The window [c, c, 3] uint8 in one hue that no name has, paled towards grey by chance."""
+    rgb = window.astype(np.float32) / 255
+    hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = rng.uniform(*NAMELESS_HUES[rng.integers(len(NAMELESS_HUES))])
+    vivid, grey = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[..., None]
+    mixed: np.ndarray = np.round(255 * (vivid + rng.uniform() * (grey - vivid))).astype(np.uint8)
+    return mixed
 
 
 def _cut(photo: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import re
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 
 from ovdeploy.export.models import build_model
 from ovdeploy.export.text_assets import clip_tokenizer, imagenet_templates, write_tokenizer
-from ovdeploy.export.tiny import crops
+from ovdeploy.export.tiny import clip_task, crops
 from ovdeploy.export.tiny.curves import draw_curves
 from ovdeploy.export.tiny.dataset import Scenes, draw_shards
 from ovdeploy.export.tiny.loop import STABLE, Budget, train
@@ -23,6 +24,7 @@ from ovdeploy.export.weights import load_model
 from ovdeploy.runtime.errors import ExportError, WeightsError
 from ovdeploy.runtime.recipe import ModelChoice, load_recipe
 from ovdeploy.runtime.scenes import ALL_NAMES, SEEN, STUFF, THINGS, draw_scene
+from ovdeploy.runtime.scenes.names import COLOURS, HELD_OUT, PATTERNS, parts
 from ovdeploy.runtime.tokenizer import ClipTokenizer
 
 HARD = ["", "cup of coffee", "façade & 東京 🙂", "<end_of_text>", "red-striped, dotted's", "xyzzy" * 20]
@@ -114,6 +116,25 @@ def test_windows_and_their_captions_fit_together(scenes):
         assert all(name in caption for name in things if name in THINGS)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_recoloured_windows_have_no_hue_that_is_named(seed):
+    photo = draw_scene(seed).photo[:96, :96]
+    hue, saturation, value = cv2.split(
+        cv2.cvtColor(crops.recoloured(photo, np.random.default_rng(seed)).astype(np.float32) / 255, cv2.COLOR_RGB2HSV)
+    )
+    clear = (saturation > 0.2) & (value > 0.3)  # elsewhere a step of a byte turns the hue
+    assert any(((hue[clear] > low - 5) & (hue[clear] < high + 5)).all() for low, high in crops.NAMELESS_HUES)
+    for colour in COLOURS.values():
+        named, strength, _ = cv2.cvtColor(np.array(colour, np.float32)[None, None], cv2.COLOR_RGB2HSV)[0, 0]
+        assert strength < 0.2 or all(not low <= named <= high for low, high in crops.NAMELESS_HUES)
+
+
+def test_only_the_last_windows_are_recoloured(scenes):
+    as_they_are, some = (crops.cut_crops(scenes, np.random.default_rng(3), 4, count) for count in (0, 2))
+    np.testing.assert_array_equal(as_they_are.windows[:2], some.windows[:2])
+    assert not np.array_equal(as_they_are.windows[2], some.windows[2])
+
+
 @pytest.fixture
 def deterministic():
     """What the command sets for its process."""
@@ -175,6 +196,27 @@ def test_training_compares_with_no_name_that_is_held_out():
     from ovdeploy.export.tiny.clip_task import CLASSES
 
     assert (*SEEN, *STUFF) == CLASSES
+
+
+def test_what_is_held_out_is_no_wrong_answer_by_its_parts_either():
+    """Else "red" would come to rule "dotted" out, which is what is held out."""
+    patterns, colours = clip_task._never_seen()
+    for row, name in enumerate(THINGS):
+        colour, pattern = parts(name)
+        barred = [f"{colour} {PATTERNS[i]}" for i in np.flatnonzero(patterns[row])]
+        barred += [f"{list(COLOURS)[i]} {pattern}" for i in np.flatnonzero(colours[row])]
+        assert sorted(barred) == sorted(
+            [held for held in HELD_OUT if parts(held)[0] == colour] + [h for h in HELD_OUT if parts(h)[1] == pattern]
+        )
+    assert not patterns[len(THINGS) :].any() and not colours[len(THINGS) :].any()
+
+
+def test_barred_words_are_no_wrong_answers():
+    features, words = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    barred = torch.tensor([[[False, True, False]]])
+    answer, scale = torch.tensor([[0]]), torch.tensor(30.0)
+    assert float(clip_task._contrast(features, words, answer, scale)) == pytest.approx(np.log(2))
+    assert float(clip_task._contrast(features, words, answer, scale, barred)) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("role", BUILDERS)
