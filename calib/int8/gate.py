@@ -112,7 +112,7 @@ def slow_stages(times: Mapping[str, Mapping[str, float]], settings: Int8Settings
 
 def informative(photos: Sequence[Photo]) -> list[Photo]:
     """The photos on which there is something to be right or wrong about."""
-    return [photo for photo in photos if float(as_photo(photo.path).std()) >= FLAT]
+    return [photo for photo in photos if photo.spread >= FLAT]
 
 
 def judge(

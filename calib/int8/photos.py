@@ -24,6 +24,8 @@ class Photo(NamedTuple):
     path: Path
     sha256: str
     """Of its pixels."""
+    spread: float
+    """Standard deviation of its pixels, 0 to 255: of a black photo 0."""
 
 
 class Photos(NamedTuple):
@@ -90,7 +92,7 @@ def _read(paths: Sequence[Path], max_pixels: int) -> list[Photo]:
             broken.append(str(error))
             continue
         sha256 = hashlib.sha256(np.array(pixels.shape).tobytes() + pixels.tobytes()).hexdigest()
-        found.setdefault(sha256, Photo(path, sha256))
+        found.setdefault(sha256, Photo(path, sha256, float(pixels.std())))
     if broken:
         more = f"; and {len(broken) - TOLD} more" if len(broken) > TOLD else ""
         raise PhotoError(f"{len(broken)} photos cannot be read: {'; '.join(broken[:TOLD])}{more}. Take them away.")

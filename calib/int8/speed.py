@@ -88,9 +88,3 @@ def speedup(milliseconds: Mapping[str, float]) -> float:
     if not int8:
         return 0.0
     return min(floats) / min(int8) if floats else float("inf")
-
-
-def best_of(milliseconds: Mapping[str, float], int8: bool) -> str:
-    """The fastest of the INT8 engines or of the float ones."""
-    names = [name for name in milliseconds if name.startswith(f"{PRECISION} ") == int8]
-    return min(names, key=lambda name: milliseconds[name])
