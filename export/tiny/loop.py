@@ -17,8 +17,8 @@ from ...runtime.files import atomic_path
 WARMUP = 60
 """Steps in which the learning rate rises."""
 STABLE = 0.65
-"""Share of the steps after which it falls to 0. Until then no step depends on how many there will be, so that a run
-can be made longer."""
+"""Share of the steps after which it falls to 0. Until then no step depends on how many there will be; so that step is
+kept apart (`steady_of`), and a run that has ended can be made longer from there."""
 KEEP_EVERY = 100
 """Steps between checkpoints."""
 LARGEST_GRADIENT = 1.0
@@ -53,7 +53,7 @@ def train(model: nn.Module, task: Task, budget: Budget, checkpoint: Path, report
         model: changed in place.
         task: gives the losses.
         budget: a checkpoint of another budget is refused.
-        checkpoint: read at the start, written every KEEP_EVERY steps and at the end.
+        checkpoint: read at the start, written every KEEP_EVERY steps and at the end. `steady_of` it is written too.
         report: is told the losses of each step.
 
     Returns:
@@ -81,6 +81,8 @@ def train(model: nn.Module, task: Task, budget: Budget, checkpoint: Path, report
         report(step, told)
         if step % KEEP_EVERY == 0 or step == last:
             _keep(model, optimizer, budget, step, history, checkpoint)
+        if step == int(STABLE * budget.steps):
+            _keep(model, optimizer, budget, step, history, steady_of(checkpoint))
     model.eval().requires_grad_(False)
     return history
 
@@ -98,22 +100,29 @@ def _share(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / WARMUP) * min(1.0, left)
 
 
+def steady_of(checkpoint: Path) -> Path:
+    """Where the last step before the learning rate falls is kept."""
+    return checkpoint.with_name(f"{checkpoint.stem}.steady{checkpoint.suffix}")
+
+
 def _resume(
     model: nn.Module, optimizer: torch.optim.Optimizer, budget: Budget, checkpoint: Path
 ) -> tuple[int, History]:
-    if not checkpoint.exists():
-        return 0, {}
-    kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    theirs, ours = kept["budget"], {"steps": budget.steps, "rate": budget.rate, "seed": budget.seed}
-    longest = STABLE * min(theirs["steps"], budget.steps)
-    if theirs != ours and ({**theirs, "steps": budget.steps} != ours or kept["step"] > longest):
-        raise WeightsError(
-            f"{checkpoint} is at step {kept['step']} of a run with {theirs}; it cannot go on as one with {ours}. "
-            f"Remove it, or choose another --out."
-        )
-    model.load_state_dict(kept["model"])
-    optimizer.load_state_dict(kept["optimizer"])
-    return kept["step"], kept["history"]
+    """Take the first checkpoint that this budget would have come by: (step, losses)."""
+    ours = {"steps": budget.steps, "rate": budget.rate, "seed": budget.seed}
+    refused = ""
+    for path in (path for path in (checkpoint, steady_of(checkpoint)) if path.exists()):
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        theirs = kept["budget"]
+        longest = STABLE * min(theirs["steps"], budget.steps)
+        if theirs == ours or ({**theirs, "steps": budget.steps} == ours and kept["step"] <= longest):
+            model.load_state_dict(kept["model"])
+            optimizer.load_state_dict(kept["optimizer"])
+            return kept["step"], kept["history"]
+        refused = refused or f"{path} is at step {kept['step']} of a run with {theirs}"
+    if refused:
+        raise WeightsError(f"{refused}; it cannot go on as one with {ours}. Remove it, or choose another --out.")
+    return 0, {}
 
 
 def _keep(

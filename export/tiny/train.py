@@ -27,7 +27,7 @@ from .loop import Budget, Task, train
 from .models import BUILDERS, CONTEXT
 from .sam_task import SamTask
 
-BUDGETS = {"clip": (1600, 1.2e-3), "dino": (640, 1e-3), "sam": (2000, 1.5e-3)}
+BUDGETS = {"clip": (2200, 1.2e-3), "dino": (640, 1e-3), "sam": (2000, 1.5e-3)}
 """Steps, and the largest learning rate."""
 SCENES = 8000
 

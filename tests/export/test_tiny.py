@@ -179,6 +179,18 @@ def test_a_checkpoint_of_another_run_is_refused_and_a_longer_one_goes_on(folder,
     assert len(run(Budget(12, 1e-3, 0, stop=3))["contrast"]) == 3
 
 
+@pytest.mark.usefixtures("deterministic")
+def test_a_run_that_has_ended_can_be_made_longer(folder, scenes, tmp_path):
+    def run(steps, checkpoint):
+        torch.manual_seed(0)
+        model = BUILDERS["dino"]()
+        task = TASKS["dino"](model, scenes, folder)
+        return train(model, task, Budget(steps, 1e-3), tmp_path / checkpoint, lambda step, told: None)
+
+    run(4, "d.ckpt")
+    assert run(6, "d.ckpt") == run(6, "whole.ckpt")
+
+
 def test_the_command_trains_and_writes(tmp_path, monkeypatch, folder):
     monkeypatch.setattr("ovdeploy.export.tiny.train.SHARD", 6)
     (tmp_path / "scenes").symlink_to(folder / "scenes")
