@@ -6,6 +6,7 @@ from functools import cache
 from typing import NamedTuple
 
 import cv2
+import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,8 @@ DIMENSIONS = Dimensions(
     sam_grid=GRID,
 )
 """Of these the prompts depend on SAM's sizes and CLIP's patch alone."""
+SMALLEST, LEAST = 30.0, 0.2
+"""`min_area` and `region_threshold` of training. The recipe's own are tuned when the models are there."""
 COVERED = 0.3
 """Share of a part that a region must cover to mean it as well (see `_meant`)."""
 
@@ -90,7 +93,7 @@ def halved(item: Prompted) -> Prompted:
 
 @cache
 def _settings() -> Parameters:
-    return load_recipe(NAME).parameters
+    return msgspec.structs.replace(load_recipe(NAME).parameters, min_area=SMALLEST, region_threshold=LEAST)
 
 
 def _meant(parts: Parts, regions: Regions) -> np.ndarray:
