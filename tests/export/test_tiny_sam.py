@@ -9,7 +9,7 @@ from ovdeploy.export.tiny.dataset import Drawn
 from ovdeploy.export.tiny.models import BUILDERS
 from ovdeploy.export.tiny.sam_affinity import _scores, _tokens
 from ovdeploy.export.tiny.sam_coarse import draw_coarse, half_resolution, split_parts
-from ovdeploy.export.tiny.sam_prompts import GRID, MASK, _meant, halved, prompt_scene
+from ovdeploy.export.tiny.sam_prompts import GRID, LEAST, MASK, _meant, halved, prompt_scene
 from ovdeploy.export.tiny.sam_task import STAGES, SamTask, _boxes_of, _corrections, mask_losses, measured_iou
 from ovdeploy.runtime.recipe import load_recipe
 from ovdeploy.runtime.regions import find_regions
@@ -62,14 +62,13 @@ def test_a_region_means_the_part_that_fills_it_and_others_of_its_name(scenes):
 
 def test_prompts_look_like_the_pipelines(scenes):
     prompted = prompt_scene(scenes[0], np.random.default_rng(0), 5, mirrored=False)
-    settings = load_recipe("tiny").parameters
+    scale = load_recipe("tiny").parameters.mask_prompt_scale
     inside = prompted.inside
     assert prompted.targets.shape == (5, MASK, MASK)
     assert prompted.targets.min() >= 0 and prompted.targets.max() <= 1 + 1e-6, "means, rounded"
     assert prompted.masks.shape == (5, 1, MASK, MASK) and prompted.token_labels.shape == (GRID, GRID)
-    scale = settings.mask_prompt_scale
     assert prompted.masks.max() <= scale
-    assert (prompted.masks[prompted.masks > 0] >= settings.region_threshold * scale).all()
+    assert (prompted.masks[prompted.masks > 0] >= LEAST * scale).all()
     assert (prompted.boxes[:, :2] <= prompted.points).all() and (prompted.points <= prompted.boxes[:, 2:]).all()
     assert (prompted.image[:, inside == 0] == 0).all()
     assert (prompted.targets.amax(dim=(1, 2)) > 0.5).all(), "every region has pixels of its own"
