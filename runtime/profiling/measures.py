@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -96,6 +97,17 @@ def ranked(layers: Iterable[tuple[str, str, str, float]]) -> tuple[LayerTime, ..
         for name, kind, precision, ms in known
     ]
     return tuple(sorted(times, key=lambda layer: -layer.ms))
+
+
+def timed_runs(run: Callable[[], object], iterations: int) -> list[float]:
+    """Milliseconds of so many runs, after one that is not timed."""
+    run()
+    milliseconds = []
+    for _ in range(iterations):
+        start = time.perf_counter()
+        run()
+        milliseconds.append((time.perf_counter() - start) * 1e3)
+    return milliseconds
 
 
 def example_feeds(contract: StageContract, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -13,10 +12,9 @@ import numpy as np
 
 from ..contract import StageContract
 from ..errors import EngineError
-from ..sessions.base import Session
 from ..sessions.openvino import DEVICE, OpenVinoSession, import_openvino, settings_for
 from ..sessions.options import SessionOptions
-from .measures import StageProfile, example_feeds, ranked, summarize
+from .measures import StageProfile, example_feeds, ranked, summarize, timed_runs
 
 PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 """Our names of OpenVINO's types; others keep theirs."""
@@ -47,7 +45,7 @@ def profile_openvino(
     options = replace(options, precision=precision)
     feeds = example_feeds(contract, sizes)
     with OpenVinoSession(path, contract, options) as session:
-        milliseconds = [_timed(session, feeds) for _ in range(iterations + 1)][1:]
+        milliseconds = timed_runs(lambda: session.run_unchecked(feeds), iterations)
     try:
         runs = _counted(ov, path, feeds, {**settings_for(options), "PERF_COUNT": True}, iterations)
     except Exception as error:
@@ -79,12 +77,6 @@ def operation_times(runs: Iterable[list[Any]]) -> list[tuple[str, str, str, floa
             milliseconds[operation.node_name] += operation.real_time.total_seconds() * 1e3
             what[operation.node_name] = (operation.node_type, PRECISIONS.get(kind, kind or "unknown"))
     return [(name, *what[name], total / len(counted)) for name, total in milliseconds.items()]
-
-
-def _timed(session: Session, feeds: Mapping[str, np.ndarray]) -> float:
-    start = time.perf_counter()
-    session.run_unchecked(feeds)
-    return (time.perf_counter() - start) * 1e3
 
 
 def _counted(

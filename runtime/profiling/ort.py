@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..errors import EngineError
 from ..sessions.onnxruntime import import_onnxruntime, session_options
 from ..sessions.options import SessionOptions
 from ..sessions.providers import Provider, check_assignment, check_providers
-from .measures import StageProfile, example_feeds, ranked, summarize
+from .measures import StageProfile, example_feeds, ranked, summarize, timed_runs
 
 PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "double": "fp64"}
 """Our names of ONNX Runtime's types; others keep theirs."""
@@ -53,7 +53,7 @@ def profile_onnx(
     feeds = example_feeds(contract, sizes)
     try:
         session = _session(ort, path, contract, provider, options)
-        milliseconds = [_timed(session, feeds) for _ in range(iterations + 1)][1:]
+        milliseconds = timed_runs(partial(session.run, None, dict(feeds)), iterations)
         del session
         events = _events(ort, path, contract, provider, options, feeds, iterations)
     except EngineError:
@@ -93,12 +93,6 @@ def _session(
     session = ort.InferenceSession(str(path), chosen, providers=provider.request(options, contract))
     check_assignment(session, contract.stage, provider, options)
     return session
-
-
-def _timed(session: Any, feeds: Mapping[str, np.ndarray]) -> float:
-    start = time.perf_counter()
-    session.run(None, dict(feeds))
-    return (time.perf_counter() - start) * 1e3
 
 
 def _events(
