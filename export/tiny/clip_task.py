@@ -6,6 +6,8 @@ ln_post and the projection, without residual and MLP. Image features are CLIP's 
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,7 @@ from ..reference.clip_image import ClipTower
 from ..reference.embed import Upstream
 from .crops import MIXED, cut_crops
 from .dataset import Scenes
-from .loop import Task
+from .loop import Losses, Part, Task
 from .models import CONTEXT, WINDOW
 
 BATCH, RECOLOURED = 24, 10
@@ -44,7 +46,11 @@ class ClipTask(Task):
         self.answers = _answers()
         self.never_pattern, self.never_colour = _never_seen()
 
-    def losses(self, rng: np.random.Generator, step: int) -> dict[str, torch.Tensor]:
+    def parts(self, rng: np.random.Generator, step: int) -> list[Part]:
+        """One: every window of a batch is compared with all others."""
+        return [partial(self.losses, rng)]
+
+    def losses(self, rng: np.random.Generator) -> Losses:
         """The weighted losses of a batch, by name."""
         crops = cut_crops(self.scenes, rng, BATCH, RECOLOURED)
         true = BATCH - RECOLOURED

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
-import torch
 import torch.nn.functional as F
 
 from ..reference.dino import Dino
@@ -11,7 +12,7 @@ from ..reference.embed import Upstream
 from .contrast import dense_contrast
 from .crops import cut_crops
 from .dataset import Scenes
-from .loop import Task
+from .loop import Losses, Part, Task
 from .models import WINDOW
 
 BATCH = 16
@@ -24,7 +25,11 @@ class DinoTask(Task):
         self.model, self.scenes = model, scenes
         self.extractor = Dino(model, WINDOW)
 
-    def losses(self, rng: np.random.Generator, step: int) -> dict[str, torch.Tensor]:
+    def parts(self, rng: np.random.Generator, step: int) -> list[Part]:
+        """One: a batch is small."""
+        return [partial(self.losses, rng)]
+
+    def losses(self, rng: np.random.Generator) -> Losses:
         """The losses of a batch, by name."""
         crops = cut_crops(self.scenes, rng, BATCH)
         units = F.normalize(self.extractor.tokens(crops.windows), dim=-1)  # [B, N, C]

@@ -50,6 +50,8 @@ class Prompted(NamedTuple):
     """[S, S] float32, 1 where the photo lies."""
     token_labels: torch.Tensor
     """[h, w] int64 label at the centre of each token of SAM's grid; −1 outside the photo."""
+    cell_labels: torch.Tensor
+    """[m, m] int64, likewise at the centre of each cell of a mask. Of the whole side only."""
     targets: torch.Tensor
     """[P, m, m] float32, share of each low-resolution pixel that belongs to what is meant."""
     points: torch.Tensor
@@ -81,14 +83,17 @@ def prompt_scene(scene: Drawn, rng: Rng, count: int, mirrored: bool) -> Prompted
     image, inside = _seen(photo, frame)
     masks = prompts.class_masks[prompts.mask_index[chosen], None]
     arrays = (targets, prompts.points[chosen], prompts.boxes[chosen], masks)
-    return Prompted(image, inside, _token_labels(labels, frame), *(torch.from_numpy(array) for array in arrays))
+    grids = (_labels_of(labels, frame, side) for side in (GRID, MASK))
+    return Prompted(image, inside, *grids, *(torch.from_numpy(array) for array in arrays))
 
 
 def halved(item: Prompted) -> Prompted:
     """The same as SAM sees it at half the side. Points and boxes stay in the pixels of the whole side."""
     pooled = [F.avg_pool2d(part[None], 2)[0] for part in (item.image, item.inside[None], item.targets)]
     masks = F.avg_pool2d(item.masks, 2)
-    return Prompted(pooled[0], pooled[1][0], item.token_labels[1::2, 1::2], pooled[2], item.points, item.boxes, masks)
+    return item._replace(
+        image=pooled[0], inside=pooled[1][0], token_labels=item.token_labels[1::2, 1::2], targets=pooled[2], masks=masks
+    )
 
 
 @cache
@@ -122,10 +127,13 @@ def _seen(photo: np.ndarray, frame: SamFrame) -> tuple[torch.Tensor, torch.Tenso
     return torch.from_numpy(image).permute(2, 0, 1), inside
 
 
-def _token_labels(labels: np.ndarray, frame: SamFrame) -> torch.Tensor:
-    (h, w), valid = frame.tokens_hw, frame.valid_hw
-    ys = ((np.arange(h) + 0.5) * SAM_PATCH * labels.shape[0] / valid[0]).astype(int)
-    xs = ((np.arange(w) + 0.5) * SAM_PATCH * labels.shape[1] / valid[1]).astype(int)
-    tokens = torch.full((GRID, GRID), -1)
-    tokens[:h, :w] = torch.from_numpy(labels[np.ix_(ys, xs)].astype(np.int64))
-    return tokens
+def _labels_of(labels: np.ndarray, frame: SamFrame, side: int) -> torch.Tensor:
+    """[side, side] int64: labels at the centres of a grid over SAM's frame, −1 where a cell leaves the photo."""
+    step = SAM_SIDE // side
+    ys, xs = (
+        ((np.arange(max(1, valid // step)) + 0.5) * step * size / valid).astype(int)
+        for size, valid in zip(labels.shape, frame.valid_hw, strict=True)
+    )
+    grid = torch.full((side, side), -1)
+    grid[: len(ys), : len(xs)] = torch.from_numpy(labels[np.ix_(ys, xs)].astype(np.int64))
+    return grid

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,14 +14,14 @@ from torch.func import functional_call
 
 from ..reference.embed import Upstream
 from .dataset import Scenes
-from .loop import Task
+from .loop import Losses, Part, Task
 from .models import SAM_SIDE
 from .sam_affinity import encoder_losses
+from .sam_detail import DetailHead, detail_loss
+from .sam_losses import IOU, Decoded, best_losses, single_losses
 from .sam_prompts import Prompted, halved, prompt_scene
+from .sam_user import boxes_of, corrections, pick
 
-CROSS_ENTROPY, DICE, IOU = 2.0, 1.0, 1.0
-FAR = 0.5
-"""Weight of the cross-entropy far from a mask's box, against that inside and near it."""
 QUIET = 0.005
 """Gain of the first bias that mask prompts meet: they are thousandths, and one of the usual size would drown them."""
 
@@ -37,11 +39,16 @@ class Stage(NamedTuple):
     corrections: int
     """Those of the user's that are asked again."""
     pipeline: bool
+    detail: bool
+    """Whether features are asked for the cells of their tokens."""
+    parts: int
+    """Into which a batch is divided, for threads."""
 
 
 STAGES = (
-    Stage(1000, half=True, images=8, prompts=12, corrections=4, pipeline=False),
-    Stage(math.inf, half=False, images=4, prompts=8, corrections=3, pipeline=True),
+    Stage(1000, half=True, images=8, prompts=12, corrections=4, pipeline=False, detail=False, parts=1),
+    Stage(2000, half=False, images=4, prompts=8, corrections=3, pipeline=True, detail=False, parts=1),
+    Stage(math.inf, half=False, images=4, prompts=8, corrections=3, pipeline=True, detail=True, parts=2),
 )
 """First what points and boxes are, from small images and without mask prompts, which can be copied; then the rest."""
 
@@ -50,19 +57,37 @@ class SamTask(Task):
     """SAM's batches and losses."""
 
     def __init__(self, model: Upstream, scenes: Scenes) -> None:
-        self.model: Upstream = model
-        self.scenes = scenes
-        self._qkv: torch.Tensor | None = None
         with torch.no_grad():
             model.prompt_encoder.mask_downscaling[0].bias *= QUIET
+        self.scenes, self.beside = scenes, DetailHead()
+        weights = {id(weight): weight for weight in model.parameters()}
+        count = max(stage.parts for stage in STAGES)
+        self._teachers = [Teacher(copy.deepcopy(model, dict(weights)), self.beside) for _ in range(count)]
+
+    def parts(self, rng: np.random.Generator, step: int) -> list[Part]:
+        """The batch's parts, each with scenes of its own."""
+        stage = next(stage for stage in STAGES if step < stage.until)
+        rngs = [rng] if stage.parts == 1 else rng.spawn(stage.parts)
+        return [partial(self._losses, *each, stage) for each in zip(self._teachers, rngs, strict=False)]
+
+    def _losses(self, teacher: Teacher, rng: np.random.Generator, stage: Stage) -> Losses:
+        seeds = rng.integers(0, len(self.scenes), stage.images // stage.parts)
+        items = [prompt_scene(self.scenes[int(s)], rng, stage.prompts, bool(rng.random() < 0.5)) for s in seeds]
+        return teacher.losses([halved(item) for item in items] if stage.half else items, rng, stage)
+
+
+class Teacher:
+    """Asks a SAM and judges its answers. Each thread has a teacher with a SAM that shares its weights with the others:
+    what a module remembers or swaps for a call must not be another's.
+    """
+
+    def __init__(self, model: Upstream, head: DetailHead) -> None:
+        self.model, self.head = model, head
+        self._qkv: torch.Tensor | None = None
         model.image_encoder.blocks[-1].attn.qkv.register_forward_hook(self._remember)
 
-    def losses(self, rng: np.random.Generator, step: int) -> dict[str, torch.Tensor]:
-        """The weighted losses of a batch, by name."""
-        stage = next(stage for stage in STAGES if step < stage.until)
-        seeds = rng.integers(0, len(self.scenes), stage.images)
-        items = [prompt_scene(self.scenes[int(s)], rng, stage.prompts, bool(rng.random() < 0.5)) for s in seeds]
-        items = [halved(item) for item in items] if stage.half else items
+    def losses(self, items: list[Prompted], rng: np.random.Generator, stage: Stage) -> Losses:
+        """The weighted losses of some scenes, by name."""
         features = self._features(items)
         assert self._qkv is not None, "the encoder has just run"
         told = [
@@ -72,11 +97,12 @@ class SamTask(Task):
         ]
         masks, ious = zip(*told, strict=True)
         attention = self.model.image_encoder.blocks[-1].attn
-        return {
+        losses = {
             "mask": torch.stack(masks).mean(),
             "iou": IOU * torch.stack(ious).mean(),
             **encoder_losses(attention, self._qkv, features, items, rng),
         }
+        return {**losses, "detail": detail_loss(self.head, features, items)} if stage.detail else losses
 
     def _features(self, items: list[Prompted]) -> torch.Tensor:
         """[B, C, h, w]: what SAM's encoder makes of the images, of whatever side."""
@@ -95,20 +121,21 @@ class SamTask(Task):
         targets, told = item.targets, []
         none, ones = torch.zeros(len(targets), 0), torch.ones(len(targets), 1)
         if rng.random() < 0.5:
-            asked, kinds = _pick(targets > 0.5, rng)[:, None], ones
+            asked, kinds = pick(targets > 0.5, rng)[:, None], ones
             first = self._decode(image, (asked, kinds), None, None)
-            told.append(_best(first, targets))
+            told.append(best_losses(first, targets))
         else:
             asked, kinds = torch.zeros(len(targets), 0, 2), none
-            first = self._decode(image, None, _boxes_of(targets, rng), None)
-            told.append(_single(first, targets))
+            first = self._decode(image, None, boxes_of(targets, rng), None)
+            told.append(single_losses(first, targets))
         again = slice(0, stage.corrections)
         low_res = first[0][again, :1].detach()
-        wrong, kind = _corrections(low_res[:, 0], targets[again], rng)
+        wrong, kind = corrections(low_res[:, 0], targets[again], rng)
         points = torch.cat([asked[again], wrong[:, None]], 1), torch.cat([kinds[again], kind[:, None]], 1)
-        told.append(_single(self._decode(image, points, None, low_res), targets[again]))
+        told.append(single_losses(self._decode(image, points, None, low_res), targets[again]))
         if stage.pipeline:
-            told.append(_single(self._decode(image, (item.points[:, None], ones), item.boxes, item.masks), targets))
+            decoded = self._decode(image, (item.points[:, None], ones), item.boxes, item.masks)
+            told.append(single_losses(decoded, targets))
         return told
 
     def _decode(
@@ -117,93 +144,12 @@ class SamTask(Task):
         points: tuple[torch.Tensor, torch.Tensor] | None,
         boxes: torch.Tensor | None,
         masks: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All four masks [P, 4, m, m] and their IoU estimates [P, 4]."""
+    ) -> Decoded:
         prompts, grid = self.model.prompt_encoder, image.shape[-2:]
         sparse, dense = prompts(points, boxes, masks)
         dense = dense if masks is not None else dense[..., : grid[0], : grid[1]]  # one vector everywhere
-        decoded: tuple[torch.Tensor, torch.Tensor] = self.model.mask_decoder.predict_masks(
-            image, prompts.pe_layer(grid)[None], sparse, dense
-        )
+        decoded: Decoded = self.model.mask_decoder.predict_masks(image, prompts.pe_layer(grid)[None], sparse, dense)
         return decoded
 
     def _remember(self, module: object, inputs: object, output: torch.Tensor) -> None:
         self._qkv = output
-
-
-def mask_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy and dice of each mask: [..., m, m] → [...].
-
-    Cross-entropy is a mean over the mask's box and its surroundings plus one over what is far. As a mean over
-    everything it would ask small things for nothing but an empty mask.
-    """
-    near = _span((targets > 0.5).any(-1))[..., :, None] * _span((targets > 0.5).any(-2))[..., None, :]
-    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    close, far = ((entropy * part).sum((-2, -1)) / part.sum((-2, -1)).clamp(min=64) for part in (near, 1 - near))
-    probability = logits.sigmoid()
-    overlap = (probability * targets).sum((-2, -1))
-    dice = 1 - (2 * overlap + 1) / (probability.sum((-2, -1)) + targets.sum((-2, -1)) + 1)
-    return CROSS_ENTROPY * (close + FAR * far) + DICE * dice
-
-
-def _span(occupied: torch.Tensor) -> torch.Tensor:
-    """[..., m] bool → 1 from a margin before the first that is occupied to a margin after the last, else 0."""
-    x = occupied.float()
-    margin = x.shape[-1] // 16
-    x = F.max_pool1d(x.reshape(-1, 1, x.shape[-1]), 2 * margin + 1, 1, margin).reshape(x.shape)
-    return x.cummax(-1).values * x.flip(-1).cummax(-1).values.flip(-1)
-
-
-def measured_iou(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """IoU of masks with what they should be: [..., m, m] → [...]."""
-    masks, wanted = logits > 0, targets > 0.5
-    return (masks & wanted).sum((-2, -1)) / (masks | wanted).sum((-2, -1)).clamp(min=1)
-
-
-def _single(decoded: tuple[torch.Tensor, torch.Tensor], targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Losses of the first mask, the one for prompts that leave no doubt."""
-    masks, ious = decoded[0][:, 0], decoded[1][:, 0]
-    return mask_losses(masks, targets).mean(), F.mse_loss(ious, measured_iou(masks.detach(), targets))
-
-
-def _best(decoded: tuple[torch.Tensor, torch.Tensor], targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Losses of the best of the three masks for a single point (and of the first, which is asked as well)."""
-    masks, ious = decoded
-    wanted = targets[:, None].expand_as(masks)
-    each = mask_losses(masks, wanted)
-    mask = 0.7 * each[:, 1:].min(dim=1).values.mean() + 0.3 * each[:, 0].mean()
-    return mask, F.mse_loss(ious, measured_iou(masks.detach(), wanted))
-
-
-def _boxes_of(targets: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """The box that a user may draw around each mask [P, m, m], in SAM's pixels: [P, 4]."""
-    cell, boxes = SAM_SIDE / targets.shape[-1], []
-    for target in targets.numpy() > 0.5:
-        spans = [np.flatnonzero(target.any(axis=axis)) for axis in (0, 1)]  # columns, rows
-        low = np.array([span[0] if len(span) else 0 for span in spans])
-        high = np.array([span[-1] + 1 if len(span) else target.shape[0] for span in spans])
-        slack = rng.normal(0, 0.04, (2, 2)) * (high - low)
-        boxes.append(cell * (np.stack([low, high]) + slack).reshape(-1) - 0.5)
-    return torch.from_numpy(np.array(boxes, np.float32))
-
-
-def _corrections(
-    logits: torch.Tensor, targets: torch.Tensor, rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """A point where each mask is wrong, and whether it belongs to the region (1) or not (0)."""
-    wanted = targets > 0.5
-    wrong = (logits > 0) != wanted
-    wrong = torch.where(wrong.any(-1).any(-1)[:, None, None], wrong, wanted)
-    points = _pick(wrong, rng)
-    cells = (points * targets.shape[-1] / SAM_SIDE).long()
-    return points, wanted[torch.arange(len(points)), cells[:, 1], cells[:, 0]].float()
-
-
-def _pick(masks: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """A random pixel of each mask [P, m, m], at its centre in SAM's frame: [P, 2]; of an empty mask any pixel."""
-    side, points = masks.shape[-1], []
-    for mask in masks:
-        inside = torch.nonzero(mask.flatten()).flatten()
-        at = int(inside[int(rng.integers(len(inside)))]) if len(inside) else int(rng.integers(side * side))
-        points.append([(at % side + 0.5) * SAM_SIDE / side - 0.5, (at // side + 0.5) * SAM_SIDE / side - 0.5])
-    return torch.tensor(points, dtype=torch.float32)

@@ -23,12 +23,15 @@ from .clip_task import ClipTask
 from .curves import draw_curves
 from .dataset import SHARD, Scenes, draw_shards
 from .dino_task import DinoTask
-from .loop import Budget, Task, train
+from .loop import Budget, Cycle, Task, train
 from .models import BUILDERS, CONTEXT
 from .sam_task import SamTask
 
-BUDGETS = {"clip": (2200, 1.2e-3), "dino": (640, 1e-3), "sam": (2000, 1.5e-3)}
-"""Steps, and the largest learning rate."""
+BUDGETS = {
+    "clip": Budget((Cycle(2200),), 1.2e-3),
+    "dino": Budget((Cycle(640),), 1e-3),
+    "sam": Budget((Cycle(2000), Cycle(2800, stable=0.36)), 1.5e-3),
+}
 SCENES = 8000
 
 
@@ -54,7 +57,7 @@ TASKS: dict[str, Callable[[Upstream, Scenes, Path], Task]] = {
 )
 @click.option("--model", "role", type=click.Choice([*BUILDERS, "all"]), default="all", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights and batches.")
-@click.option("--steps", type=click.IntRange(1), help="Instead of the model's own number of steps.")
+@click.option("--steps", type=click.IntRange(1), help="Of a single cycle, instead of the model's own.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Instead of the model's own learning rate.")
 @click.option("--stop", type=click.IntRange(1), help="Leave after this step; the same call without it goes on.")
 @click.option(
@@ -82,7 +85,7 @@ def main(out: Path, role: str, seed: int, steps: int | None, rate: float | None,
     scenes = _drawn(out / "scenes", count, threads, console)
     for name in BUILDERS if role == "all" else [role]:
         own = BUDGETS[name]
-        budget = Budget(steps or own[0], rate or own[1], seed, stop)
+        budget = Budget((Cycle(steps),) if steps else own.cycles, rate or own.rate, seed, stop)
         torch.manual_seed(seed)
         model = BUILDERS[name]()
         history = _run(name, model, TASKS[name](model, scenes, out), budget, out, console)

@@ -15,7 +15,7 @@ from ovdeploy.export.text_assets import clip_tokenizer, imagenet_templates, writ
 from ovdeploy.export.tiny import clip_task, crops
 from ovdeploy.export.tiny.curves import draw_curves
 from ovdeploy.export.tiny.dataset import Scenes, draw_shards
-from ovdeploy.export.tiny.loop import STABLE, Budget, train
+from ovdeploy.export.tiny.loop import Budget, Cycle, Task, train
 from ovdeploy.export.tiny.models import BUILDERS, CONTEXT
 from ovdeploy.export.tiny.sam_task import STAGES
 from ovdeploy.export.tiny.train import TASKS, main, write_weights
@@ -146,17 +146,22 @@ def deterministic():
 @pytest.mark.usefixtures("deterministic")
 @pytest.mark.parametrize("role", BUILDERS)
 def test_a_stopped_run_ends_in_the_same_bytes(role, folder, scenes, tmp_path, monkeypatch):
-    """SAM's stages change after the first step, and are small."""
-    stages = [stage._replace(until=until, images=1, prompts=2) for stage, until in zip(STAGES, (1, 9), strict=True)]
+    """SAM's stages change after each step, and are small. The second cycle begins where the run was stopped."""
+    untils = (1, 2, 9)
+    stages = [
+        stage._replace(until=until, images=stage.parts, prompts=2) for stage, until in zip(STAGES, untils, strict=True)
+    ]
     monkeypatch.setattr("ovdeploy.export.tiny.sam_task.STAGES", stages)
     files = []
-    for name, stops in (("once", (None,)), ("resumed", (2, None))):
+    for name, stops in (("once", (None,)), ("resumed", (1, 2, 3, None))):
         for stop in stops:
             torch.manual_seed(0)
             model = BUILDERS[role]()
             task = TASKS[role](model, scenes, folder)
-            history = train(model, task, Budget(3, 1e-3, 0, stop), tmp_path / f"{name}.ckpt", lambda step, told: None)
-        assert all(len(values) == 3 and np.isfinite(values).all() for values in history.values())
+            budget = Budget((Cycle(2), Cycle(2, stable=0.5)), 1e-3, 0, stop)
+            history = train(model, task, budget, tmp_path / f"{name}.ckpt", lambda step, told: None)
+        assert all(np.isfinite(values).all() for values in history.values())
+        assert {len(values) for name, values in history.items() if name != "detail"} == {4}
         write_weights(model, tmp_path / f"{name}.safetensors")
         files.append((tmp_path / f"{name}.safetensors").read_bytes())
     assert files[0] == files[1]
@@ -164,31 +169,43 @@ def test_a_stopped_run_ends_in_the_same_bytes(role, folder, scenes, tmp_path, mo
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
-def test_a_checkpoint_of_another_run_is_refused_and_a_longer_one_goes_on(folder, scenes, tmp_path):
-    def run(budget):
-        torch.manual_seed(0)
-        model = BUILDERS["dino"]()
-        return train(model, TASKS["dino"](model, scenes, folder), budget, tmp_path / "d.ckpt", lambda step, told: None)
-
-    run(Budget(10, 1e-3, 0, stop=2))
-    assert STABLE * 10 > 2
-    with pytest.raises(WeightsError, match="at step 2"):
-        run(Budget(10, 1e-3, seed=1))
-    with pytest.raises(WeightsError, match="at step 2"):
-        run(Budget(3, 1e-3, seed=0))
-    assert len(run(Budget(12, 1e-3, 0, stop=3))["contrast"]) == 3
-
-
 @pytest.mark.usefixtures("deterministic")
-def test_a_run_that_has_ended_can_be_made_longer(folder, scenes, tmp_path):
-    def run(steps, checkpoint):
+def test_a_run_that_has_ended_can_be_given_another_cycle_and_no_other_run_goes_on(folder, scenes, tmp_path):
+    def run(cycles, checkpoint="d.ckpt", seed=0):
         torch.manual_seed(0)
         model = BUILDERS["dino"]()
         task = TASKS["dino"](model, scenes, folder)
-        return train(model, task, Budget(steps, 1e-3), tmp_path / checkpoint, lambda step, told: None)
+        return train(
+            model, task, Budget(tuple(map(Cycle, cycles)), 1e-3, seed), tmp_path / checkpoint, lambda step, told: None
+        )
 
-    run(4, "d.ckpt")
-    assert run(6, "d.ckpt") == run(6, "whole.ckpt")
+    run((2,))
+    for others in ({"cycles": (2,), "seed": 1}, {"cycles": (3,)}, {"cycles": (1, 1)}):
+        with pytest.raises(WeightsError, match="at step 2"):
+            run(**others)
+    assert run((2, 2)) == run((2, 2), "whole.ckpt")
+    with pytest.raises(WeightsError, match="at step 4"):
+        run((2,))
+
+
+class Halves(Task):
+    """Two parts: x and 3 y."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def parts(self, rng, step):
+        return [lambda: {"loss": self.model.weight[0, 0]}, lambda: {"loss": 3 * self.model.weight[0, 1]}]
+
+
+def test_a_step_goes_along_the_mean_over_the_parts(tmp_path, monkeypatch):
+    model, seen = torch.nn.Linear(2, 1), []
+    with torch.no_grad():
+        model.weight[:] = torch.tensor([[1.0, 2.0]])
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda parameters, norm: seen.extend(parameters))
+    history = train(model, Halves(model), Budget((Cycle(1),), 1e-3), tmp_path / "h.ckpt", lambda step, told: None)
+    assert history == {"loss": [(1 + 6) / 2]}
+    assert seen[0].grad.tolist() == [[0.5, 1.5]] and seen[1].grad is None
 
 
 def test_the_command_trains_and_writes(tmp_path, monkeypatch, folder):

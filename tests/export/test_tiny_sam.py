@@ -1,5 +1,7 @@
 """Training the miniature SAM: coarse results, prompts, losses."""
 
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,16 @@ from ovdeploy.export.tiny.dataset import Drawn
 from ovdeploy.export.tiny.models import BUILDERS
 from ovdeploy.export.tiny.sam_affinity import _scores, _tokens
 from ovdeploy.export.tiny.sam_coarse import draw_coarse, half_resolution, split_parts
+from ovdeploy.export.tiny.sam_detail import FINE, DetailHead, detail_loss
+from ovdeploy.export.tiny.sam_losses import mask_losses, measured_iou
 from ovdeploy.export.tiny.sam_prompts import GRID, LEAST, MASK, _meant, halved, prompt_scene
-from ovdeploy.export.tiny.sam_task import STAGES, SamTask, _boxes_of, _corrections, mask_losses, measured_iou
+from ovdeploy.export.tiny.sam_task import STAGES, SamTask
+from ovdeploy.export.tiny.sam_user import boxes_of, corrections
 from ovdeploy.runtime.recipe import load_recipe
 from ovdeploy.runtime.regions import find_regions
 from ovdeploy.runtime.scenes import draw_scene
+
+RNG = np.random.default_rng
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +96,7 @@ def test_corrections_point_at_what_is_wrong(size):
     targets, logits = torch.zeros(2, size, size), torch.full((2, size, size), -1.0)
     targets[0, 10, 20] = 1  # missed
     logits[1, 30, 40] = 1  # too much
-    points, kinds = _corrections(logits, targets, np.random.default_rng(0))
+    points, kinds = corrections(logits, targets, np.random.default_rng(0))
     cell = 4 * MASK / size
     centres = [[(x + 0.5) * cell - 0.5, (y + 0.5) * cell - 0.5] for x, y in ((20, 10), (40, 30))]
     assert points.tolist() == centres and kinds.tolist() == [1, 0]
@@ -100,7 +107,7 @@ def test_corrections_point_at_what_is_wrong(size):
 def test_a_users_box_lies_around_the_mask(size):
     targets = torch.zeros(2, size, size)
     targets[0, size // 4 : size // 2, size // 8 : size // 2] = 1  # the second is empty: its box is the whole frame
-    boxes = _boxes_of(targets, np.random.default_rng(0))
+    boxes = boxes_of(targets, np.random.default_rng(0))
     side = 4 * MASK
     expected = torch.tensor([[side / 8, side / 4, side / 2, side / 2], [0, 0, side, side]])
     sides = (expected[:, 2:] - expected[:, :2]).repeat(1, 2)
@@ -122,15 +129,20 @@ def test_mask_losses_fall_with_every_pixel_that_becomes_right():
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: f"until {stage.until}")
 def test_every_stage_trains_all_of_sam(stage, scenes, monkeypatch):
-    """But for embeddings of prompts that were not drawn. One image with two prompts will do."""
-    small = stage._replace(until=1, images=1, prompts=2, corrections=1)
+    """But for embeddings of prompts that were not drawn. One image a part, with two prompts, will do."""
+    small = stage._replace(until=1, images=stage.parts, prompts=2, corrections=1)
     monkeypatch.setattr("ovdeploy.export.tiny.sam_task.STAGES", (small,))
     torch.manual_seed(0)
     model = BUILDERS["sam"]()
-    losses = SamTask(model, scenes).losses(np.random.default_rng(0), 0)
-    assert losses.keys() == {"mask", "iou", "features", "values", "attention"}
-    torch.stack(list(losses.values())).sum().backward()
-    for part in (model.image_encoder, model.prompt_encoder.mask_downscaling, model.mask_decoder):
+    task = SamTask(model, scenes)
+    parts = task.parts(np.random.default_rng(0), 0)
+    assert len(parts) == stage.parts
+    for part in parts:
+        losses = part()
+        assert losses.keys() == {"mask", "iou", "features", "values", "attention", *(["detail"] * stage.detail)}
+        torch.stack(list(losses.values())).sum().backward()
+    learned = [model.image_encoder, model.prompt_encoder.mask_downscaling, model.mask_decoder]
+    for part in (*learned, task.beside) if stage.detail else learned:
         idle = [name for name, value in part.named_parameters() if value.grad is None]
         assert not idle, idle
 
@@ -160,3 +172,54 @@ def test_tokens_are_drawn_evenly_over_names():
     labels = torch.tensor([-1] * 10 + [3] * 990 + [5] * 10)
     drawn = labels[_tokens(labels, np.random.default_rng(0))]
     assert (drawn >= 0).all() and 0.4 < (drawn == 5).float().mean() < 0.6
+
+
+def test_parts_of_a_batch_show_different_scenes_and_share_weights(scenes, monkeypatch):
+    monkeypatch.setattr("ovdeploy.export.tiny.sam_task.STAGES", (STAGES[-1]._replace(prompts=2, corrections=1),))
+    model = BUILDERS["sam"]()
+    task = SamTask(model, scenes)
+    first, second = ({name: float(loss.detach()) for name, loss in part().items()} for part in task.parts(RNG(0), 0))
+    assert first != second
+    with torch.no_grad():
+        model.mask_decoder.iou_prediction_head.layers[-1].bias += 1
+    changed = [{name: float(loss.detach()) for name, loss in part().items()} for part in task.parts(RNG(0), 0)]
+    for before, after in zip((first, second), changed, strict=True):
+        assert {name for name in before if before[name] != after[name]} == {"iou"}
+
+
+def test_cells_have_the_labels_of_their_pixels(scenes):
+    """Against one pixel after another."""
+    prompted, labels = prompt_scene(scenes[1], RNG(0), 1, mirrored=False), scenes[1].labels
+    h, w = int(prompted.inside[:, 0].sum()), int(prompted.inside[0].sum())
+    for side, grid in ((GRID, prompted.token_labels), (MASK, prompted.cell_labels)):
+        step = 4 * MASK // side
+        for y, x in RNG(1).integers(0, side, (50, 2)):
+            inside = (y + 1) * step <= h and (x + 1) * step <= w
+            row, column = int((y + 0.5) * step * labels.shape[0] / h), int((x + 0.5) * step * labels.shape[1] / w)
+            assert int(grid[y, x]) == (labels[row, column] if inside else -1)
+
+
+class Said(DetailHead):
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, features):
+        return self.logits.expand(len(features), -1)
+
+
+def test_the_detail_loss_asks_which_cells_have_their_tokens_name():
+    """A head that says what it is told, and one token whose right half has another name."""
+
+    centres, cells = torch.full((GRID, GRID), -1), torch.full((MASK, MASK), -1)
+    centres[3, 5] = 7
+    block = cells[3 * FINE : 4 * FINE, 5 * FINE : 6 * FINE]
+    block[:] = 7
+    block[:, FINE // 2 :] = 2
+    item = types.SimpleNamespace(token_labels=centres, cell_labels=cells)
+    features = torch.zeros(1, 64, GRID, GRID)
+    right = torch.tensor([20.0] * (FINE // 2) + [-20.0] * (FINE - FINE // 2)).repeat(FINE)
+    for said, expected in ((right, 0), (torch.zeros(FINE**2), np.log(2)), (-right, 20)):
+        assert float(detail_loss(Said(said), features, [item])) == pytest.approx(expected, abs=1e-6)
+    block[:] = 7
+    assert float(detail_loss(Said(torch.zeros(FINE**2)), features, [item])) == pytest.approx(0.2 * np.log(2))
