@@ -82,7 +82,6 @@ def judge_photo(
 ) -> dict[str, float]:
     """Median milliseconds of the whole pipeline, by precision and backend."""
     found: dict[str, float] = {}
-    image = as_photo(photo.path)
     for backend in opening.backends:
         with ExitStack() as stack:
             runs: dict[str, Callable[[], object]] = {}
@@ -92,6 +91,7 @@ def judge_photo(
                         opening.segmenter(bundle.path, precision=precision, backend=backend)
                     )
                     words = opening.vocabulary(segmenter)
+                    image = as_photo(photo.path, segmenter.parameters.max_pixels)
                 except OvdeployError as error:
                     tell(f"the pipeline in {precision} on {backend} is left out: {error}")
                     continue

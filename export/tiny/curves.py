@@ -16,12 +16,13 @@ POINTS = 200
 
 
 def draw_curves(history: dict[str, list[float]], path: Path) -> None:
-    """Draw every loss over the steps, with a logarithmic axis, as a PNG."""
+    """Draw every loss over the steps, with a logarithmic axis, as a PNG. One with fewer values began later."""
     image = Image.new("RGB", (WIDTH, HEIGHT), "white")
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(13)
     curves = {name: _smoothed(values) for name, values in history.items() if values}
     values = np.concatenate([np.maximum(curve, 1e-6) for curve in curves.values()])
+    steps = max(len(losses) for losses in history.values())
     low, high = np.log10(values.min()), np.log10(values.max()) + 1e-9
     inner_w, inner_h = WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN
     for tick in (digit * 10.0**exponent for exponent in range(-6, 3) for digit in (1, 2, 5)):
@@ -30,12 +31,11 @@ def draw_curves(history: dict[str, list[float]], path: Path) -> None:
             draw.line((MARGIN, y, WIDTH - MARGIN, y), fill=(225, 225, 225))
             draw.text((MARGIN - 6, y), f"{tick:g}", fill="black", font=font, anchor="rm")
     for number, ((name, curve), colour) in enumerate(zip(curves.items(), palette(len(curves)), strict=True)):
-        xs = MARGIN + inner_w * np.linspace(0, 1, len(curve))
+        xs = MARGIN + inner_w * np.linspace(1 - len(history[name]) / steps, 1, len(curve))
         ys = MARGIN + inner_h * (high - np.log10(np.maximum(curve, 1e-6))) / (high - low)
         ink = tuple(int(v) for v in colour)
         draw.line([(float(x), float(y)) for x, y in zip(xs, ys, strict=True)], fill=ink, width=2)
         draw.text((MARGIN + 130 * number, 14), f"{name} {curve[-1]:.3f}", fill=ink, font=font)
-    steps = max(len(values) for values in history.values())
     draw.text((WIDTH - MARGIN, HEIGHT - MARGIN + 8), f"{steps} steps", fill="black", font=font, anchor="ra")
     with atomic_path(path) as temporary:
         image.save(temporary)

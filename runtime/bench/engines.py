@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EngineError
 from ..pipeline import Segmenter
 from ..vocabulary import Vocabulary
 from .plan import Outcome, RunnerSpec
@@ -61,15 +60,12 @@ class EngineRunner:
         """The same by `segment_many`.
 
         Raises:
-            EngineError: this version has none, or a photo failed.
+            OvdeployError: a photo failed.
         """
-        segment_many = getattr(self._segmenter, "segment_many", None)
-        if segment_many is None:
-            raise EngineError("this version of ovdeploy has no Segmenter.segment_many")
+        masks: list[np.ndarray] = []
         start = time.perf_counter()
-        results = list(segment_many(photos, vocabulary, workers=workers))
-        seconds = time.perf_counter() - start
-        for result in results:
+        for result in self._segmenter.segment_many(photos, vocabulary, workers=workers):
             if isinstance(result, Exception):  # one bad photo does not stop the others, but it spoils the figure
                 raise result
-        return seconds, [result.mask for result in results]
+            masks.append(result.mask)
+        return time.perf_counter() - start, masks

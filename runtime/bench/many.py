@@ -51,7 +51,7 @@ def throughput(
         workers: what `segment_many` is given.
 
     Raises:
-        EngineError: this version has no `segment_many`.
+        EngineError: a photo failed.
     """
     seconds: dict[str, list[float]] = {"loop": [], "many": []}
     equal = True

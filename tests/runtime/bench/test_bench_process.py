@@ -93,8 +93,6 @@ def test_many_gives_the_masks_in_order_and_tells_a_photo_that_failed():
         assert way[0] >= 0 and [int(mask[0]) for mask in way[1]] == [0, 1, 2]
     with pytest.raises(EngineError, match="NaN"):
         runner.many([*photos, EngineError("NaN")], None, 2)
-    with pytest.raises(EngineError, match=r"no Segmenter\.segment_many"):
-        EngineRunner(object()).many(photos, None, None)
 
 
 def test_numpys_product_runs_and_has_fp32_alone():
