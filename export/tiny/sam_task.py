@@ -60,9 +60,9 @@ class SamTask(Task):
         with torch.no_grad():
             model.prompt_encoder.mask_downscaling[0].bias *= QUIET
         self.scenes, self.beside = scenes, DetailHead()
-        weights = {id(weight): weight for weight in model.parameters()}
+        shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
         count = max(stage.parts for stage in STAGES)
-        self._teachers = [Teacher(copy.deepcopy(model, dict(weights)), self.beside) for _ in range(count)]
+        self._teachers = [Teacher(copy.deepcopy(model, dict(shared)), self.beside) for _ in range(count)]
 
     def parts(self, rng: np.random.Generator, step: int) -> list[Part]:
         """The batch's parts, each with scenes of its own."""

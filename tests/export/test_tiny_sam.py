@@ -182,6 +182,8 @@ def test_parts_of_a_batch_show_different_scenes_and_share_weights(scenes, monkey
     assert first != second
     with torch.no_grad():
         model.mask_decoder.iou_prediction_head.layers[-1].bias += 1
+    for teacher in task._teachers:  # what a checkpoint restores must reach all
+        assert all(own is theirs for own, theirs in zip(model.buffers(), teacher.model.buffers(), strict=True))
     changed = [{name: float(loss.detach()) for name, loss in part().items()} for part in task.parts(RNG(0), 0)]
     for before, after in zip((first, second), changed, strict=True):
         assert {name for name in before if before[name] != after[name]} == {"iou"}
