@@ -110,7 +110,7 @@ AREAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 CLASSES = (2, 6, 20, 60, 150)
 
-MIN_AREAS = (1 / 5, 1 / 20, 1 / 80, 1 / 320)
+MIN_AREAS = (1 / 20, 1 / 80, 1 / 320, 1 / 1280)
 """Of the half-resolution photo: the smaller, the more regions are refined, and never more than its inverse.
 
 Without such a bound random classes break a photo into thousands, and SAM's decoder answers each.

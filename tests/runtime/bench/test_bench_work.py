@@ -128,8 +128,8 @@ def test_points_lie_where_they_say(base):
     for at, request in AXES["classes"].requests(base):
         assert at == len(request.vocabulary)
     areas = [request.parameters["min_area"] for at, request in AXES["regions"].requests(base) if at is None]
-    assert areas == sorted(areas, reverse=True) and areas[-1] >= base.hw[0] * base.hw[1] / 4 / 320, (
-        "at most 320 regions"
+    assert areas == sorted(areas, reverse=True) and areas[-1] >= base.hw[0] * base.hw[1] / 4 / 1280, (
+        "at most 1280 regions"
     )
 
 
