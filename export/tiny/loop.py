@@ -106,7 +106,7 @@ def train(model: nn.Module, task: Task, budget: Budget, checkpoint: Path, report
                 optimizer = _optimizer(learned, budget)
             for group in optimizer.param_groups:
                 group["lr"] = budget.rate * _share(step, budget)
-            told = _add_gradients(parameters, task.parts(np.random.default_rng([budget.seed, step]), step), pool)
+            told = _set_gradients(parameters, task.parts(np.random.default_rng([budget.seed, step]), step), pool)
             nn.utils.clip_grad_norm_(parameters, LARGEST_GRADIENT)
             optimizer.step()
             step += 1
@@ -120,7 +120,7 @@ def train(model: nn.Module, task: Task, budget: Budget, checkpoint: Path, report
     return history
 
 
-def _add_gradients(parameters: list[nn.Parameter], parts: list[Part], pool: ThreadPoolExecutor) -> dict[str, float]:
+def _set_gradients(parameters: list[nn.Parameter], parts: list[Part], pool: ThreadPoolExecutor) -> dict[str, float]:
     """Set the parameters' gradients to the mean over the parts; returns the mean of each loss."""
 
     def one(part: Part) -> tuple[Losses, tuple[torch.Tensor | None, ...]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ import torch
 
 from ovdeploy.runtime import Bundle, load_recipe
 from ovdeploy.runtime.photo import demo_photo
-from ovdeploy.runtime.profiling.measures import example_feeds, summarize
+from ovdeploy.runtime.profiling.measures import example_feeds, summarize, timed_runs
 from ovdeploy.runtime.ranges import recipe_ranges
 from ovdeploy.runtime.sessions import open_stage
 
@@ -71,14 +70,9 @@ def torch_run(module, feeds, device, dtype):
 
 
 def timed(run, repeats, stage, what):
-    for _ in range(max(repeats // 5, 1)):
+    for _ in range(repeats // 5 - 1):  # `timed_runs` has one more that is not timed
         run()
-    milliseconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        milliseconds.append((time.perf_counter() - start) * 1e3)
-    return summarize(milliseconds, what, stage)
+    return summarize(timed_runs(run, repeats), what, stage)
 
 
 def compare(bundle, networks, backend, device, dtype, repeats, precisions):

@@ -212,7 +212,6 @@ class Said(DetailHead):
 
 def test_the_detail_loss_asks_which_cells_have_their_tokens_name():
     """A head that says what it is told, and one token whose right half has another name."""
-
     centres, cells = torch.full((GRID, GRID), -1), torch.full((MASK, MASK), -1)
     centres[3, 5] = 7
     block = cells[3 * FINE : 4 * FINE, 5 * FINE : 6 * FINE]
