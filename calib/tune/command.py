@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ...runtime.bundle import MANIFEST
 from ...runtime.cli.common import engine_options, fail_cleanly, parameter_options, read_overrides, thread_option
-from ...runtime.cli.dataset_options import EPILOG, dataset_options, open_dataset
+from ...runtime.cli.dataset_options import EPILOG, dataset_options, open_dataset, template_option
 from ...runtime.errors import DatasetError, ParameterError
 from ...runtime.files import cache_root
 
@@ -46,7 +46,7 @@ TOLD = 10
 @engine_options
 @thread_option
 @parameter_options
-@click.option("--template", "templates", multiple=True, help="A prompt with {} for the name, in place of the bundle's.")
+@template_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and no progress bar.")
 @fail_cleanly
 def tune(

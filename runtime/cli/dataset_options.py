@@ -30,6 +30,9 @@ dataset_options = together(
         "--first-seed", default=FIRST_TEST_SEED, show_default=True, type=click.IntRange(min=0), help="Scenes."
     ),
 )
+template_option = click.option(
+    "--template", "templates", multiple=True, help="A prompt with {} for the name, in place of the bundle's."
+)
 
 
 def open_dataset(

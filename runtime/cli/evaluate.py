@@ -26,7 +26,7 @@ from ..evaluation.run import evaluate as run_photos
 from ..evaluation.summary import Summary, summarise
 from ..evaluation.worst import Worst, draw_worst
 from .common import engine_options, fail_cleanly, parameter_options, parse_pairs, read_overrides, thread_option
-from .dataset_options import EPILOG, dataset_options, open_dataset
+from .dataset_options import EPILOG, dataset_options, open_dataset, template_option
 
 TOLD = 10
 """Errors of single photos that are told as they come; all are in the table of photos."""
@@ -44,7 +44,7 @@ FIGURES = {"miou": "mIoU", "accuracy": "pixel accuracy", "boundary_f": "boundary
 @engine_options
 @thread_option
 @parameter_options
-@click.option("--template", "templates", multiple=True, help="A prompt with {} for the name, in place of the bundle's.")
+@template_option
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, and no progress bar.")
 @fail_cleanly
 def evaluate(
