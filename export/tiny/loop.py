@@ -55,6 +55,8 @@ class Cycle(NamedTuple):
     steps: int
     stable: float = 0.65
     """Share of the steps after which it falls, evenly, to 0."""
+    peak: float = 1.0
+    """Share of the largest rate that it rises to."""
 
 
 class Budget(NamedTuple):
@@ -105,7 +107,7 @@ def train(model: nn.Module, task: Task, budget: Budget, checkpoint: Path, report
             if step in budget.starts:
                 optimizer = _optimizer(learned, budget)
             for group in optimizer.param_groups:
-                group["lr"] = budget.rate * _share(step, budget)
+                group["lr"] = budget.rate * rate_share(step, budget)
             told = _set_gradients(parameters, task.parts(np.random.default_rng([budget.seed, step]), step), pool)
             nn.utils.clip_grad_norm_(parameters, LARGEST_GRADIENT)
             optimizer.step()
@@ -146,12 +148,12 @@ def _groups(model: nn.Module) -> list[dict[str, Any]]:
     return [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
 
 
-def _share(step: int, budget: Budget) -> float:
+def rate_share(step: int, budget: Budget) -> float:
     """The learning rate's share of its largest value."""
     begun = [(start, cycle) for start, cycle in zip(budget.starts, budget.cycles, strict=True) if start <= step]
-    start, (steps, stable) = begun[-1]
+    start, (steps, stable, peak) = begun[-1]
     done = step - start
-    return min(1.0, (done + 1) / WARMUP) * min(1.0, (1 - done / steps) / (1 - stable))
+    return peak * min(1.0, (done + 1) / WARMUP) * min(1.0, (1 - done / steps) / (1 - stable))
 
 
 def _resume(

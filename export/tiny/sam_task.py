@@ -16,7 +16,7 @@ from ..reference.embed import Upstream
 from .dataset import Scenes
 from .loop import Losses, Part, Task
 from .models import SAM_SIDE
-from .sam_affinity import encoder_losses
+from .sam_affinity import AttentionLoss, encoder_losses, near, within
 from .sam_detail import DetailHead, detail_loss
 from .sam_losses import IOU, Decoded, best_losses, single_losses
 from .sam_prompts import Prompted, halved, prompt_scene
@@ -34,23 +34,32 @@ class Stage(NamedTuple):
     """Whether at half the side, with a quarter of the tokens."""
     images: int
     """Of a batch."""
-    prompts: int
-    """Of an image, a user's and, if `pipeline`, as many of the pipeline's."""
+    regions: int
+    """Of an image, that are asked about."""
+    users: int
+    """Those of them that a user asks about."""
     corrections: int
     """Those of the user's that are asked again."""
     pipeline: bool
+    """Whether the pipeline asks about all of them too."""
     detail: bool
     """Whether features are asked for the cells of their tokens."""
+    attention: AttentionLoss
     parts: int
     """Into which a batch is divided, for threads."""
 
 
 STAGES = (
-    Stage(1000, half=True, images=8, prompts=12, corrections=4, pipeline=False, detail=False, parts=1),
-    Stage(2000, half=False, images=4, prompts=8, corrections=3, pipeline=True, detail=False, parts=1),
-    Stage(math.inf, half=False, images=4, prompts=8, corrections=3, pipeline=True, detail=True, parts=2),
+    Stage(1000, True, 8, regions=12, users=12, corrections=4, pipeline=False, detail=False, attention=within, parts=1),
+    Stage(2000, False, 4, regions=8, users=8, corrections=3, pipeline=True, detail=False, attention=within, parts=1),
+    Stage(4800, False, 4, regions=8, users=8, corrections=3, pipeline=True, detail=True, attention=within, parts=2),
+    Stage(math.inf, False, 4, regions=8, users=4, corrections=2, pipeline=True, detail=True, attention=near, parts=2),
 )
-"""First what points and boxes are, from small images and without mask prompts, which can be copied; then the rest."""
+"""First what points and boxes are, from small images and without mask prompts, which can be copied; then the rest.
+
+The affinity is read from where attention goes. `within` is met by tokens that attend to themselves alone; that makes an
+affinity which joins nothing, and so the last stage asks for more.
+"""
 
 
 class SamTask(Task):
@@ -72,7 +81,7 @@ class SamTask(Task):
 
     def _losses(self, teacher: Teacher, rng: np.random.Generator, stage: Stage) -> Losses:
         seeds = rng.integers(0, len(self.scenes), stage.images // stage.parts)
-        items = [prompt_scene(self.scenes[int(s)], rng, stage.prompts, bool(rng.random() < 0.5)) for s in seeds]
+        items = [prompt_scene(self.scenes[int(s)], rng, stage.regions, bool(rng.random() < 0.5)) for s in seeds]
         return teacher.losses([halved(item) for item in items] if stage.half else items, rng, stage)
 
 
@@ -100,7 +109,7 @@ class Teacher:
         losses = {
             "mask": torch.stack(masks).mean(),
             "iou": IOU * torch.stack(ious).mean(),
-            **encoder_losses(attention, self._qkv, features, items, rng),
+            **encoder_losses(attention, self._qkv, features, items, rng, stage.attention),
         }
         return {**losses, "detail": detail_loss(self.head, features, items)} if stage.detail else losses
 
@@ -118,7 +127,7 @@ class Teacher:
         self, image: torch.Tensor, item: Prompted, rng: np.random.Generator, stage: Stage
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Mask and IoU losses of a user's prompts, of the user's second try, and of the pipeline's prompts."""
-        targets, told = item.targets, []
+        targets, told = item.targets[: stage.users], []
         none, ones = torch.zeros(len(targets), 0), torch.ones(len(targets), 1)
         if rng.random() < 0.5:
             asked, kinds = pick(targets > 0.5, rng)[:, None], ones
@@ -134,8 +143,9 @@ class Teacher:
         points = torch.cat([asked[again], wrong[:, None]], 1), torch.cat([kinds[again], kind[:, None]], 1)
         told.append(single_losses(self._decode(image, points, None, low_res), targets[again]))
         if stage.pipeline:
-            decoded = self._decode(image, (item.points[:, None], ones), item.boxes, item.masks)
-            told.append(single_losses(decoded, targets))
+            inside = torch.ones(len(item.points), 1)
+            decoded = self._decode(image, (item.points[:, None], inside), item.boxes, item.masks)
+            told.append(single_losses(decoded, item.targets))
         return told
 
     def _decode(

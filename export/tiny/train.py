@@ -30,7 +30,7 @@ from .sam_task import SamTask
 BUDGETS = {
     "clip": Budget((Cycle(2200),), 1.2e-3),
     "dino": Budget((Cycle(640),), 1e-3),
-    "sam": Budget((Cycle(2000), Cycle(2800, stable=0.36)), 1.5e-3),
+    "sam": Budget((Cycle(2000), Cycle(2800, stable=0.36), Cycle(1200, stable=0.0, peak=0.5)), 1.5e-3),
 }
 SCENES = 8000
 

@@ -147,9 +147,10 @@ def deterministic():
 @pytest.mark.parametrize("role", BUILDERS)
 def test_a_stopped_run_ends_in_the_same_bytes(role, folder, scenes, tmp_path, monkeypatch):
     """SAM's stages change after each step, and are small. The second cycle begins where the run was stopped."""
-    untils = (1, 2, 9)
+    untils = (1, 2, 3, 9)
     stages = [
-        stage._replace(until=until, images=stage.parts, prompts=2) for stage, until in zip(STAGES, untils, strict=True)
+        stage._replace(until=until, images=stage.parts, regions=2, users=2, corrections=1)
+        for stage, until in zip(STAGES, untils, strict=True)
     ]
     monkeypatch.setattr("ovdeploy.export.tiny.sam_task.STAGES", stages)
     files = []

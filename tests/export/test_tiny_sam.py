@@ -9,7 +9,7 @@ from segment_anything.modeling.image_encoder import add_decomposed_rel_pos
 
 from ovdeploy.export.tiny.dataset import Drawn
 from ovdeploy.export.tiny.models import BUILDERS
-from ovdeploy.export.tiny.sam_affinity import _scores, _tokens
+from ovdeploy.export.tiny.sam_affinity import NEAR, OWN, _scores, _squared_distance, _tokens, near, within
 from ovdeploy.export.tiny.sam_coarse import draw_coarse, half_resolution, split_parts
 from ovdeploy.export.tiny.sam_detail import FINE, DetailHead, detail_loss
 from ovdeploy.export.tiny.sam_losses import mask_losses, measured_iou
@@ -130,7 +130,7 @@ def test_mask_losses_fall_with_every_pixel_that_becomes_right():
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: f"until {stage.until}")
 def test_every_stage_trains_all_of_sam(stage, scenes, monkeypatch):
     """But for embeddings of prompts that were not drawn. One image a part, with two prompts, will do."""
-    small = stage._replace(until=1, images=stage.parts, prompts=2, corrections=1)
+    small = stage._replace(until=1, images=stage.parts, regions=2, users=2, corrections=1)
     monkeypatch.setattr("ovdeploy.export.tiny.sam_task.STAGES", (small,))
     torch.manual_seed(0)
     model = BUILDERS["sam"]()
@@ -168,6 +168,41 @@ def test_attention_scores_are_sams():
     torch.testing.assert_close(scores, expected[:, some], rtol=1e-4, atol=1e-4)  # sums in another order
 
 
+FALL = np.exp(-1 / (2 * NEAR**2))
+"""What a neighbour weighs against the token itself."""
+OTHER = (1 - OWN) * FALL / (1 + FALL)
+"""The share that should go to it if there is only one."""
+HEADS = {
+    "as wanted": ([[1 - OTHER, OTHER, 0]], 0, 0),
+    "as wanted by the mean": ([[1, 0, 0], [1 - 2 * OTHER, 2 * OTHER, 0]], 0, 0),
+    "itself": ([[1, 0, 0]], 0, (1 - OTHER) * np.log(1 - OTHER) + OTHER * np.log(OTHER / 1e-9)),  # nothing is 1e-9 here
+    "everywhere": ([[1 / 3] * 3], np.log(3 / 2), np.log(3) + (1 - OTHER) * np.log(1 - OTHER) + OTHER * np.log(OTHER)),
+    "one head elsewhere": ([[1 - OTHER, OTHER, 0], [0, 0, 1]], -np.log(2e-9) / 2, np.log(2)),
+}
+"""Attention of a token to itself, to its neighbour of the same name, and to its neighbour of another; what `within` and
+`near` make of it."""
+
+
+@pytest.mark.parametrize("heads", HEADS)
+def test_attention_is_judged_by_where_it_goes(heads):
+    shares, expected_within, expected_near = HEADS[heads]
+    attention, same = torch.tensor(shares)[:, None].clamp(min=1e-9).log(), torch.tensor([[True, True, False]])
+    squared = torch.tensor([[0, 1, 1]])
+    assert float(within(attention, same, squared)) == pytest.approx(expected_within, abs=1e-6)
+    assert float(near(attention, same, squared)) == pytest.approx(expected_near, abs=1e-6)
+
+
+def test_a_token_alone_with_its_name_should_attend_to_itself():
+    assert float(near(torch.tensor([[[0.0, -20]]]), torch.tensor([[True, False]]), torch.tensor([[0, 1]]))) == 0
+
+
+def test_distances_are_those_of_the_grid():
+    places = np.stack(np.unravel_index([0, 5, 17, 23], (4, 6)), axis=1)
+    expected = ((places[:2, None] - places) ** 2).sum(-1)
+    tokens = torch.tensor([0, 5, 17, 23])
+    assert _squared_distance(tokens[:2], tokens, 6).tolist() == expected.tolist()
+
+
 def test_tokens_are_drawn_evenly_over_names():
     labels = torch.tensor([-1] * 10 + [3] * 990 + [5] * 10)
     drawn = labels[_tokens(labels, np.random.default_rng(0))]
@@ -175,7 +210,9 @@ def test_tokens_are_drawn_evenly_over_names():
 
 
 def test_parts_of_a_batch_show_different_scenes_and_share_weights(scenes, monkeypatch):
-    monkeypatch.setattr("ovdeploy.export.tiny.sam_task.STAGES", (STAGES[-1]._replace(prompts=2, corrections=1),))
+    monkeypatch.setattr(
+        "ovdeploy.export.tiny.sam_task.STAGES", (STAGES[-1]._replace(regions=2, users=2, corrections=1),)
+    )
     model = BUILDERS["sam"]()
     task = SamTask(model, scenes)
     first, second = ({name: float(loss.detach()) for name, loss in part().items()} for part in task.parts(RNG(0), 0))
