@@ -22,6 +22,7 @@ from ..reference.clip_image import ClipTower
 from ..reference.embed import Upstream
 from .crops import MIXED, cut_crops
 from .dataset import Scenes
+from .device import device_of, moved
 from .loop import Losses, Part, Task
 from .models import CONTEXT, WINDOW
 
@@ -42,9 +43,10 @@ class ClipTask(Task):
         assert tokenizer.context_length == CONTEXT
         self.model: Upstream = model
         self.scenes, self.tokenizer = scenes, tokenizer
-        self.tower = ClipTower(model.visual, WINDOW)
-        self.answers = _answers()
-        self.never_pattern, self.never_colour = _never_seen()
+        self.device = device_of(model)
+        self.tower = ClipTower(model.visual, WINDOW).to(self.device)
+        self.answers = _answers().to(self.device)
+        self.never_pattern, self.never_colour = (table.to(self.device) for table in _never_seen())
 
     def parts(self, rng: np.random.Generator, step: int) -> list[Part]:
         """One: every window of a batch is compared with all others."""
@@ -52,7 +54,7 @@ class ClipTask(Task):
 
     def losses(self, rng: np.random.Generator) -> Losses:
         """The weighted losses of a batch, by name."""
-        crops = cut_crops(self.scenes, rng, BATCH, RECOLOURED)
+        crops = moved(cut_crops(self.scenes, rng, BATCH, RECOLOURED), self.device)
         true = BATCH - RECOLOURED
         tokens = self.tower.hidden(crops.windows)[-1]
         dense = self._dense(tokens[:, 1:])  # [B, N, D]
@@ -84,17 +86,20 @@ class ClipTask(Task):
         """Unit embeddings of the classes, the colours and the patterns, each in a sentence chosen for this step."""
         said = [_in_words(rng, name) for name in CLASSES]
         said += [_in_words(rng, f"{word} {rng.choice(list(SILHOUETTES))}") for word in (*COLOURS, *PATTERNS)]
-        features = F.normalize(self.model.encode_text(torch.from_numpy(self.tokenizer(said)).long()), dim=-1)
-        return list(features.split([len(CLASSES), len(COLOURS), len(PATTERNS)]))
+        return list(self._text(said).split([len(CLASSES), len(COLOURS), len(PATTERNS)]))
 
     def _image_loss(self, tokens: torch.Tensor, captions: list[str], scale: torch.Tensor) -> torch.Tensor:
         """CLIP's own: each window's class token against all captions, and the other way round."""
         visual = self.model.visual
         pooled = visual.ln_post(visual.transformer.resblocks[-1](tokens)[:, 0]) @ visual.proj
-        text = self.model.encode_text(torch.from_numpy(self.tokenizer(captions)).long())
-        logits = scale * F.normalize(pooled, dim=-1) @ F.normalize(text, dim=-1).T
-        own = torch.arange(len(captions))
+        logits = scale * F.normalize(pooled, dim=-1) @ self._text(captions).T
+        own = torch.arange(len(captions), device=logits.device)
         return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+    def _text(self, said: list[str]) -> torch.Tensor:
+        """Unit embeddings [n, E] of sentences."""
+        tokens = torch.from_numpy(self.tokenizer(said)).long().to(self.device)
+        return F.normalize(self.model.encode_text(tokens), dim=-1)
 
 
 def _answers() -> torch.Tensor:

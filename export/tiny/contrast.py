@@ -20,7 +20,7 @@ def dense_contrast(units: torch.Tensor, labels: torch.Tensor) -> dict[str, torch
     similarity = units @ units.transpose(1, 2)
     clear = labels >= 0
     pairs = clear[:, :, None] & clear[:, None, :]
-    pairs &= ~torch.eye(pairs.shape[1], dtype=torch.bool)
+    pairs &= ~torch.eye(pairs.shape[1], dtype=torch.bool, device=pairs.device)
     same = (labels[:, :, None] == labels[:, None, :]) & pairs
     other = pairs & ~same
     scores = (similarity / TEMPERATURE).masked_fill(~pairs, float("-inf"))
@@ -30,5 +30,5 @@ def dense_contrast(units: torch.Tensor, labels: torch.Tensor) -> dict[str, torch
     return {
         "contrast": -share.mean(),
         "together": (1 - similarity[same]).mean(),
-        "apart": 4 * apart.mean() if other.any() else apart.sum(),
+        "apart": 4 * apart.sum() / other.sum().clamp(min=1),
     }

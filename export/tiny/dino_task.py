@@ -12,6 +12,7 @@ from ..reference.embed import Upstream
 from .contrast import dense_contrast
 from .crops import cut_crops
 from .dataset import Scenes
+from .device import device_of, moved
 from .loop import Losses, Part, Task
 from .models import WINDOW
 
@@ -23,7 +24,8 @@ class DinoTask(Task):
 
     def __init__(self, model: Upstream, scenes: Scenes) -> None:
         self.model, self.scenes = model, scenes
-        self.extractor = Dino(model, WINDOW)
+        self.device = device_of(model)
+        self.extractor = Dino(model, WINDOW).to(self.device)
 
     def parts(self, rng: np.random.Generator, step: int) -> list[Part]:
         """One: a batch is small."""
@@ -31,6 +33,6 @@ class DinoTask(Task):
 
     def losses(self, rng: np.random.Generator) -> Losses:
         """The losses of a batch, by name."""
-        crops = cut_crops(self.scenes, rng, BATCH)
+        crops = moved(cut_crops(self.scenes, rng, BATCH), self.device)
         units = F.normalize(self.extractor.tokens(crops.windows), dim=-1)  # [B, N, C]
         return dense_contrast(units, crops.labels)

@@ -93,9 +93,10 @@ def _squared_distance(rows: torch.Tensor, columns: torch.Tensor, width: int) -> 
 
 def _tokens(labels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Some tokens of the photo, each name as probable as any other, so that stuff does not outvote things."""
-    valid = torch.nonzero(labels >= 0).flatten().numpy()
-    chances = 1 / np.bincount(labels[valid].numpy())[labels[valid].numpy()]
-    return torch.from_numpy(rng.choice(valid, SAMPLED, p=chances / chances.sum()))
+    known = labels.cpu().numpy()
+    valid = np.flatnonzero(known >= 0)
+    chances = 1 / np.bincount(known[valid])[known[valid]]
+    return torch.from_numpy(rng.choice(valid, SAMPLED, p=chances / chances.sum())).to(labels.device)
 
 
 def _scores(attention: Upstream, qkv: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from ..reference.embed import Upstream
 from .dataset import Scenes
+from .device import device_of, moved
 from .loop import Losses, Part, Task
 from .models import SAM_SIDE
 from .sam_affinity import AttentionLoss, encoder_losses, near, within
@@ -68,7 +69,8 @@ class SamTask(Task):
     def __init__(self, model: Upstream, scenes: Scenes) -> None:
         with torch.no_grad():
             model.prompt_encoder.mask_downscaling[0].bias *= QUIET
-        self.scenes, self.beside = scenes, DetailHead()
+        self.scenes, self.device = scenes, device_of(model)
+        self.beside = DetailHead().to(self.device)
         shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
         count = max(stage.parts for stage in STAGES)
         self._teachers = [Teacher(copy.deepcopy(model, dict(shared)), self.beside) for _ in range(count)]
@@ -82,7 +84,8 @@ class SamTask(Task):
     def _losses(self, teacher: Teacher, rng: np.random.Generator, stage: Stage) -> Losses:
         seeds = rng.integers(0, len(self.scenes), stage.images // stage.parts)
         items = [prompt_scene(self.scenes[int(s)], rng, stage.regions, bool(rng.random() < 0.5)) for s in seeds]
-        return teacher.losses([halved(item) for item in items] if stage.half else items, rng, stage)
+        seen = [moved(halved(item) if stage.half else item, self.device) for item in items]
+        return teacher.losses(seen, rng, stage)
 
 
 class Teacher:
@@ -128,13 +131,13 @@ class Teacher:
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Mask and IoU losses of a user's prompts, of the user's second try, and of the pipeline's prompts."""
         targets, told = item.targets[: stage.users], []
-        none, ones = torch.zeros(len(targets), 0), torch.ones(len(targets), 1)
+        none, ones = targets.new_zeros(len(targets), 0), targets.new_ones(len(targets), 1)
         if rng.random() < 0.5:
             asked, kinds = pick(targets > 0.5, rng)[:, None], ones
             first = self._decode(image, (asked, kinds), None, None)
             told.append(best_losses(first, targets))
         else:
-            asked, kinds = torch.zeros(len(targets), 0, 2), none
+            asked, kinds = targets.new_zeros(len(targets), 0, 2), none
             first = self._decode(image, None, boxes_of(targets, rng), None)
             told.append(single_losses(first, targets))
         again = slice(0, stage.corrections)
@@ -143,7 +146,7 @@ class Teacher:
         points = torch.cat([asked[again], wrong[:, None]], 1), torch.cat([kinds[again], kind[:, None]], 1)
         told.append(single_losses(self._decode(image, points, None, low_res), targets[again]))
         if stage.pipeline:
-            inside = torch.ones(len(item.points), 1)
+            inside = item.points.new_ones(len(item.points), 1)
             decoded = self._decode(image, (item.points[:, None], inside), item.boxes, item.masks)
             told.append(single_losses(decoded, item.targets))
         return told

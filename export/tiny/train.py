@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import cv2
@@ -14,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save_file
 from torch import nn
 
+from ...runtime.cli.common import fail_cleanly
 from ...runtime.files import atomic_path
 from ...runtime.scenes.names import FIRST_TEST_SEED
 from ...runtime.tokenizer import ClipTokenizer
@@ -22,6 +27,7 @@ from ..text_assets import write_tokenizer
 from .clip_task import ClipTask
 from .curves import draw_curves
 from .dataset import SHARD, Scenes, draw_shards
+from .device import choose_device
 from .dino_task import DinoTask
 from .loop import Budget, Cycle, Task, train
 from .models import BUILDERS, CONTEXT
@@ -47,6 +53,35 @@ TASKS: dict[str, Callable[[Upstream, Scenes, Path], Task]] = {
 }
 
 
+SIDE_BY_SIDE = (("sam",), ("clip", "dino"))
+"""What processes train at the same time on a CPU, one model after another in each: a second core is not worth as much
+to one model as to another."""
+
+
+class Run(NamedTuple):
+    """What the command was asked for."""
+
+    out: Path
+    seed: int
+    cycles: tuple[Cycle, ...] | None
+    """Instead of the model's own."""
+    rate: float | None
+    """Likewise."""
+    stop: int | None
+    drawn: int
+    """How many scenes."""
+    shard: int
+    """Scenes of a file."""
+    threads: int
+    device: str
+
+
+def _known_device(context: click.Context, option: click.Parameter, name: str) -> str:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise click.BadParameter("PyTorch finds no GPU here; leave the option out to train on the CPU")
+    return name
+
+
 @click.command()
 @click.option(
     "--out",
@@ -69,46 +104,63 @@ TASKS: dict[str, Callable[[Upstream, Scenes, Path], Task]] = {
     help="Training scenes, drawn before the first step.",
 )
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    callback=_known_device,
+    help="auto takes a GPU if there is one. (Training has not run on one yet.)",
+)
+@fail_cleanly
 def main(out: Path, role: str, seed: int, steps: int | None, rate: float | None, stop: int | None, count: int,
          threads: int, device: str) -> None:  # fmt: skip
     """Train the miniature models that come with the package.
 
-    Draws its own scenes, trains CLIP, the extractor and SAM one after another, and writes clip.safetensors,
-    dino.safetensors and sam.safetensors in half precision, with a curve of the losses for each. Without a GPU it takes
-    up to three hours on two cores. The same seed and steps give the same weights on the same machine.
+    Draws its own scenes, trains CLIP, the extractor and SAM, and writes clip.safetensors, dino.safetensors and
+    sam.safetensors in half precision, with a curve of the losses for each. Without a GPU it takes about three hours on
+    two cores, with SAM trained beside the other two. The same seed and steps give the same weights on the same machine.
     """
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)  # threads add up gradients of SAM's relative positions in any order
+    _draw(out / "scenes", count, threads, Console(stderr=True))
+    run = Run(out, seed, (Cycle(steps),) if steps else None, rate, stop, count, SHARD, threads, device)
+    if role == "all" and threads > 1 and choose_device(device).type == "cpu":
+        with ProcessPoolExecutor(len(SIDE_BY_SIDE), mp_context=get_context("spawn")) as pool:
+            list(pool.map(partial(_train, run, live=False), SIDE_BY_SIDE))
+    else:
+        _train(run, BUILDERS if role == "all" else (role,), live=True)
+
+
+def _train(run: Run, roles: Iterable[str], *, live: bool) -> None:
+    """Train models one after another and write their weights. Bars would overwrite those of a process beside it."""
+    torch.set_num_threads(run.threads)
     cv2.setNumThreads(1)
-    console = Console(stderr=True)
-    scenes = _drawn(out / "scenes", count, threads, console)
-    for name in BUILDERS if role == "all" else [role]:
+    device, console = choose_device(run.device), Console(stderr=True, force_terminal=None if live else False)
+    scenes = Scenes(run.out / "scenes", run.drawn, run.shard)
+    for name in roles:
         own = BUDGETS[name]
-        budget = Budget((Cycle(steps),) if steps else own.cycles, rate or own.rate, seed, stop)
-        torch.manual_seed(seed)
-        model = BUILDERS[name]()
-        history = _run(name, model, TASKS[name](model, scenes, out), budget, out, console)
-        draw_curves(history, out / f"{name}.png")
-        write_weights(model, out / f"{name}.safetensors")
+        budget = Budget(run.cycles or own.cycles, run.rate or own.rate, run.seed, run.stop)
+        torch.manual_seed(run.seed)
+        model = BUILDERS[name]().to(device)
+        history = _follow(name, model, TASKS[name](model, scenes, run.out), budget, run.out, console)
+        draw_curves(history, run.out / f"{name}.png")
+        write_weights(model, run.out / f"{name}.safetensors")
 
 
 def write_weights(model: nn.Module, path: Path) -> None:
     """Write a model's weights in half precision."""
-    state = {name: value.half().contiguous() for name, value in model.state_dict().items()}
+    state = {name: value.half().contiguous().cpu() for name, value in model.state_dict().items()}
     with atomic_path(path) as temporary:
         save_file(state, str(temporary))
 
 
-def _drawn(folder: Path, count: int, workers: int, console: Console) -> Scenes:
+def _draw(folder: Path, count: int, workers: int, console: Console) -> None:
     with _progress(console) as progress:
         bar = progress.add_task("drawing scenes", total=count, told="")
         for drawn in draw_shards(folder, count, workers, SHARD):
             progress.advance(bar, drawn)
-    return Scenes(folder, count, SHARD)
 
 
-def _run(
+def _follow(
     name: str, model: nn.Module, task: Task, budget: Budget, out: Path, console: Console
 ) -> dict[str, list[float]]:
     with _progress(console) as progress:

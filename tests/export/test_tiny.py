@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from ovdeploy.export.models import build_model
 from ovdeploy.export.text_assets import clip_tokenizer, imagenet_templates, write_tokenizer
 from ovdeploy.export.tiny import clip_task, crops
+from ovdeploy.export.tiny.contrast import APART, TEMPERATURE, dense_contrast
 from ovdeploy.export.tiny.curves import draw_curves
 from ovdeploy.export.tiny.dataset import Scenes, draw_shards
-from ovdeploy.export.tiny.loop import Budget, Cycle, Task, train
+from ovdeploy.export.tiny.loop import WARMUP, Budget, Cycle, Task, rate_share, train
 from ovdeploy.export.tiny.models import BUILDERS, CONTEXT
 from ovdeploy.export.tiny.sam_task import STAGES
 from ovdeploy.export.tiny.train import TASKS, main, write_weights
@@ -189,6 +190,16 @@ def test_a_run_that_has_ended_can_be_given_another_cycle_and_no_other_run_goes_o
         run((2,))
 
 
+def test_the_rate_rises_stays_and_falls_in_every_cycle():
+    budget = Budget((Cycle(4 * WARMUP, stable=0.5), Cycle(WARMUP + 10, stable=0.0, peak=0.5)), 1e-3)
+    shares = [rate_share(step, budget) for step in range(budget.steps)]
+    first, second = shares[: 4 * WARMUP], shares[4 * WARMUP :]
+    assert first[0] == 1 / WARMUP and first[WARMUP - 1 : 2 * WARMUP] == [1.0] * (WARMUP + 1)
+    assert first[3 * WARMUP] == 0.5 and first[-1] == pytest.approx(1 / (2 * WARMUP))
+    rising = [0.5 * (step + 1) / WARMUP * (1 - step / len(second)) for step in range(WARMUP)]
+    assert second[:WARMUP] == pytest.approx(rising) and second[-1] == pytest.approx(0.5 / len(second))
+
+
 class Halves(Task):
     """Two parts: x and 3 y."""
 
@@ -220,6 +231,52 @@ def test_the_command_trains_and_writes(tmp_path, monkeypatch, folder):
     assert state.keys() == BUILDERS["dino"]().state_dict().keys()
     assert {value.dtype for value in state.values()} == {torch.float16}
     assert (tmp_path / "dino.png").is_file()
+
+
+def test_the_command_trains_all_models_side_by_side(tmp_path, monkeypatch, folder, capfd):
+    """In processes of their own, to the same bytes as one alone."""
+    monkeypatch.setattr("ovdeploy.export.tiny.train.SHARD", 6)
+    for name in ("all", "dino"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scenes").symlink_to(folder / "scenes")
+        arguments = ["--out", str(tmp_path / name), "--model", name, "--steps", "1", "--scenes", "12", "--threads", "2"]
+        result = CliRunner().invoke(main, [*arguments, "--device", "cpu"])
+        torch.use_deterministic_algorithms(False)
+        assert result.exit_code == 0, result.output
+    assert {path.stem for path in (tmp_path / "all").glob("*.safetensors")} == set(BUILDERS)
+    assert len({(tmp_path / name / "dino.safetensors").read_bytes() for name in ("all", "dino")}) == 1
+
+
+def test_the_command_tells_that_there_is_no_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = CliRunner().invoke(main, ["--out", str(tmp_path), "--device", "cuda"])
+    assert result.exit_code == 2 and "no GPU" in result.output and not list(tmp_path.iterdir())
+
+
+def test_the_dense_contrast_is_its_definition():
+    """One patch after another. The last has no label; the one before it is alone with its own, and has no share."""
+    labels = torch.tensor([[0, 1, 0, 1, 0, 2, -1]])
+    units = torch.nn.functional.normalize(torch.randn(1, 7, 5, generator=torch.manual_seed(0)), dim=-1)
+    cosine = (units[0] @ units[0].T).tolist()
+    known, name = range(6), labels[0].tolist()
+    pairs = [(i, j) for i in known for j in known if i != j]
+    same, other = ([(i, j) for i, j in pairs if (name[i] == name[j]) is equal] for equal in (True, False))
+
+    def weight(i, among):
+        return sum(np.exp(cosine[i][j] / TEMPERATURE) for k, j in among if k == i)
+
+    losses = dense_contrast(units, labels)
+    assert float(losses["contrast"]) == pytest.approx(
+        np.mean([-np.log(weight(i, same) / weight(i, pairs)) for i in range(5)]), rel=1e-5
+    )
+    assert float(losses["together"]) == pytest.approx(np.mean([1 - cosine[i][j] for i, j in same]), rel=1e-5)
+    assert float(losses["apart"]) == pytest.approx(
+        4 * np.mean([max(cosine[i][j] - APART, 0) ** 2 for i, j in other]), rel=1e-5
+    )
+
+
+def test_where_all_is_of_one_label_nothing_has_to_be_apart():
+    assert dense_contrast(torch.ones(1, 3, 1), torch.zeros(1, 3))["apart"] == 0
 
 
 def test_training_compares_with_no_name_that_is_held_out():
