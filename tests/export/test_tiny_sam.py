@@ -7,6 +7,7 @@ import pytest
 import torch
 from segment_anything.modeling.image_encoder import add_decomposed_rel_pos
 
+from ovdeploy.export.reference.sam_encoder import SamEncoder
 from ovdeploy.export.tiny.dataset import Drawn
 from ovdeploy.export.tiny.models import BUILDERS
 from ovdeploy.export.tiny.sam_affinity import NEAR, OWN, _scores, _squared_distance, _tokens, near, within
@@ -16,9 +17,10 @@ from ovdeploy.export.tiny.sam_losses import mask_losses, measured_iou
 from ovdeploy.export.tiny.sam_prompts import GRID, LEAST, MASK, _meant, halved, prompt_scene
 from ovdeploy.export.tiny.sam_task import STAGES, SamTask
 from ovdeploy.export.tiny.sam_user import boxes_of, corrections
+from ovdeploy.export.weights import load_model
 from ovdeploy.runtime.recipe import load_recipe
 from ovdeploy.runtime.regions import find_regions
-from ovdeploy.runtime.scenes import draw_scene
+from ovdeploy.runtime.scenes import FIRST_TEST_SEED, draw_scene
 
 RNG = np.random.default_rng
 
@@ -261,3 +263,18 @@ def test_the_detail_loss_asks_which_cells_have_their_tokens_name():
         assert float(detail_loss(Said(said), features, [item])) == pytest.approx(expected, abs=1e-6)
     block[:] = 7
     assert float(detail_loss(Said(torch.zeros(FINE**2)), features, [item])) == pytest.approx(0.2 * np.log(2))
+
+
+def test_the_packages_affinity_is_a_tokens_own_in_part_and_its_names_for_the_rest():
+    """On a scene that was not trained on. An affinity that is all its own would hide what breaks one that is not."""
+    module, _ = load_model("sam", load_recipe("tiny").models["sam"])
+    drawn = draw_scene(FIRST_TEST_SEED)
+    item = prompt_scene(Drawn(drawn.photo, drawn.labels, []), RNG(0), 1, mirrored=False)
+    image = item.image + (1 - item.inside) * module.pixel_mean
+    labels = item.token_labels.flatten()
+    valid = labels >= 0
+    with torch.no_grad():
+        _, affinity = SamEncoder(module)(image[None], valid.float(), torch.tensor(1.2), torch.tensor(True))
+    within_name = (affinity * (labels[:, None] == labels)).sum(1)[valid]
+    assert 0.3 < float(affinity.diagonal()[valid].median()) < 0.7
+    assert float(within_name.mean()) > 0.95
