@@ -13,6 +13,8 @@ from ...runtime.overlay import palette
 WIDTH, HEIGHT, MARGIN = 900, 420, 48
 POINTS = 200
 """A curve has at most so many; each is a mean over its steps."""
+FLOOR = 1e-3
+"""A loss below this is drawn as this: it is no longer what is learned."""
 
 
 def draw_curves(history: dict[str, list[float]], path: Path) -> None:
@@ -21,7 +23,7 @@ def draw_curves(history: dict[str, list[float]], path: Path) -> None:
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(13)
     curves = {name: _smoothed(values) for name, values in history.items() if values}
-    values = np.concatenate([np.maximum(curve, 1e-6) for curve in curves.values()])
+    values = np.concatenate([np.maximum(curve, FLOOR) for curve in curves.values()])
     steps = max(len(losses) for losses in history.values())
     low, high = np.log10(values.min()), np.log10(values.max()) + 1e-9
     inner_w, inner_h = WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN
@@ -32,7 +34,7 @@ def draw_curves(history: dict[str, list[float]], path: Path) -> None:
             draw.text((MARGIN - 6, y), f"{tick:g}", fill="black", font=font, anchor="rm")
     for number, ((name, curve), colour) in enumerate(zip(curves.items(), palette(len(curves)), strict=True)):
         xs = MARGIN + inner_w * np.linspace(1 - len(history[name]) / steps, 1, len(curve))
-        ys = MARGIN + inner_h * (high - np.log10(np.maximum(curve, 1e-6))) / (high - low)
+        ys = MARGIN + inner_h * (high - np.log10(np.maximum(curve, FLOOR))) / (high - low)
         ink = tuple(int(v) for v in colour)
         draw.line([(float(x), float(y)) for x, y in zip(xs, ys, strict=True)], fill=ink, width=2)
         draw.text((MARGIN + 130 * number, 14), f"{name} {curve[-1]:.3f}", fill=ink, font=font)
