@@ -124,6 +124,7 @@ def main(out: Path, role: str, seed: int, steps: int | None, rate: float | None,
     _draw(out / "scenes", count, threads, Console(stderr=True))
     run = Run(out, seed, (Cycle(steps),) if steps else None, rate, stop, count, SHARD, threads, device)
     if role == "all" and threads > 1 and choose_device(device).type == "cpu":
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else threads of one process wait on cores the other needs
         with ProcessPoolExecutor(len(SIDE_BY_SIDE), mp_context=get_context("spawn")) as pool:
             list(pool.map(partial(_train, run, live=False), SIDE_BY_SIDE))
     else:

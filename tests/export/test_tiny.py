@@ -233,8 +233,9 @@ def test_the_command_trains_and_writes(tmp_path, monkeypatch, folder):
     assert (tmp_path / "dino.png").is_file()
 
 
-def test_the_command_trains_all_models_side_by_side(tmp_path, monkeypatch, folder, capfd):
+def test_the_command_trains_all_models_side_by_side(tmp_path, monkeypatch, folder):
     """In processes of their own, to the same bytes as one alone."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # as the command sets it, which would outlast the test
     monkeypatch.setattr("ovdeploy.export.tiny.train.SHARD", 6)
     for name in ("all", "dino"):
         (tmp_path / name).mkdir()
