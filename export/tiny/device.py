@@ -13,8 +13,8 @@ Batch = TypeVar("Batch", bound=tuple[Any, ...])
 def choose_device(name: str) -> torch.device:
     """The device of that name; `auto` is the GPU if there is one.
 
-    Also asks for gradients that are added up in the same order each time: threads would take any, for SAM's relative
-    positions. On a GPU some operators cannot, and say so.
+    Also asks for gradients that are added up in the same order each time; those of SAM's relative positions would be in
+    any, by threads. On a GPU some operators cannot, and warn.
     """
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(automatic if name == "auto" else name)

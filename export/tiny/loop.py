@@ -164,7 +164,9 @@ def _resume(
         return 0, {}
     kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
     step, theirs, ours = kept["step"], kept["budget"], _told(budget)
-    begun = sum(start < step for start in Budget(tuple(Cycle(*each) for each in theirs["cycles"]), budget.rate).starts)
+    cycles = tuple(Cycle(*each) for each in theirs["cycles"])
+    theirs = {**theirs, "cycles": [list(cycle) for cycle in cycles]}  # one without a peak is of an older run
+    begun = sum(start < step for start in Budget(cycles, budget.rate).starts)
     if {**theirs, "cycles": theirs["cycles"][:begun]} != {**ours, "cycles": ours["cycles"][:begun]}:
         raise WeightsError(
             f"{checkpoint} is at step {step} of a run with {theirs}; it cannot go on as one with {ours}. "

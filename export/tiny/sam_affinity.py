@@ -44,8 +44,8 @@ def near(attention: torch.Tensor, same: torch.Tensor, squared: torch.Tensor) -> 
     """
     weights = same * (-squared / (2 * NEAR**2)).exp()
     wanted = OWN * (squared == 0) + (1 - OWN) * weights / weights.sum(-1, keepdim=True)
-    mean = attention.logsumexp(0) - math.log(len(attention))
-    return (torch.xlogy(wanted, wanted) - wanted * mean).sum(-1).mean()
+    log_mean = attention.logsumexp(0) - math.log(len(attention))
+    return (torch.xlogy(wanted, wanted) - wanted * log_mean).sum(-1).mean()
 
 
 def encoder_losses(

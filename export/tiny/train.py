@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -78,7 +77,7 @@ class Run(NamedTuple):
 
 def _known_device(context: click.Context, option: click.Parameter, name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
-        raise click.BadParameter("PyTorch finds no GPU here; leave the option out to train on the CPU")
+        raise click.BadParameter("PyTorch finds no GPU here; give --device cpu")
     return name
 
 
@@ -119,16 +118,28 @@ def main(out: Path, role: str, seed: int, steps: int | None, rate: float | None,
 
     Draws its own scenes, trains CLIP, the extractor and SAM, and writes clip.safetensors, dino.safetensors and
     sam.safetensors in half precision, with a curve of the losses for each. Without a GPU it takes about three hours on
-    two cores, with SAM trained beside the other two. The same seed and steps give the same weights on the same machine.
+    two cores, with SAM trained beside the other two. On a CPU the same seed, steps and threads give the same weights.
     """
     _draw(out / "scenes", count, threads, Console(stderr=True))
     run = Run(out, seed, (Cycle(steps),) if steps else None, rate, stop, count, SHARD, threads, device)
     if role == "all" and threads > 1 and choose_device(device).type == "cpu":
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else threads of one process wait on cores the other needs
-        with ProcessPoolExecutor(len(SIDE_BY_SIDE), mp_context=get_context("spawn")) as pool:
-            list(pool.map(partial(_train, run, live=False), SIDE_BY_SIDE))
+        _train_side_by_side(run)
     else:
         _train(run, BUILDERS if role == "all" else (role,), live=True)
+
+
+def _train_side_by_side(run: Run) -> None:
+    """Train all models in processes. What fails is told at once, and raised when the others have ended."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else threads of one process wait on cores the other needs
+    errors = []
+    with ProcessPoolExecutor(len(SIDE_BY_SIDE), mp_context=get_context("spawn")) as pool:
+        roles = {pool.submit(_train, run, each, live=False): " and ".join(each) for each in SIDE_BY_SIDE}
+        for done in as_completed(roles):
+            if error := done.exception():
+                click.echo(f"failed, while others go on: {roles[done]}: {error}", err=True)
+                errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def _train(run: Run, roles: Iterable[str], *, live: bool) -> None:

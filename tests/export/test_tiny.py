@@ -1,6 +1,7 @@
 """The miniature models: their words, their training, and the weights that come with the package."""
 
 import re
+from concurrent.futures import ProcessPoolExecutor
 
 import cv2
 import numpy as np
@@ -185,6 +186,9 @@ def test_a_run_that_has_ended_can_be_given_another_cycle_and_no_other_run_goes_o
     for others in ({"cycles": (2,), "seed": 1}, {"cycles": (3,)}, {"cycles": (1, 1)}):
         with pytest.raises(WeightsError, match="at step 2"):
             run(**others)
+    kept = torch.load(tmp_path / "d.ckpt", weights_only=True)
+    kept["budget"]["cycles"] = [cycle[:2] for cycle in kept["budget"]["cycles"]]  # of a run before cycles had a peak
+    torch.save(kept, tmp_path / "d.ckpt")
     assert run((2, 2)) == run((2, 2), "whole.ckpt")
     with pytest.raises(WeightsError, match="at step 4"):
         run((2,))
@@ -236,6 +240,14 @@ def test_the_command_trains_and_writes(tmp_path, monkeypatch, folder):
 def test_the_command_trains_all_models_side_by_side(tmp_path, monkeypatch, folder):
     """In processes of their own, to the same bytes as one alone."""
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # as the command sets it, which would outlast the test
+    submitted = []
+
+    class Watched(ProcessPoolExecutor):
+        def submit(self, work, run, roles, **options):
+            submitted.append(tuple(roles))
+            return super().submit(work, run, roles, **options)
+
+    monkeypatch.setattr("ovdeploy.export.tiny.train.ProcessPoolExecutor", Watched)
     monkeypatch.setattr("ovdeploy.export.tiny.train.SHARD", 6)
     for name in ("all", "dino"):
         (tmp_path / name).mkdir()
@@ -246,6 +258,20 @@ def test_the_command_trains_all_models_side_by_side(tmp_path, monkeypatch, folde
         assert result.exit_code == 0, result.output
     assert {path.stem for path in (tmp_path / "all").glob("*.safetensors")} == set(BUILDERS)
     assert len({(tmp_path / name / "dino.safetensors").read_bytes() for name in ("all", "dino")}) == 1
+    assert submitted == [("sam",), ("clip", "dino")]
+
+
+def test_a_model_that_fails_beside_others_does_not_stop_them(tmp_path, monkeypatch, folder):
+    """The extractor has a checkpoint of another seed."""
+    monkeypatch.setattr("ovdeploy.export.tiny.train.SHARD", 6)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    (tmp_path / "scenes").symlink_to(folder / "scenes")
+    arguments = ["--out", str(tmp_path), "--steps", "1", "--scenes", "12", "--device", "cpu", "--threads", "2"]
+    assert CliRunner().invoke(main, [*arguments, "--model", "dino", "--seed", "1"]).exit_code == 0
+    result = CliRunner().invoke(main, arguments)
+    torch.use_deterministic_algorithms(False)
+    assert result.exit_code == 1 and "clip and dino" in result.output and "cannot go on" in result.output
+    assert (tmp_path / "sam.safetensors").is_file() and (tmp_path / "clip.safetensors").is_file()
 
 
 def test_the_command_tells_that_there_is_no_gpu(tmp_path, monkeypatch):
