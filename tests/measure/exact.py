@@ -15,18 +15,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
+from ovdeploy.export.tiny.sam_affinity import NEAR, _squared_distance
 from ovdeploy.export.tiny.sam_coarse import split_parts
 from ovdeploy.export.tiny.sam_prompts import CLIP_PATCH, DIMENSIONS, GRID, MASK, _labels_of
 from ovdeploy.runtime import Segmenter
-from ovdeploy.runtime.plan import sam_frame
-from ovdeploy.runtime.scenes import ALL_NAMES, FIRST_TEST_SEED, STUFF, Scene, draw_scene
+from ovdeploy.runtime.datasets import ScenesDataset
+from ovdeploy.runtime.evaluation.metrics import class_iou, confusion, mean_known
+from ovdeploy.runtime.plan import SamFrame, sam_frame
+from ovdeploy.runtime.scenes import ALL_NAMES, FIRST_TEST_SEED
 from ovdeploy.runtime.sessions import Session
 
-NEAR = 4.0
-"""Standard deviation of what is near, in tokens."""
-Answer = Callable[[dict, dict, Scene], dict]
-"""A stage's outputs, from its feeds, its own outputs and the scene."""
+Answer = Callable[[dict, dict, np.ndarray], dict]
+"""A stage's outputs, from its feeds, its own outputs and the photo's labels [H, W]."""
 
 
 class Replaced(Session):
@@ -37,40 +39,45 @@ class Replaced(Session):
         self.inner, self.answer, self.seen = inner, answer, seen
 
     def _execute(self, feeds):
-        return self.answer(feeds, self.inner.run(feeds), self.seen["scene"])
+        return self.answer(feeds, self.inner.run(feeds), self.seen["labels"])
 
 
-def affinity(made: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Answer:
-    """`made` takes SAM's affinity [N, N] and the tokens' labels [N], −1 in the padding."""
+def frame_of(labels: np.ndarray) -> SamFrame:
+    """How the photo lies in SAM's square."""
+    return sam_frame((labels.shape[0], labels.shape[1]), DIMENSIONS, CLIP_PATCH)
 
-    def answer(feeds: dict, outputs: dict, scene: Scene) -> dict:
-        labels = _labels_of(scene.labels, sam_frame(scene.labels.shape, DIMENSIONS, CLIP_PATCH), GRID).numpy().ravel()
-        rows = made(outputs["affinity"], labels) * (labels >= 0) * (labels >= 0)[:, None]
+
+def tokens_of(labels: np.ndarray) -> np.ndarray:
+    """The labels of SAM's tokens: [N], −1 in the padding."""
+    return _labels_of(labels, frame_of(labels), GRID).numpy().ravel()
+
+
+def affinity(made: Callable[[np.ndarray], np.ndarray]) -> Answer:
+    """The affinity with the weights [N, N] that `made` takes from the tokens' labels [N]."""
+
+    def answer(feeds: dict, outputs: dict, labels: np.ndarray) -> dict:
+        tokens = tokens_of(labels)
+        rows = made(tokens) * (tokens >= 0) * (tokens >= 0)[:, None]
         return {**outputs, "affinity": (rows / np.maximum(rows.sum(1, keepdims=True), 1e-9)).astype(np.float32)}
 
     return answer
 
 
-def fall() -> np.ndarray:
-    """[N, N] weight by distance."""
-    y, x = np.divmod(np.arange(GRID * GRID), GRID)
-    return np.exp(-((y[:, None] - y) ** 2 + (x[:, None] - x) ** 2) / (2 * NEAR**2))
-
-
-def same(labels: np.ndarray) -> np.ndarray:
+def same(tokens: np.ndarray) -> np.ndarray:
     """[N, N], whether two tokens share a label."""
-    return labels[:, None] == labels
+    return tokens[:, None] == tokens
 
 
-def half_itself(rows: np.ndarray) -> np.ndarray:
-    """[N, N] weights, half of each row's moved to itself."""
-    return np.eye(len(rows)) + rows / np.maximum(rows.sum(1, keepdims=True), 1e-9)
+def half_itself_half_near(tokens: np.ndarray) -> np.ndarray:
+    """[N, N] weights, half of each row's its own, the rest to its name by distance."""
+    every = torch.arange(GRID * GRID)
+    rows = same(tokens) * np.exp(-_squared_distance(every, every, GRID).numpy() / (2 * NEAR**2))
+    return np.eye(len(rows)) + rows / rows.sum(1, keepdims=True)
 
 
-def exact_masks(feeds: dict, outputs: dict, scene: Scene) -> dict:
+def exact_masks(feeds: dict, outputs: dict, labels: np.ndarray) -> dict:
     """The part of the scene under each prompt's point, and no doubt of it."""
-    parts, (h, w) = split_parts(scene.labels), scene.labels.shape
-    vh, vw = sam_frame((h, w), DIMENSIONS, CLIP_PATCH).valid_hw
+    parts, (h, w), (vh, vw) = split_parts(labels), labels.shape, frame_of(labels).valid_hw
     logits, step = np.full_like(outputs["low_res_logits"], -10), DIMENSIONS.sam_side // MASK
     for prompt, (x, y) in enumerate(feeds["points"]):
         at = min(h - 1, max(0, int((y + 0.5) * h / vh))), min(w - 1, max(0, int((x + 0.5) * w / vw)))
@@ -80,24 +87,35 @@ def exact_masks(feeds: dict, outputs: dict, scene: Scene) -> dict:
     return {**outputs, "low_res_logits": logits, "iou": np.ones_like(outputs["iou"])}
 
 
-AS_IT_IS = "as it is"
-VARIANTS: dict[str, tuple[str, Answer] | None] = {
-    AS_IT_IS: None,
-    "affinity: each token itself": ("sam_encoder", affinity(lambda rows, labels: np.eye(len(rows)))),
-    "affinity: exact, even over a name": ("sam_encoder", affinity(lambda rows, labels: same(labels))),
-    "affinity: exact, half itself, half its name nearby": (
-        "sam_encoder",
-        affinity(lambda rows, labels: half_itself(same(labels) * fall())),
-    ),
+def watched(goes: list[np.ndarray]) -> Answer:
+    """SAM's own answer; what of each token's affinity is its own, and what its name's, goes to `goes`."""
+
+    def answer(feeds: dict, outputs: dict, labels: np.ndarray) -> dict:
+        tokens, rows = tokens_of(labels), outputs["affinity"]
+        goes.append(np.stack([np.diag(rows), (rows * same(tokens)).sum(1)])[:, tokens >= 0])
+        return outputs
+
+    return answer
+
+
+REPLACED: dict[str, tuple[str, Answer]] = {
+    "affinity: each token itself": ("sam_encoder", affinity(lambda tokens: np.eye(len(tokens)))),
+    "affinity: exact, even over a name": ("sam_encoder", affinity(same)),
+    "affinity: exact, half itself, half its name nearby": ("sam_encoder", affinity(half_itself_half_near)),
     "masks: exact": ("sam_decoder", exact_masks),
 }
 
 
-def mean_iou(confusion: np.ndarray) -> float:
-    """Over the names that occur."""
-    occurs = confusion.sum(1) > 0
-    hits, union = np.diag(confusion), confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
-    return 100 * float((hits[occurs] / union[occurs]).mean())
+def count(segmenters: dict[str, Segmenter], scenes: ScenesDataset, seen: dict) -> dict[str, np.ndarray]:
+    """The confusion of the coarse and the refined mask by segmenter: [2, C, C] each."""
+    counts = {name: np.zeros((2, len(ALL_NAMES), len(ALL_NAMES)), np.int64) for name in segmenters}
+    for sample in map(scenes.read, scenes.names):
+        seen["labels"], given = sample.labels, np.array(sample.given)
+        for name, segmenter in segmenters.items():
+            result = segmenter.segment(sample.photo, segmenter.vocabulary([ALL_NAMES[index] for index in given]))
+            masks = (given[mask] for mask in (result.coarse_mask, result.mask))
+            counts[name] += np.stack([confusion(sample.labels, mask, len(ALL_NAMES)) for mask in masks])
+    return counts
 
 
 def main() -> None:
@@ -108,32 +126,23 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=FIRST_TEST_SEED)
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
-    seen: dict = {"goes": []}
-
-    def watched(feeds: dict, outputs: dict, scene: Scene) -> dict:
-        labels = _labels_of(scene.labels, sam_frame(scene.labels.shape, DIMENSIONS, CLIP_PATCH), GRID).numpy().ravel()
-        rows, valid = outputs["affinity"], labels >= 0
-        seen["goes"].append(np.stack([np.diag(rows), (rows * same(labels)).sum(1)])[:, valid])
-        return outputs
+    seen: dict = {}
+    goes: list[np.ndarray] = []
 
     def opened(stage: str, answer: Answer) -> Segmenter:
-        wrap = lambda inner: Replaced(inner, answer, seen) if inner.contract.stage == stage else inner  # noqa: E731
+        def wrap(inner: Session) -> Session:
+            return Replaced(inner, answer, seen) if inner.contract.stage == stage else inner
+
         return Segmenter.load(asked.bundle, threads=asked.threads, wrap=wrap)
 
-    segmenters = {name: opened(*(variant or ("sam_encoder", watched))) for name, variant in VARIANTS.items()}
-    counts = {name: np.zeros((2, len(ALL_NAMES), len(ALL_NAMES)), int) for name in VARIANTS}
-    for seed in range(asked.first_seed, asked.first_seed + asked.scenes):
-        scene = seen["scene"] = draw_scene(seed)
-        given = [name for name in ALL_NAMES if name in scene.names or name in STUFF]
-        index = np.array([ALL_NAMES.index(name) for name in given])
-        for name, segmenter in segmenters.items():
-            result = segmenter.segment(scene.photo, segmenter.vocabulary(given))
-            for count, mask in zip(counts[name], (result.coarse_mask, result.mask), strict=True):
-                np.add.at(count, (scene.labels.ravel(), index[mask.ravel()]), 1)
+    variants = {"as it is": ("sam_encoder", watched(goes)), **REPLACED}
+    segmenters = {name: opened(*variant) for name, variant in variants.items()}
+    counts = count(segmenters, ScenesDataset(asked.scenes, first_seed=asked.first_seed), seen)
     print(f"mean IoU on {asked.scenes} scenes from seed {asked.first_seed}: coarse, refined")
-    for name, (coarse, refined) in counts.items():
-        print(f"  {name}: {mean_iou(coarse):.1f}, {mean_iou(refined):.1f}")
-    own, within = np.concatenate(seen["goes"], axis=1)
+    for name, both in counts.items():
+        coarse, refined = (100 * mean_known(class_iou(each)) for each in both)
+        print(f"  {name}: {coarse:.1f}, {refined:.1f}")
+    own, within = np.concatenate(goes, axis=1)
     print(f"of the affinity {np.median(own):.3f} is a token's own (median), {within.mean():.3f} its name's (mean)")
 
 
