@@ -11,16 +11,18 @@ Batch = TypeVar("Batch", bound=tuple[Any, ...])
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the GPU if there is one.
-
-    Also asks for gradients that are added up in the same order each time; those of SAM's relative positions would be in
-    any, by threads. On a GPU some operators cannot, and warn.
-    """
+    """The device of that name; `auto` is the GPU if there is one."""
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(automatic if name == "auto" else name)
+    return torch.device(automatic if name == "auto" else name)
+
+
+def compute_repeatably(device: torch.device) -> None:
+    """Have this process add gradients up in the same order each time.
+
+    Those of SAM's relative positions would be in any, by threads. On a GPU some operators cannot, and warn.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses; read when it starts
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
-    return device
 
 
 def device_of(module: torch.nn.Module) -> torch.device:

@@ -26,7 +26,7 @@ from ..text_assets import write_tokenizer
 from .clip_task import ClipTask
 from .curves import draw_curves
 from .dataset import SHARD, Scenes, draw_shards
-from .device import choose_device
+from .device import choose_device, compute_repeatably
 from .dino_task import DinoTask
 from .loop import Budget, Cycle, Task, train
 from .models import BUILDERS, CONTEXT
@@ -147,6 +147,7 @@ def _train(run: Run, roles: Iterable[str], *, live: bool) -> None:
     torch.set_num_threads(run.threads)
     cv2.setNumThreads(1)
     device, console = choose_device(run.device), Console(stderr=True, force_terminal=None if live else False)
+    compute_repeatably(device)
     scenes = Scenes(run.out / "scenes", run.drawn, run.shard)
     for name in roles:
         own = BUDGETS[name]
