@@ -55,6 +55,24 @@ def complete_bundle(tiny_bundle: Path, tiny_networks, tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="session")
+def training_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for training the miniature models, with twelve scenes in two shards. Shared."""
+    from ovdeploy.export.tiny.dataset import draw_shards
+
+    path = tmp_path_factory.mktemp("tiny")
+    assert sum(draw_shards(path / "scenes", 12, workers=1, shard=6)) == 12
+    return path
+
+
+@pytest.fixture(scope="session")
+def training_scenes(training_folder: Path):
+    """Those scenes."""
+    from ovdeploy.export.tiny.dataset import Scenes
+
+    return Scenes(training_folder / "scenes", 12, shard=6)
+
+
+@pytest.fixture(scope="session")
 def segmenter(tiny_bundle: Path):
     with Segmenter.load(tiny_bundle) as opened:
         yield opened
