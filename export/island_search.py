@@ -93,7 +93,7 @@ def _see(networks: Networks, photo: Path, stages: Mapping[str, Path]) -> Photo:
     traced = trace_photo(networks, photo)
     with TemporaryDirectory(prefix="ovdeploy-") as folder:
         tokenizer = Path(folder) / TOKENIZER
-        write_tokenizer(tokenizer)
+        write_tokenizer(tokenizer, networks.models["clip"].vocab_size)
         cases = {stage: stage_case(stage, tokenizer, networks, traced) for stage in stages}
     return Photo(traced, {stage: Case(*case) for stage, case in cases.items() if case is not None})
 

@@ -185,3 +185,11 @@ def test_the_command_makes_half_engines(folder, tmp_path):
         export_engines, ["micro", "--precision", "fp16", "--islands", str(tmp_path / "no.toml")]
     )
     assert missing.exit_code == 1 and "not a file of islands" in missing.stderr
+
+
+def test_the_search_reads_words_by_the_models_own_table(tmp_path):
+    """tiny's text tower knows fewer tokens than CLIP's: with CLIP's tokenizer the search fed it ids past its table."""
+    networks = Networks.load(load_recipe("tiny"))
+    seen = island_search._see(networks, demo_photo(), {"text_encoder": tmp_path})
+    tokens = seen.cases["text_encoder"].feeds["tokens"]
+    assert 0 < tokens.max() < networks.models["clip"].vocab_size
