@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -26,16 +26,14 @@ from ..runtime.contract import StageContract
 from ..runtime.errors import BundleError, ExportError, one_of
 from ..runtime.files import write_bytes
 from ..runtime.int8 import PRECISION, Calibration
+from ..runtime.reporting import Reporter, silent
 from .contracts import stage_contract
-from .fingerprint import derived, fingerprint_of, versions_of_makers
+from .fingerprint import MAKERS, derived, fingerprint_of, versions_of_makers
 from .onnx_export import export_onnx
 from .reference.networks import Networks
 from .text_assets import imagenet_templates, write_tokenizer
 
 FP32 = "fp32"
-
-Progress = Callable[[str, str], None]
-"""Called with a stage and what happens to it."""
 
 
 class Conversion(Protocol):
@@ -47,10 +45,10 @@ class Conversion(Protocol):
     def variant(self) -> str:
         """What an engine depends on beside its FP32 graph."""
 
-    def prepare(self, graphs: Mapping[str, Path], tell: Progress) -> None:
+    def prepare(self, graphs: Mapping[str, Path], tell: Reporter) -> None:
         """Look at all graphs, by stage, before the first is converted."""
 
-    def convert(self, contract: StageContract, source: Path, target: Path, tell: Progress) -> Census:
+    def convert(self, contract: StageContract, source: Path, target: Path, tell: Reporter) -> Census:
         """Make one engine and count its precisions."""
 
     def finish(self, output: Path, manifest: Manifest) -> None:
@@ -64,7 +62,7 @@ def build_bundle(
     conversion: Conversion | None = None,
     stages: Sequence[str] | None = None,
     force: bool = False,
-    progress: Progress = lambda stage, event: None,
+    progress: Reporter = silent,
 ) -> Manifest:
     """Export stages and write the bundle.
 
@@ -114,7 +112,7 @@ def build_bundle(
         tokenizer=file_entry(staging / TOKENIZER),
         templates=imagenet_templates(),
         provenance=dict(networks.provenance),
-        versions=versions_of_makers(),
+        versions=versions_of_makers(("ovdeploy", *MAKERS)),
         calibration=_calibration(previous, entries),
     )
     _put_in_place(staging, output, manifest, previous)
@@ -132,6 +130,7 @@ class _Work:
         self.source = fingerprint_of(stage, networks, self.contract)
         self.fingerprint = derived(self.source, conversion.variant) if conversion else self.source
         self.engine: EngineEntry | None = None
+        self.exported: EngineEntry | None = None
         self.graph: Path | None = None
         self.told, self.start = "left out: not among --stages, and not in the bundle as it would be now", 0.0
 
@@ -144,7 +143,7 @@ class _Work:
         if self.engine is None and (staged := _staged(staging, self.stage, self.precision, self.fingerprint)):
             self.engine, self.told = staged, "done before the interruption"
 
-    def export(self, previous: Bundle | None, staging: Path, progress: Progress) -> None:
+    def export(self, previous: Bundle | None, staging: Path, progress: Reporter) -> None:
         """Make the FP32 graph, or find it: it is the engine, or what the engine is made from."""
         self.start = time.perf_counter()
         converted = self.precision != FP32
@@ -153,16 +152,17 @@ class _Work:
             return
         engine = _staged(staging, self.stage, FP32, self.source) if converted else None
         if engine is None:
-            progress(self.stage, "exporting")
+            progress("exporting", about=self.stage)
             engine = _export(self.networks, self.stage, staging, self.source)
+        self.exported = engine
         self.graph = staging / engine.files[0].path
         if not converted:
             self.engine, self.told = engine, "exported"
 
-    def convert(self, conversion: Conversion, staging: Path, progress: Progress) -> None:
+    def convert(self, conversion: Conversion, staging: Path, progress: Reporter) -> None:
         """Make the engine from the FP32 graph."""
         assert self.graph is not None, "exported before"
-        progress(self.stage, "converting")
+        progress("converting", about=self.stage)
         path = _fresh(staging / f"{self.stage}.{self.precision}.onnx")
         census = conversion.convert(self.contract, self.graph, path, progress)
         self.engine = _noted(staging, self.stage, path, self.precision, self.fingerprint, census, source=self.source)
@@ -171,8 +171,7 @@ class _Work:
     def entry(self, previous: Bundle | None) -> StageEntry | None:
         """The manifest's entry, with the engines of other precisions that come from the same FP32 graph."""
         before = previous.manifest.stages.get(self.stage) if previous else None
-        others = before.engines if before else {}
-        engines = {p: e for p, e in others.items() if p != self.precision and self.source in (e.fingerprint, e.source)}
+        engines = self._kept(before.engines if before else {})
         if self.engine:
             engines[self.precision] = self.engine
         if not engines:
@@ -182,11 +181,30 @@ class _Work:
         entry = StageEntry(contract=self.contract, engines=engines, plans=plans, substitutes=substitutes)
         return msgspec.structs.replace(entry, plans=entry.fitting_plans())
 
-    def tell(self, progress: Progress) -> None:
+    def _kept(self, before: Mapping[str, EngineEntry]) -> dict[str, EngineEntry]:
+        """Engines of other precisions that come from this FP32 graph.
+
+        A graph that was exported anew and is the old one to the byte is the same graph, whatever its fingerprint was.
+        """
+        old, origins = before.get(FP32), {self.source}
+        if old and self.exported and self.exported.digest == old.digest:
+            origins.add(old.fingerprint)
+        named = dict.fromkeys(origins, self.source)
+        return {
+            precision: msgspec.structs.replace(
+                engine,
+                fingerprint=named.get(engine.fingerprint, engine.fingerprint),
+                source=named.get(engine.source, engine.source),
+            )
+            for precision, engine in before.items()
+            if precision != self.precision and origins & {engine.fingerprint, engine.source}
+        }
+
+    def tell(self, progress: Reporter) -> None:
         """Say what happened."""
         size = f", {sum(file.bytes for file in self.engine.files) / 1e6:.1f} MB" if self.engine else ""
         took = f", {time.perf_counter() - self.start:.1f} s" if self.start else ""
-        progress(self.stage, f"{self.told}{size}{took}")
+        progress(f"{self.told}{size}{took}", about=self.stage, lasting=True)
 
 
 def _chosen_stages(networks: Networks, stages: Sequence[str] | None, previous: Bundle | None) -> Sequence[str]:

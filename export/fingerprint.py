@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ..runtime import graph as graph_tools
-from .onnx_export import OPSET
+from ..runtime.parameters import BAKED_INTO
+from . import onnx_export
+from .code import bare, code_digest, source_of
 from .reference.networks import Networks
 from .weights import state_digest
 
-MAKERS = ("ovdeploy", "torch", "onnx", "onnxscript", "onnxslim", "open_clip_torch", "timm", "segment-anything")
-"""Packages on which the graphs depend."""
-
-BAKED_INTO = {
-    "clip_image": ("similarity_beta", "similarity_gamma", "similarity_layers", "similarity_eta", "dino_share"),
-    "sam_encoder": ("affinity_kind",),
-    "sam_decoder": ("as_published", "prompts"),
-}
-"""Parameters that become constants of an engine. (The crop is in the contracts.)"""
+MAKERS = ("torch", "onnx", "onnxscript", "onnxslim", "open_clip_torch", "timm", "segment-anything")
+"""Packages on which the graphs depend, beside this one, whose code is hashed."""
 
 
 def fingerprint_of(stage: str, networks: Networks, contract: Any) -> str:
@@ -30,12 +24,12 @@ def fingerprint_of(stage: str, networks: Networks, contract: Any) -> str:
     parameters = msgspec.structs.asdict(networks.recipe.parameters)
     facts = {
         "stage": stage,
-        "opset": OPSET,
+        "opset": onnx_export.OPSET,
         "contract": contract,
         "method": networks.recipe.row,
         "baked": {name: parameters[name] for name in BAKED_INTO.get(stage, ())},
         "weights": state_digest(networks.modules[stage].state_dict()),
-        "code": _code_digest(),
+        "code": [code_digest(makers_of(networks.modules[stage])), bare(source_of(Networks.__module__))],
         "versions": versions_of_makers(),
     }
     return hashlib.sha256(msgspec.json.encode(facts, order="sorted")).hexdigest()
@@ -46,18 +40,16 @@ def derived(fingerprint: str, variant: str) -> str:
     return hashlib.sha256(f"{fingerprint} {variant}".encode()).hexdigest()
 
 
-def _code_digest() -> str:
-    digest = hashlib.sha256()
-    folder = Path(__file__).parent
-    for path in sorted((*folder.rglob("*.py"), *Path(graph_tools.__file__).parent.glob("*.py"))):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def makers_of(module: Any) -> set[str]:
+    """Names of the modules of code that make a stage: those of its parts' classes, and the exporter."""
+    classes = {base for part in module.modules() for base in type(part).__mro__}
+    return {onnx_export.__name__, *(each.__module__ for each in classes)}
 
 
-def versions_of_makers() -> dict[str, str]:
+def versions_of_makers(packages: Iterable[str] = MAKERS) -> dict[str, str]:
     """Versions of the packages on which the graphs depend, as far as they are installed."""
     found = {}
-    for package in MAKERS:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

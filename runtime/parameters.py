@@ -79,18 +79,29 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Reproduce the three departures of Trident's published code from its paper and from SAM (README). Baked."""
 
 
-BAKED = {
-    "crop": "the shape of the dino and clip_image engines' input depends on it",
-    "similarity_beta": "it is a constant inside the clip_image engine",
-    "similarity_gamma": "it is a constant inside the clip_image engine",
-    "similarity_layers": "the clip_image engine takes these blocks",
-    "similarity_eta": "it is a constant inside the clip_image engine",
-    "dino_share": "it is a constant inside the clip_image engine",
-    "affinity_kind": "the sam_encoder engine computes this kind",
-    "prompts": "the sam_decoder engine takes these prompts",
-    "as_published": "the sam_decoder engine is built one way or the other",
+WINDOWS = {"crop": "the shape of the dino and clip_image engines' input depends on it"}
+
+BAKED_INTO: dict[str, dict[str, str]] = {
+    "dino": WINDOWS,
+    "clip_image": {
+        **WINDOWS,
+        "similarity_beta": "it is a constant inside the clip_image engine",
+        "similarity_gamma": "it is a constant inside the clip_image engine",
+        "similarity_layers": "the clip_image engine takes these blocks",
+        "similarity_eta": "it is a constant inside the clip_image engine",
+        "dino_share": "it is a constant inside the clip_image engine",
+    },
+    "sam_encoder": {"affinity_kind": "the sam_encoder engine computes this kind"},
+    "sam_decoder": {
+        "prompts": "the sam_decoder engine takes these prompts",
+        "as_published": "the sam_decoder engine is built one way or the other",
+    },
+    "clip_layers": WINDOWS,
 }
-"""Parameters that an export fixes, and why."""
+"""Parameters that an export fixes, and why, by the stage that they go into."""
+
+BAKED = {name: why for stage in BAKED_INTO.values() for name, why in stage.items()}
+"""The same of all stages together."""
 
 
 def with_overrides(parameters: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
