@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.status import Status
 
 from ..runtime.bundle import Bundle
 from ..runtime.cli.build_plans import build_with_bar, make_options, plan_options
-from ..runtime.cli.common import fail_cleanly
+from ..runtime.cli.common import fail_cleanly, line_reporter
 from ..runtime.parameters_file import with_parameters
 from ..runtime.presets import available_presets, with_preset
 from ..runtime.recipe import Recipe, available_recipes, load_recipe, with_optional
@@ -117,7 +115,7 @@ def export_engines(
     names = [name.strip() for name in stages.split(",")] if stages else None
     with console.status("") as status:
         build_bundle(
-            networks, target, conversion=conversion, stages=names, force=force, progress=_teller(console, status)
+            networks, target, conversion=conversion, stages=names, force=force, progress=line_reporter(console, status)
         )
     if backend == "tensorrt":
         bundle = Bundle.load(target)
@@ -147,18 +145,6 @@ def _load(recipe: Recipe, weights: dict[str, str | None], console: Console) -> N
     for role, provenance in networks.provenance.items():
         click.echo(f"{role:13} {provenance.model}, {provenance.source}", err=True)
     return networks
-
-
-def _teller(console: Console, status: Status) -> Callable[[str, str], None]:
-    """Shows what is being done in the status line, and what is done above it."""
-
-    def tell(stage: str, event: str) -> None:
-        if event in ("exporting", "converting"):
-            status.update(f"{stage}: {event}")
-        else:
-            console.print(f"{stage:13} {event}", highlight=False, soft_wrap=True)
-
-    return tell
 
 
 def main() -> None:

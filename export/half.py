@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,11 +25,9 @@ from ..runtime.graph.islands import (
 )
 from ..runtime.graph.model import check_file, load_model, save_model
 from ..runtime.photo import SUFFIXES, demo_photo
+from ..runtime.reporting import Reporter
 from .island_search import search_islands
 from .reference.networks import Networks
-
-Tell = Callable[[str, str], None]
-"""Called with a stage and what happens to it."""
 
 AUTO, NONE, USUAL = "auto", "none", "standard"
 
@@ -69,7 +67,7 @@ class HalfConversion:
         tolerances = msgspec.json.encode(self.networks.recipe.tolerances).decode() if self.searched else ""
         return f"{self.precision} {self._digest} {photos} {tolerances}"
 
-    def prepare(self, graphs: Mapping[str, Path], tell: Tell) -> None:
+    def prepare(self, graphs: Mapping[str, Path], tell: Reporter) -> None:
         """Search for islands, if that is asked for; once for all stages that are to be converted.
 
         Args:
@@ -82,7 +80,7 @@ class HalfConversion:
         if self.searched and graphs:
             self.islands |= search_islands(self.networks, graphs, self.precision, self.photos, tell)
 
-    def convert(self, contract: StageContract, source: Path, target: Path, tell: Tell) -> Census:
+    def convert(self, contract: StageContract, source: Path, target: Path, tell: Reporter) -> Census:
         """Make one half graph, check it, and count its precisions.
 
         Raises:
@@ -98,7 +96,7 @@ class HalfConversion:
         census = take_census(half, contract)
         if problem := missing_precision(census, self.precision):
             raise ExportError(f"{stage} cannot go by {self.precision}: {problem}. Use fewer islands, or FP32.")
-        tell(stage, describe(islands, nodes))
+        tell(describe(islands, nodes), about=stage, lasting=True)
         return census
 
     def finish(self, output: Path, manifest: Manifest) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,13 +20,15 @@ from ..runtime.graph.islands import CLASSES, STANDARD, StageIslands, island_node
 from ..runtime.graph.model import View, load_model
 from ..runtime.graph.search import Case, IslandSearch, Limits
 from ..runtime.pipeline import Segmenter
+from ..runtime.reporting import Reporter
 from ..runtime.sessions import Session
 from .cases import Traced, stage_case, trace_photo
 from .contracts import stage_contract
 from .reference.networks import Networks
 from .text_assets import write_tokenizer
 
-Tell = Callable[[str, str], None]
+PIPELINE: dict[str, Any] = {"about": "pipeline", "lasting": True}
+"""How what concerns the whole is told."""
 
 TURNS = 3
 """How often the stages' tolerances are tightened because the masks differ."""
@@ -55,7 +58,7 @@ class _OnDemand(Session):
 
 
 def search_islands(
-    networks: Networks, graphs: Mapping[str, Path], precision: str, photos: Sequence[Path], tell: Tell
+    networks: Networks, graphs: Mapping[str, Path], precision: str, photos: Sequence[Path], tell: Reporter
 ) -> dict[str, StageIslands]:
     """Find islands with which every stage, and the pipeline, is within the recipe's tolerances on every photo.
 
@@ -77,7 +80,8 @@ def search_islands(
         for stage, path in graphs.items():
             found[stage] = _search_stage(stage, path, networks, seen, precision, limits, found.get(stage), tell)
         if set(networks.recipe.stages) - {"text_encoder"} - set(graphs):
-            tell("pipeline", "masks are not compared, since only some stages are made now; see `ovdeploy parity`")
+            event = "masks are not compared, since only some stages are made now; see `ovdeploy parity`"
+            tell(event, **PIPELINE)
             return found
         found, share = _search_masks(networks, graphs, found, precision, seen, tell)
         if share >= tolerances.half_labels:
@@ -106,14 +110,17 @@ def _search_stage(
     precision: str,
     limits: Limits,
     start: StageIslands | None,
-    tell: Tell,
+    tell: Reporter,
 ) -> StageIslands:
     cases = [photo.cases[stage] for photo in seen if stage in photo.cases]
     if not cases:
-        tell(stage, "did not run on these photos, and gets the usual islands; take photos with regions to refine")
+        event = "did not run on these photos, and gets the usual islands; take photos with regions to refine"
+        tell(event, about=stage, lasting=True)
         return STANDARD
     contract = stage_contract(stage, networks)
-    search = IslandSearch(load_model(path), contract, cases, precision, limits, lambda line: tell(stage, line))
+    search = IslandSearch(
+        load_model(path), contract, cases, precision, limits, partial(tell, about=stage, lasting=True)
+    )
     islands, _ = search.find(start)
     return islands
 
@@ -124,14 +131,14 @@ def _search_masks(
     islands: dict[str, StageIslands],
     precision: str,
     seen: Sequence[Photo],
-    tell: Tell,
+    tell: Reporter,
 ) -> tuple[dict[str, StageIslands], float]:
     """Add classes to all stages that have them, what decides first, as long as the masks gain and must.
 
     Stages that agree to four digits can still make other masks: a region whose prompt moves is another region.
     """
     share = _mask_agreement(networks, graphs, islands, precision, seen)
-    tell("pipeline", f"masks agree on {share:.3%} of pixels or more (emulated)")
+    tell(f"masks agree on {share:.3%} of pixels or more (emulated)", **PIPELINE)
     classes = {stage: stage_classes(path) for stage, path in graphs.items()}
     for name in reversed(CLASSES):
         if share >= networks.recipe.tolerances.half_labels:
@@ -141,7 +148,8 @@ def _search_masks(
             continue
         came = _mask_agreement(networks, graphs, tried, precision, seen)
         kept = came > share
-        tell("pipeline", f"class {name} everywhere: {'kept' if kept else 'no help'}, masks agree on {came:.3%}")
+        verdict = "kept" if kept else "no help"
+        tell(f"class {name} everywhere: {verdict}, masks agree on {came:.3%}", **PIPELINE)
         islands, share = (tried, came) if kept else (islands, share)
     return islands, share
 

@@ -117,13 +117,13 @@ def run_row(row: Row, folder: Path) -> Outcome:
 
 def _outcome(row: Row, recipe: Recipe, checks: Sequence[Check]) -> Outcome:
     errors = [(check, check.measures["relative"]) for check in checks if "relative" in check.measures]
-    thresholded = [error for check, error in errors if "typical" in check.limit]
+    thresholded = [error for check, error in errors if check.thresholded]
     told = [f"{_small(c.model)}{f' ({c.depth} blocks)' if c.depth else ''}" for c in recipe.models.values()]
     return Outcome(
         kind=row.kind,
         name=row.name,
         models=", ".join(told),
-        worst=max(error for check, error in errors if "typical" not in check.limit),
+        worst=max(error for check, error in errors if not check.thresholded),
         thresholded=max(thresholded, default=None),
         masks=min(check.measures["agreement"] for check in checks if "agreement" in check.measures),
         passed=all(check.passed for check in checks),

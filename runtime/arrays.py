@@ -73,7 +73,8 @@ class DeviceArray:
         if self._generation != self.block.generation:
             raise EngineError(
                 f"what the {self.origin} engine made has been overwritten by a later photo; copy it with .numpy() "
-                f"before the next call if you need both"
+                f"before the next call if you need both",
+                self.origin,
             )
         return self.block.pointer + self._offset
 

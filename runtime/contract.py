@@ -71,7 +71,7 @@ class StageContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             EngineError: names, a dtype, a rank, or a size differ, or a named size has two values.
         """
         if set(feeds) != set(self.input_names):
-            raise EngineError(f"{self.stage} takes {sorted(self.input_names)}, got {sorted(feeds)}")
+            raise EngineError(f"{self.stage} takes {sorted(self.input_names)}, got {sorted(feeds)}", self.stage)
         sizes: dict[str, int] = {}
         self._check_arrays(self.inputs, feeds, sizes)
         return sizes
@@ -87,20 +87,22 @@ class StageContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             EngineError: an output that this contract does not have, or an array of another dtype or shape.
         """
         if unknown := sorted(set(into) - set(self.output_names)):
-            raise EngineError(f"{self.stage} gives {sorted(self.output_names)}, not {', '.join(unknown)}")
+            raise EngineError(f"{self.stage} gives {sorted(self.output_names)}, not {', '.join(unknown)}", self.stage)
         self._check_arrays([spec for spec in self.outputs if spec.name in into], into, dict(sizes))
 
     def _check_arrays(self, specs: Iterable[TensorSpec], arrays: Mapping[str, Array], sizes: dict[str, int]) -> None:
         for spec in specs:
             array = arrays[spec.name]
             if not isinstance(array, Array):
-                raise EngineError(f"{self.stage}: {spec.name} must be an array, got {type(array).__name__}")
+                told = f"{spec.name} must be an array, got {type(array).__name__}"
+                raise EngineError(f"{self.stage}: {told}", self.stage)
             if array.dtype != np.dtype(spec.dtype):
-                raise EngineError(f"{self.stage}: {spec.name} must be {spec.dtype}, got {array.dtype}")
+                raise EngineError(f"{self.stage}: {spec.name} must be {spec.dtype}, got {array.dtype}", self.stage)
             if not _fits(array.shape, spec.shape, sizes):
                 raise EngineError(
                     f"{self.stage}: {spec.name} must have shape {list(spec.shape)} with {sizes}, "
-                    f"got {list(array.shape)}"
+                    f"got {list(array.shape)}",
+                    self.stage,
                 )
 
     def check_outputs(self, outputs: Mapping[str, np.ndarray], elsewhere: Iterable[str] = ()) -> None:
@@ -114,13 +116,14 @@ class StageContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             EngineError: names the stage and the output.
         """
         if missing := [name for name in self.output_names if name not in outputs and name not in set(elsewhere)]:
-            raise EngineError(f"the {self.stage} engine did not return {', '.join(missing)}")
+            raise EngineError(f"the {self.stage} engine did not return {', '.join(missing)}", self.stage)
         for name, array in outputs.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 bad = int(array.size - np.isfinite(array).sum())
                 raise EngineError(
                     f"the {self.stage} engine returned {bad} values of {name} (of {array.size}) that are NaN or "
-                    f"infinite; compare it with PyTorch by `ovdeploy parity`, or try another precision"
+                    f"infinite; compare it with PyTorch by `ovdeploy parity`, or try another precision",
+                    self.stage,
                 )
 
 

@@ -54,7 +54,15 @@ class BundleError(OvdeployError):
 
 
 class EngineError(OvdeployError):
-    """An engine refused its input, failed while running, or returned NaN or infinity."""
+    """An engine refused its input, failed while running, or returned NaN or infinity.
+
+    Attributes:
+        stage: of the engine, where the message names it; empty where it does not.
+    """
+
+    def __init__(self, message: str, stage: str = "") -> None:
+        super().__init__(message)
+        self.stage = stage
 
 
 class WeightsError(OvdeployError):

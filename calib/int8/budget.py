@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from ...runtime.bundle import Bundle, EngineEntry
+from ...runtime.reporting import Reporter
 from .gate import Opening, judge_labels
 from .photos import Photo
 from .stage import Choice
@@ -33,7 +34,7 @@ def within_budget(
     opening: Opening,
     masks: Steps,
     steps: Steps,
-    tell: Callable[[str], None],
+    tell: Reporter,
 ) -> dict[str, Choice]:
     """Put the most sensitive products back until masks agree on `labels` of the pixels of calibration photos.
 

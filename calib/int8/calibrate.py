@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from ...runtime.errors import BundleError
 from ...runtime.files import cache_root
 from ...runtime.int8 import Calibration, Int8Settings
 from ...runtime.pipeline import Segmenter
+from ...runtime.reporting import Reporter
 from ...runtime.sessions import Session
 from ...runtime.vocabulary import Vocabulary
 from .assemble import FP32, accept, begin_draft, check_output, write_draft, write_engine
@@ -30,8 +32,6 @@ from .search import StageSearch
 from .speed import Now, usable
 from .stage import Choice, Work
 from .steps import Steps
-
-Tell = Callable[[str], None]
 
 USUAL_CLASSES = "voc21"
 """Whose names are looked for where neither the user nor the recipe has any."""
@@ -70,7 +70,7 @@ class Outcome(NamedTuple):
     """Whether the bundle was written."""
 
 
-def calibrate(request: Request, tell: Tell) -> Outcome:
+def calibrate(request: Request, tell: Reporter) -> Outcome:
     """Quantise, judge, report; write the bundle if the gate lets it pass.
 
     Whatever was done before an interruption is not done again.
@@ -95,7 +95,7 @@ def calibrate(request: Request, tell: Tell) -> Outcome:
 class _Calibration:
     """One calibration on its way."""
 
-    def __init__(self, request: Request, photos: Photos, tell: Tell) -> None:
+    def __init__(self, request: Request, photos: Photos, tell: Reporter) -> None:
         self.request, self.photos, self.tell = request, photos, tell
         self.bundle, self.settings = request.bundle, request.settings
         self.stages = [stage for stage in self.settings.stages if stage in self.bundle.manifest.stages]
@@ -168,11 +168,11 @@ class _Calibration:
         if not work.readers or not work.products:
             self.tell(f"{stage} stays float: it did not run on these photos, or has no products with weights")
             return None
-        work.observe(lambda line: self.tell(f"{stage}: {line}"))
+        work.observe(partial(self.tell, about=stage))
         return work
 
     def _choice(self, work: Work) -> Choice:
-        search = StageSearch(work, self.searched, self.backends[0], lambda line: self.tell(f"{work.stage}: {line}"))
+        search = StageSearch(work, self.searched, self.backends[0], partial(self.tell, about=work.stage))
         return self.searched.once(f"{work.stage}-choice", Choice, search.find)
 
     def _engines(self, choices: Mapping[str, Choice]) -> dict[str, EngineEntry]:

@@ -12,6 +12,7 @@ from ...runtime.arrays import Array, to_host
 from ...runtime.contract import StageContract
 from ...runtime.photo import as_photo
 from ...runtime.pipeline import Segmenter
+from ...runtime.reporting import Reporter
 from ...runtime.sessions import Session
 from ...runtime.vocabulary import Vocabulary
 from .photos import Photo
@@ -75,7 +76,7 @@ def collect(
     photos: Sequence[Photo],
     stages: Sequence[str],
     steps: Steps,
-    tell: Callable[[str], None],
+    tell: Reporter,
 ) -> Collected:
     """Run the pipeline on the photos and keep what the stages are fed.
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...runtime.bundle import Bundle
-from ...runtime.cli.common import fail_cleanly, parse_settings
+from ...runtime.cli.common import fail_cleanly, line_reporter, parse_settings
 from ...runtime.errors import needing
 from ...runtime.int8 import PRECISION, Calibration, Int8Settings
 from ...runtime.sessions import available_backends, choose_backend
@@ -69,7 +69,7 @@ def calibrate(bundle: Path, as_json: bool, **options: Any) -> None:
         from .report import REPORT
     request = _request(bundle, options)
     console = Console(stderr=True)
-    outcome = run(request, lambda line: console.print(line, highlight=False, markup=False))
+    outcome = run(request, line_reporter(console))
     if as_json:
         click.echo(msgspec.json.encode(outcome.calibration).decode())
     else:

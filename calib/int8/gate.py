@@ -16,6 +16,7 @@ from ...runtime.errors import OvdeployError
 from ...runtime.int8 import PRECISION, GateReport, Int8Settings
 from ...runtime.photo import as_photo
 from ...runtime.pipeline import Segmenter
+from ...runtime.reporting import Reporter
 from ...runtime.vocabulary import Vocabulary
 from .photos import Photo, Photos
 from .speed import Now, speedup, stage_times, take_turns
@@ -40,9 +41,7 @@ class Opening(NamedTuple):
     now: Now = time.perf_counter
 
 
-def judge_speed(
-    made: Bundle, works: Sequence[Work], opening: Opening, tell: Callable[[str], None]
-) -> dict[str, dict[str, float]]:
+def judge_speed(made: Bundle, works: Sequence[Work], opening: Opening, tell: Reporter) -> dict[str, dict[str, float]]:
     """Median milliseconds of every stage that has an INT8 engine."""
     found = {}
     for work in works:
@@ -56,7 +55,7 @@ def judge_speed(
 
 
 def judge_labels(
-    floats: Bundle, made: Bundle, photos: Sequence[Photo], opening: Opening, steps: Steps, tell: Callable[[str], None]
+    floats: Bundle, made: Bundle, photos: Sequence[Photo], opening: Opening, steps: Steps, tell: Reporter
 ) -> list[float]:
     """For every photo the share of pixels on which INT8's mask is FP32's."""
     names = [f"mask-{photo.sha256[:16]}" for photo in photos]
@@ -77,9 +76,7 @@ def judge_labels(
     return shares
 
 
-def judge_photo(
-    floats: Bundle, made: Bundle, photo: Photo, opening: Opening, tell: Callable[[str], None]
-) -> dict[str, float]:
+def judge_photo(floats: Bundle, made: Bundle, photo: Photo, opening: Opening, tell: Reporter) -> dict[str, float]:
     """Median milliseconds of the whole pipeline, by precision and backend."""
     found: dict[str, float] = {}
     for backend in opening.backends:
@@ -124,7 +121,7 @@ def judge(
     settings: Int8Settings,
     opening: Opening,
     steps: Steps,
-    tell: Callable[[str], None],
+    tell: Reporter,
 ) -> tuple[GateReport, dict[str, str]]:
     """Measure, leave out what is slower, and say what speaks against the rest.
 

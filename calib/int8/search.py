@@ -16,6 +16,7 @@ from ...runtime.graph.probe import Probe
 from ...runtime.graph.products import Product
 from ...runtime.graph.search import agreement
 from ...runtime.int8 import PRECISION
+from ...runtime.reporting import Reporter
 from ...runtime.sessions import SessionOptions, open_session
 from .ranges import limit_of
 from .stage import Balanced, Choice, Work
@@ -45,7 +46,7 @@ class Measured(msgspec.Struct, frozen=True):
 class StageSearch:
     """The search of one stage. Every measurement is a step that is kept."""
 
-    def __init__(self, work: Work, steps: Steps, backend: str, tell: Callable[[str], None]) -> None:
+    def __init__(self, work: Work, steps: Steps, backend: str, tell: Reporter) -> None:
         """A search.
 
         Args:

@@ -10,6 +10,7 @@ from statistics import median
 from ...runtime.bundle import Bundle
 from ...runtime.errors import BundleError, OvdeployError
 from ...runtime.int8 import PRECISION
+from ...runtime.reporting import Reporter
 from ...runtime.sessions import open_stage
 from ...runtime.sessions.registry import BACKENDS, FP32
 from .collect import Feeds
@@ -31,7 +32,7 @@ def take_turns(runs: Mapping[str, Callable[[], object]], rounds: int, now: Now) 
     return {name: median(values) for name, values in times.items()}
 
 
-def usable(bundle: Bundle, stage: str, backends: Sequence[str], tell: Callable[[str], None]) -> list[str]:
+def usable(bundle: Bundle, stage: str, backends: Sequence[str], tell: Reporter) -> list[str]:
     """The backends that can open a stage here.
 
     Raises:
@@ -50,7 +51,7 @@ def usable(bundle: Bundle, stage: str, backends: Sequence[str], tell: Callable[[
 
 
 def stage_times(
-    bundle: Bundle, stage: str, feeds: Feeds, backends: list[str], rounds: int, now: Now, tell: Callable[[str], None]
+    bundle: Bundle, stage: str, feeds: Feeds, backends: list[str], rounds: int, now: Now, tell: Reporter
 ) -> dict[str, float]:
     """Median milliseconds of a stage's engines: every precision on every backend that can run it.
 

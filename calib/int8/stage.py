@@ -18,6 +18,7 @@ from ...runtime.graph.products import Product, products, split_gemms, without
 from ...runtime.graph.qdq import to_int8
 from ...runtime.graph.smooth import factors, sites, smoothed
 from ...runtime.int8 import Int8Settings
+from ...runtime.reporting import Reporter
 from .collect import Collected, Feeds
 from .steps import Steps
 
@@ -81,7 +82,7 @@ class Work:
         """The FP32 graph anew, with products in one form."""
         return split_gemms(load_model(self.path))
 
-    def observe(self, tell: Callable[[str], None]) -> None:
+    def observe(self, tell: Reporter) -> None:
         """Look at what enters the products, on all feeds that are not done yet."""
         missing = [i for i in range(len(self.readers)) if not self._observed(i).is_file()]
         if not missing:

@@ -13,6 +13,7 @@ import numpy as np
 from ..bundle import Bundle
 from ..errors import ExportError
 from ..parameters import Parameters, with_overrides
+from ..reporting import Reporter, silent
 from ..vocabulary import Vocabulary
 from .machine import machine_facts
 from .many import Throughput, throughput
@@ -22,7 +23,7 @@ from .process import Process
 from .report import Report, RunnerReport, judge, measured_peaks, peak_of, runner_report
 from .rounds import Series, alternate
 from .soak import Soak, soak
-from .start import Opened, Products, Say, Start, open_runners
+from .start import Opened, Products, Start, open_runners
 from .sweep import Base, Sweep, sweep
 from .work import photo_plan, product_flops, stage_calls
 
@@ -60,7 +61,7 @@ class Job:
         return with_overrides(bundle.recipe.parameters, self.parameters)
 
 
-def bench(job: Job, say: Say = lambda _: None, start: Start = Process) -> Report:
+def bench(job: Job, say: Reporter = silent, start: Start = Process) -> Report:
     """Measure.
 
     Args:
@@ -105,7 +106,7 @@ def bench(job: Job, say: Say = lambda _: None, start: Start = Process) -> Report
     )
 
 
-def _rounds(job: Job, opened: Mapping[str, Opened], products: Products, say: Say) -> dict[str, Series]:
+def _rounds(job: Job, opened: Mapping[str, Opened], products: Products, say: Reporter) -> dict[str, Series]:
     def run(each: Opened) -> Outcome:
         say(f"{each.spec.label}")
         return each.process.run(job.photo, job.vocabulary)
@@ -117,7 +118,7 @@ def _rounds(job: Job, opened: Mapping[str, Opened], products: Products, say: Say
     return alternate({label: partial(run, each) for label, each in opened.items()}, job.rounds, before)
 
 
-def _extras(job: Job, measured: Sequence[Opened], say: Say) -> dict[str, Any]:
+def _extras(job: Job, measured: Sequence[Opened], say: Reporter) -> dict[str, Any]:
     """Sweeps, soaking and throughput, of those that are not measured against; as many as were not interrupted."""
     sweeps: list[Sweep] = []
     soaks: list[Soak] = []

@@ -10,12 +10,12 @@ from time import perf_counter
 import numpy as np
 
 from ..errors import EngineError
+from ..reporting import Reporter
 from ..vocabulary import Vocabulary
 from .plan import ProductSpec, RunnerSpec, Spec
 from .process import Process
 from .report import ColdStart
 
-Say = Callable[[str], None]
 Start = Callable[[Spec], Process]
 
 
@@ -35,7 +35,7 @@ def open_runners(
     vocabulary: Vocabulary,
     starts: int,
     stack: ExitStack,
-    say: Say,
+    say: Reporter,
     start: Start,
 ) -> tuple[dict[str, Opened], dict[str, str]]:
     """Start every runner and let it segment a first photo.
@@ -102,7 +102,7 @@ class Products:
         seconds: the shortest of every round, by label and precision.
     """
 
-    def __init__(self, specs: Sequence[ProductSpec], stack: ExitStack, say: Say, start: Start) -> None:
+    def __init__(self, specs: Sequence[ProductSpec], stack: ExitStack, say: Reporter, start: Start) -> None:
         self.seconds: dict[tuple[str, str], list[float]] = {}
         self._processes: list[tuple[ProductSpec, Process]] = []
         for spec in specs:

@@ -27,7 +27,7 @@ from ..files import write_bytes
 from ..parameters import with_overrides
 from ..photo import demo_photo, load_photo, resize
 from ..vocabulary import Vocabulary
-from .common import fail_cleanly, parse_pairs, parse_settings
+from .common import fail_cleanly, parse_pairs, parse_settings, status_reporter
 
 CLASSES_WITHOUT_WORDS = 6
 """So many random embeddings, if neither the user nor the recipe names classes."""
@@ -115,7 +115,7 @@ def bench(
             vocabulary=vocabulary, parameters=overrides, rounds=rounds, starts=starts, sweeps=sweeps, soak=soak or 0,
             many=many or 0, workers=workers,
         )  # fmt: skip
-        report = run_bench(job, say=status.update)
+        report = run_bench(job, say=status_reporter(status))
     _deliver(report, json_file, chart)
     if report.cut_short:
         sys.exit(130)

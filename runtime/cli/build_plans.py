@@ -77,10 +77,10 @@ def build_with_bar(
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=1.0)
 
-        def tell(stage: str, event: str, share: float) -> None:
-            if share >= 1 and event.startswith(("built", "unchanged")):
-                console.print(f"{stage:13} {event}", highlight=False, markup=False)
-            bar.update(task, description=f"{stage}: {event}"[:60], completed=share)
+        def tell(event: str, *, about: str = "", share: float | None = None, lasting: bool = False) -> None:
+            if lasting:
+                console.print(f"{about:13} {event}", highlight=False, markup=False)
+            bar.update(task, description=f"{about}: {event}"[:60], completed=share)
 
         build(bundle, precision=precision, stages=names, options=options, device=device, force=force, progress=tell)
 

@@ -12,11 +12,33 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich.console import Console
+from rich.status import Status
 
 from ..errors import OvdeployError
 from ..parameters_file import load_parameters
+from ..reporting import Reporter
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def line_reporter(console: Console, status: Status | None = None) -> Reporter:
+    """Shows every event as a line; with a status line, what merely goes on now there and results above it."""
+
+    def tell(event: str, *, about: str = "", share: float | None = None, lasting: bool = False) -> None:
+        if status is not None and not lasting:
+            status.update(f"{about}: {event}" if about else event)
+        elif status is not None:
+            console.print(f"{about:13} {event}", highlight=False, markup=False, soft_wrap=True)
+        else:
+            console.print(f"{about}: {event}" if about else event, highlight=False, markup=False)
+
+    return tell
+
+
+def status_reporter(status: Status) -> Reporter:
+    """Shows what goes on now, and nothing of what was."""
+    return lambda event, *, about="", share=None, lasting=False: status.update(event)
 
 
 def fail_cleanly(command: Command) -> Command:

@@ -7,7 +7,7 @@ not bring the outputs closer is not kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from onnx import ModelProto
 from ..compare import compare
 from ..contract import StageContract
 from ..errors import ExportError
+from ..reporting import Reporter, silent
 from ..sessions import Session
 from .emulate import emulated, model_session
 from .half import largest, problem_weights, to_half
@@ -87,7 +88,7 @@ class IslandSearch:
         cases: Sequence[Case],
         precision: str,
         limits: Limits,
-        tell: Callable[[str], None] = lambda line: None,
+        tell: Reporter = silent,
     ) -> None:
         """A search.
 

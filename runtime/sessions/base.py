@@ -60,16 +60,16 @@ class Session:
             EngineError: the session is closed, the feeds do not fit, or the engine fails.
         """
         if self._closed:
-            raise EngineError(f"the {self.contract.stage} engine is closed; open it again")
+            raise EngineError(f"the {self.contract.stage} engine is closed; open it again", self.contract.stage)
         into = into or {}
         self.contract.check_into(into, self.contract.check_feeds(feeds))
         feeds = {name: self._reachable(array) for name, array in feeds.items()}
         try:
             return self._run(feeds, into)
         except Exception as error:
-            if isinstance(error, EngineError) and self.contract.stage in str(error):
+            if isinstance(error, EngineError) and error.stage == self.contract.stage:
                 raise
-            raise EngineError(f"the {self.contract.stage} engine failed: {error}") from error
+            raise EngineError(f"the {self.contract.stage} engine failed: {error}", self.contract.stage) from error
 
     def put(self, name: str, array: np.ndarray) -> Array:
         """An input brought to where the engine computes, so that rows of it can be fed to several engines there."""
@@ -93,7 +93,7 @@ class Session:
         outputs = self._execute({name: to_host(array) for name, array in feeds.items()})
         for name, array in into.items():
             if name not in outputs:
-                raise EngineError(f"the {self.contract.stage} engine did not return {name}")
+                raise EngineError(f"the {self.contract.stage} engine did not return {name}", self.contract.stage)
             assert isinstance(array, np.ndarray), "this session's room is on the host"
             array[...] = outputs.pop(name)
         return outputs
@@ -115,7 +115,8 @@ class Session:
                 if isinstance(feed, DeviceArray) and feed.dtype.kind == "f" and not np.isfinite(feed.numpy()).all():
                     raise EngineError(
                         f"the {feed.origin} engine returned NaN or infinity, found in {name} of {self.contract.stage}; "
-                        f"compare it with PyTorch by `ovdeploy parity`, or try another precision"
+                        f"compare it with PyTorch by `ovdeploy parity`, or try another precision",
+                        feed.origin,
                     ) from error
             raise
 

@@ -81,7 +81,8 @@ class TensorRTSession(Session):
         """An execution context in the scratch memory that all contexts of this engine share."""
         context = self._engine.create_execution_context(self._trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if context is None:
-            raise EngineError(f"{self.contract.stage} finds no room on the GPU.{errors_of(self._logger)}")
+            told = f"{self.contract.stage} finds no room on the GPU.{errors_of(self._logger)}"
+            raise EngineError(told, self.contract.stage)
         context.set_device_memory(self._scratch.pointer, self._engine.device_memory_size_v2)
         return context
 
@@ -159,17 +160,20 @@ class TensorRTSession(Session):
         for name, shape in call.shapes:
             if not context.set_input_shape(name, shape):
                 raise EngineError(
-                    f"{self.contract.stage}: TensorRT refuses {name} of shape {list(shape)}.{errors_of(self._logger)}"
+                    f"{self.contract.stage}: TensorRT refuses {name} of shape {list(shape)}.{errors_of(self._logger)}",
+                    self.contract.stage,
                 )
         for name, address in call.addresses:
             if not context.set_tensor_address(name, address):
                 raise EngineError(
-                    f"{self.contract.stage}: TensorRT refuses the address of {name}.{errors_of(self._logger)}"
+                    f"{self.contract.stage}: TensorRT refuses the address of {name}.{errors_of(self._logger)}",
+                    self.contract.stage,
                 )
 
     def _execute_async(self, context: Any) -> None:
         if not context.execute_async_v3(self._cuda.stream):
-            raise EngineError(f"TensorRT could not enqueue {self.contract.stage}.{errors_of(self._logger)}")
+            told = f"TensorRT could not enqueue {self.contract.stage}.{errors_of(self._logger)}"
+            raise EngineError(told, self.contract.stage)
 
     def _dtype(self, name: str) -> np.dtype:
         return np.dtype(self.contract.output(name).dtype)

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from ..contract import StageContract
 from ..errors import ExportError
 from ..ranges import with_ranges
+from ..reporting import Reporter
 from .layers import layers_by_precision
 from .library import dtype_name, errors_of, make_logger
 from .options import HARDWARE, PlanOptions
-from .progress import Tell, make_monitor
+from .progress import make_monitor
 
 
 class Built(NamedTuple):
@@ -25,7 +26,7 @@ class Built(NamedTuple):
 
 
 def build_plan(
-    trt: Any, onnx: Path, contract: StageContract, options: PlanOptions, timings: bytes, tell: Tell
+    trt: Any, onnx: Path, contract: StageContract, options: PlanOptions, timings: bytes, tell: Reporter
 ) -> Built:
     """Build a plan on the GPU that is active.
 

@@ -54,13 +54,14 @@ def largest_outputs(
     for name, (_, largest) in limits.items():
         if not context.set_input_shape(name, largest):
             raise EngineError(
-                f"{contract.stage}: TensorRT refuses {name} of shape {list(largest)}, its profile's largest"
+                f"{contract.stage}: TensorRT refuses {name} of shape {list(largest)}, its profile's largest",
+                contract.stage,
             )
     if unknown := context.infer_shapes():
-        raise EngineError(f"the {contract.stage} plan leaves the shape of {', '.join(unknown)} open")
+        raise EngineError(f"the {contract.stage} plan leaves the shape of {', '.join(unknown)} open", contract.stage)
     shapes = {name: tuple(context.get_tensor_shape(name)) for name in contract.output_names}
     if vague := [name for name, shape in shapes.items() if any(size < 0 for size in shape)]:
-        raise EngineError(f"{contract.stage}: the shape of {', '.join(vague)} depends on values")
+        raise EngineError(f"{contract.stage}: the shape of {', '.join(vague)} depends on values", contract.stage)
     return shapes
 
 
@@ -81,7 +82,8 @@ def check_profile(
                 raise EngineError(
                     f"{contract.stage}: {dim} = {size} (axis {axis} of {name}) is outside what its plan was built for, "
                     f"{smallest[axis]} to {largest[axis]}. Build it for more: "
-                    f"ovdeploy build-plans BUNDLE --stages {contract.stage} --range {dim}={low}:{size}:{high}"
+                    f"ovdeploy build-plans BUNDLE --stages {contract.stage} --range {dim}={low}:{size}:{high}",
+                    contract.stage,
                 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..bundle import Bundle, FileEntry, PlanEntry, StageEntry, file_entry, write
 from ..errors import BundleError, ExportError, one_of
 from ..files import write_bytes
 from ..ranges import stage_ranges
+from ..reporting import Reporter, silent
 from ..sessions.options import SessionOptions
 from .build import build_plan
 from .cuda import Cuda
@@ -22,9 +24,6 @@ from .options import PlanOptions
 
 LOWERED = ("fp16", "bf16", "int8", "fp8")
 """Precisions of which a plan must have layers when its engine is of that precision."""
-
-Progress = Callable[[str, str, float], None]
-"""Called with a stage, what happens to it, and how much of it is done (0 to 1)."""
 
 
 def plan_path(bundle: Bundle, stage: str, precision: str, options: SessionOptions) -> Path:
@@ -110,7 +109,7 @@ def build_plans(
     options: PlanOptions | None = None,
     device: int = 0,
     force: bool = False,
-    progress: Progress = lambda stage, event, share: None,
+    progress: Reporter = silent,
 ) -> Bundle:
     """Build the plans of a bundle on this machine, and write them and the manifest.
 
@@ -145,7 +144,7 @@ def build_plans(
             wanted = dataclasses.replace(chosen, ranges={**ranges, **given})
             entry = _wanted_entry(bundle, stage, precision, here, wanted)
             if not force and _is_there(bundle, stage, entry):
-                progress(stage, "unchanged", 1.0)
+                progress("unchanged", about=stage, share=1.0, lasting=True)
                 continue
             bundle = _build(trt, bundle, stage, entry, wanted, progress)
     finally:
@@ -203,13 +202,13 @@ def _is_there(bundle: Bundle, stage: str, wanted: PlanEntry) -> bool:
     return False
 
 
-def _build(trt: Any, bundle: Bundle, stage: str, entry: PlanEntry, options: PlanOptions, progress: Progress) -> Bundle:
+def _build(trt: Any, bundle: Bundle, stage: str, entry: PlanEntry, options: PlanOptions, progress: Reporter) -> Bundle:
     contract = bundle.stage(stage).contract
     onnx = bundle.engine_path(stage, entry.precision)
     cache = bundle.path / f"timing.trt{entry.tensorrt}.sm{entry.compute_capability}.cache"
     timings = cache.read_bytes() if cache.is_file() else b""
-    progress(stage, "building", 0.0)
-    built = build_plan(trt, onnx, contract, options, timings, lambda phase, share: progress(stage, phase, share))
+    progress("building", about=stage, share=0.0)
+    built = build_plan(trt, onnx, contract, options, timings, partial(progress, about=stage))
     if entry.precision in LOWERED and not built.layers.get(entry.precision):
         raise ExportError(
             f"{stage}: the plan was to be {entry.precision} and has no layer of it, only "
@@ -219,7 +218,8 @@ def _build(trt: Any, bundle: Bundle, stage: str, entry: PlanEntry, options: Plan
     write_bytes(path, built.plan)
     write_bytes(cache, built.timings)
     entry = msgspec.structs.replace(entry, file=file_entry(path), layers=built.layers)
-    progress(stage, f"built, {entry.file.bytes / 1e6:.1f} MB, layers {told_layers(built.layers)}", 1.0)
+    event = f"built, {entry.file.bytes / 1e6:.1f} MB, layers {told_layers(built.layers)}"
+    progress(event, about=stage, share=1.0, lasting=True)
     return _with_plan(bundle, stage, entry)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-Tell = Callable[[str, float], None]
-"""Called with the name of the innermost phase and how much of the build is done, 0 to 1."""
+from ..reporting import Reporter
 
 
 class Phases:
@@ -48,8 +46,8 @@ class Phases:
         return min((self._done[name] + min(within, 1.0)) / steps, 1.0)
 
 
-def make_monitor(trt: Any, tell: Tell) -> Any:
-    """An IProgressMonitor that tells how far a build is, and stops it when telling fails.
+def make_monitor(trt: Any, tell: Reporter) -> Any:
+    """An IProgressMonitor that tells the innermost phase and how far the build is, and stops it when telling fails.
 
     What `tell` raises (Control-C comes out there) is kept in `.failure`; it must not pass through TensorRT.
     """
@@ -74,7 +72,7 @@ def make_monitor(trt: Any, tell: Tell) -> Any:
 
         def _tell(self) -> None:
             try:
-                tell(self.phases.innermost, self.phases.fraction)
+                tell(self.phases.innermost, share=self.phases.fraction)
             except BaseException as error:
                 self.failure = error
 

@@ -35,6 +35,11 @@ def no_export(monkeypatch):
     monkeypatch.setattr(build, "export_onnx", refuse)
 
 
+def noting(events):
+    """A reporter that writes down what things are about, and what happens to them."""
+    return lambda event, about="", lasting=False: events.append((about, event))
+
+
 def precisions(folder):
     return {stage: sorted(entry.engines) for stage, entry in Bundle.load(folder).manifest.stages.items()}
 
@@ -115,7 +120,7 @@ def test_auto_finds_islands_with_which_parity_passes(tiny_networks, folder, no_e
     """What cannot be represented is found (ε of the norms), and nothing that is not needed is kept in FP32."""
     networks, told = easy(tiny_networks), []
     conversion = HalfConversion(networks, "fp16", "auto", [demo_photo()])
-    build_bundle(networks, folder, conversion=conversion, progress=lambda stage, event: told.append((stage, event)))
+    build_bundle(networks, folder, conversion=conversion, progress=noting(told))
     islands = read_islands(folder / "islands.fp16.toml")
     assert "node_clamp_min" in islands.of("dino").nodes
     assert any(stage == "pipeline" and "masks agree" in event for stage, event in told)
@@ -142,7 +147,7 @@ def test_masks_that_differ_ask_for_more_islands(tiny_networks, folder, monkeypat
     bundle = Bundle.load(folder)
     graphs = {stage: bundle.engine_path(stage, "fp32") for stage in ("sam_encoder", "head")}
     start = {stage: StageIslands() for stage in graphs}
-    found, share = island_search._search_masks(networks, graphs, start, "fp16", [], lambda *event: told.append(event))
+    found, share = island_search._search_masks(networks, graphs, start, "fp16", [], noting(told))
     assert share == 0.995 and found["sam_encoder"].classes == ("output", "relative_position")
     assert found["head"].classes == ("output",), "it has no relative positions"
     assert "no help" in told[2][1]

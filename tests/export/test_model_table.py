@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ovdeploy.export import model_table
 from ovdeploy.export.model_table import BEGIN, END, ROWS, Outcome, Row, main, markdown, outcomes, recipe_of
+from ovdeploy.export.parity import Check
 from ovdeploy.runtime import available_recipes
 from ovdeploy.runtime.methods import METHODS
 
@@ -54,3 +55,11 @@ def test_the_table_tells_failures_and_keeps_the_file_around_it(tmp_path, monkeyp
     assert result.exit_code == 1
     assert path.read_text() == f"before\n{BEGIN}\n{markdown([failed])}\n{END}\nafter\n"
     assert "90.000 % (**fails**)" in path.read_text()
+
+
+def test_what_is_behind_a_threshold_is_no_matter_of_words():
+    smooth = Check("dino", "features", {"relative": 1e-6}, "a typical limit", True)
+    behind = Check("clip_image", "features", {"relative": 1e-3}, "relative ≤ 1", True, thresholded=True)
+    masks = Check("pipeline", "mask", {"agreement": 1.0}, "", True)
+    outcome = model_table._outcome(ROWS[0], recipe_of(ROWS[0]), [smooth, behind, masks])
+    assert (outcome.worst, outcome.thresholded) == (1e-6, 1e-3)

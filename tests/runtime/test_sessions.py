@@ -221,3 +221,25 @@ def test_a_closed_session_says_that_it_is_closed(tiny_bundle, backend):
 def test_threads_are_one_or_more(tiny_bundle, threads):
     with pytest.raises(ParameterError, match="threads"):
         Segmenter.load(tiny_bundle, threads=threads)
+
+
+def test_an_error_says_its_stage_once_whatever_its_words(monkeypatch):
+    """Who raised it is a field of the error: the name of a stage may be part of any word."""
+
+    def fail(words, stage=""):
+        def execute(_):
+            raise EngineError(words, stage)
+
+        return execute
+
+    with FakeSession(CONTRACT, lambda _: outputs()) as session:
+        session._execute = fail("no memory for the overhead")
+        with pytest.raises(EngineError, match=r"^the head engine failed: no memory for the overhead$") as caught:
+            session.run(feeds())
+        assert caught.value.stage == "head"
+        session._execute = fail("head: no memory", "head")
+        with pytest.raises(EngineError, match=r"^head: no memory$"):
+            session.run(feeds())
+        with pytest.raises(EngineError, match="head takes") as caught:
+            session.run({})
+        assert caught.value.stage == "head"

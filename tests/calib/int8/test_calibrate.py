@@ -23,6 +23,7 @@ from ovdeploy.runtime import Bundle, Segmenter
 from ovdeploy.runtime.cli.inspect import inspect
 from ovdeploy.runtime.errors import BundleError, PhotoError, RecipeError
 from ovdeploy.runtime.int8 import Int8Settings
+from ovdeploy.runtime.reporting import silent
 
 CLASSES = ["cup", "table"]
 MADE = {"dino", "clip_image", "sam_encoder"}
@@ -76,7 +77,7 @@ def request_of(bundle: Path, photos: Path, output: Path, **changes) -> Request:
     )  # fmt: skip
 
 
-def run(request: Request, tell=lambda line: None):
+def run(request: Request, tell=silent):
     return calibrate(request, tell)
 
 
@@ -190,7 +191,7 @@ def test_a_killed_calibration_goes_on_and_gives_the_same_bytes(tiny_bundle, phot
     for _ in range(200):
         countdown = itertools.count()
 
-        def tell(line: str, countdown=countdown) -> None:
+        def tell(line: str, about: str = "", countdown=countdown) -> None:
             lines.append(line)
             if next(countdown) >= 4:
                 raise KilledError
@@ -223,7 +224,7 @@ def test_the_budget_puts_products_back_to_float(tiny_bundle, photos, tmp_path):
     request = request_of(
         tiny_bundle, photos, tmp_path / "int8", search_budget=True, settings={"labels": 1.0, "stages": ("clip_image",)}
     )
-    outcome = run(request, told.append)
+    outcome = run(request, lambda line, about="": told.append(line))
     assert any("harms most" in line for line in told)
     layers = [layer for stage in outcome.calibration.stages.values() for layer in stage.layers]
     assert any(layer.precision == "float" for layer in layers)

@@ -26,7 +26,11 @@ STAGE = ["clip_image"]
 def told(bundle, **how):
     """Builds one stage; what was told of it."""
     events = []
-    built = build_plans(bundle, stages=STAGE, progress=lambda *event: events.append(event), **how)
+
+    def note(event, about, share, lasting=False):
+        events.append((about, event, share))
+
+    built = build_plans(bundle, stages=STAGE, progress=note, **how)
     return built, events
 
 
@@ -329,7 +333,7 @@ def test_a_plan_of_another_precision_than_asked_for_is_an_error(world, bundle, t
 
 
 def test_an_interruption_during_a_build_stops_it_and_comes_out(world, bundle):
-    def interrupt(stage, event, share):
+    def interrupt(event, about, share, lasting=False):
         if event == "Tactics":
             raise KeyboardInterrupt
 
@@ -339,8 +343,8 @@ def test_an_interruption_during_a_build_stops_it_and_comes_out(world, bundle):
 
 
 def test_what_was_built_before_an_error_is_kept(world, bundle):
-    def fail(stage, event, share):
-        if stage == "head":
+    def fail(event, about, share, lasting=False):
+        if about == "head":
             raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError):
