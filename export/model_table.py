@@ -17,13 +17,13 @@ import click
 import msgspec
 from rich.console import Console
 
-from ..runtime.bundle import Bundle
+from ..runtime.bundle.bundle import Bundle
 from ..runtime.files import write_bytes
-from ..runtime.methods import METHODS
-from ..runtime.photo import demo_photo
-from ..runtime.recipe import ModelChoice, Recipe, load_recipe
-from .build import build_bundle
-from .parity import Check, check_parity
+from ..runtime.photo.reading import demo_photo
+from ..runtime.pipelines.training_free.methods import METHODS
+from ..runtime.recipe.recipe import ModelChoice, Recipe, load_recipe
+from .bundling.build import build_bundle
+from .parity.check import Check, check_parity
 from .reference.networks import Networks
 
 BEGIN, END = "<!-- model table: begin -->", "<!-- model table: end -->"

@@ -7,7 +7,7 @@ with Segmenter.load("engines/trident-b16") as segmenter:
 
 from __future__ import annotations
 
-from .bundle import Bundle
+from .bundle.bundle import Bundle
 from .errors import (
     BundleError,
     DatasetError,
@@ -20,15 +20,15 @@ from .errors import (
     RecipeError,
     VocabularyError,
 )
-from .interactive import PromptablePhoto, PromptedMasks, Prompter
-from .parameters import Parameters
-from .parameters_file import load_parameters
-from .photo import load_photo
-from .pipeline import Segmenter
-from .prompt_input import Prompt
-from .recipe import Recipe, available_recipes, load_recipe
-from .result import Region, Result
-from .vocabulary import Vocabulary
+from .labelling.result import Region, Result
+from .photo.reading import load_photo
+from .pipelines.promptable.interactive import PromptablePhoto, PromptedMasks, Prompter
+from .pipelines.promptable.prompt_input import Prompt
+from .pipelines.training_free.segmenter import Segmenter
+from .recipe.parameters import Parameters
+from .recipe.parameters_file import load_parameters
+from .recipe.recipe import Recipe, available_recipes, load_recipe
+from .words.vocabulary import Vocabulary
 
 __all__ = [
     "Bundle",

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ovdeploy.runtime import Bundle, Segmenter, Vocabulary, load_recipe
+from support.samples import ROOT, draw_photo, random_vocabulary
 
-ROOT = Path(__file__).parent.parent
 GOLDEN = Path(os.environ.get("OVDEPLOY_GOLDEN", ROOT.parent / "shared" / "golden"))
 
 
@@ -35,7 +35,7 @@ def tiny_networks():
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_networks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the recipe `micro`. Shared: copy it before changing it."""
-    from ovdeploy.export.build import build_bundle
+    from ovdeploy.export.bundling.build import build_bundle
 
     path = tmp_path_factory.mktemp("bundles") / "tiny"
     build_bundle(tiny_networks, path)
@@ -45,8 +45,8 @@ def tiny_bundle(tiny_networks, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def complete_bundle(tiny_bundle: Path, tiny_networks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with all optional stages, which were added afterwards. Shared: copy it before changing it."""
-    from ovdeploy.export.build import build_bundle
-    from ovdeploy.runtime.optional import OPTIONAL
+    from ovdeploy.export.bundling.build import build_bundle
+    from ovdeploy.runtime.recipe.optional import OPTIONAL
 
     path = tmp_path_factory.mktemp("bundles") / "complete"
     shutil.copytree(tiny_bundle, path)
@@ -91,34 +91,16 @@ def vocabulary(tiny_bundle: Path) -> Vocabulary:
     return random_vocabulary(Bundle.load(tiny_bundle).manifest.dimensions.embedding)
 
 
-def random_vocabulary(length: int, seed: int = 0) -> Vocabulary:
-    embeddings = np.random.default_rng(seed).standard_normal((4, length)).astype(np.float32)
-    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return Vocabulary(["cup; mug", "table", "spoon"], embeddings)
-
-
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
     """[150, 203, 3] uint8: smooth colours with edges; both sides odd to every patch."""
     return draw_photo((150, 203))
 
 
-def draw_photo(hw: tuple[int, int], seed: int = 0) -> np.ndarray:
-    """A synthetic photo: gradients, rectangles and a little noise."""
-    rng = np.random.default_rng(seed)
-    h, w = hw
-    y, x = np.mgrid[:h, :w]
-    image = np.stack([255 * y / h, 255 * x / w, 128 + 80 * np.sin(x / 17)], axis=-1)
-    for _ in range(6):
-        top, left = rng.integers(0, h), rng.integers(0, w)
-        image[top : top + max(1, h // 3), left : left + max(1, w // 4)] = rng.integers(0, 256, 3)
-    return np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
-
-
 @pytest.fixture(params=[10, 11])
 def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
-    """A machine whose GPU and TensorRT (10 or 11) are fakes; for the tests in `runtime/trt`, where they are made."""
-    from world import World, install
+    """A machine whose GPU and TensorRT (10 or 11) are fakes; for the tests of TensorRT."""
+    from support.tensorrt.world import World, install
 
     return install(World(request.param), monkeypatch)
 

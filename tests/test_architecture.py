@@ -16,9 +16,9 @@ import pytest
 import tomllib
 from PIL import Image
 
-from conftest import ROOT, draw_photo
 from ovdeploy.runtime import Segmenter
-from ovdeploy.runtime.sessions import choose_backend
+from ovdeploy.runtime.backends import choose_backend
+from support.samples import ROOT, draw_photo
 
 FOLDERS = ("runtime", "export", "calib", "engines")
 ONNX_TOOLS = ROOT / "runtime" / "graph"
@@ -106,7 +106,7 @@ def test_the_wheel_holds_every_module(tmp_path):
     told = python(
         f"import importlib\nfor name in {names!r}: print(importlib.import_module(name).__file__)\n"
         f"from ovdeploy.runtime import available_recipes\nprint(*available_recipes())\n"
-        f"from ovdeploy.runtime.photo import demo_photo\nassert demo_photo().is_file()\n"
+        f"from ovdeploy.runtime.photo.reading import demo_photo\nassert demo_photo().is_file()\n"
         f"from ovdeploy.runtime.datasets import load_spec\nassert len(load_spec('voc21').classes) == 21",
         cwd=tmp_path,
         path=tmp_path / "site",
@@ -161,7 +161,7 @@ def test_the_readmes_python_runs(complete_bundle, tmp_path, monkeypatch):
 
 def test_the_readmes_commands_exist():
     """Each `ovdeploy` and `export-engines` line parses: the command is there and so are its options."""
-    from ovdeploy.export.commands import export_engines
+    from ovdeploy.export.cli.export_engines import export_engines
     from ovdeploy.runtime.cli import main
 
     text = (ROOT / "README.md").read_text()

@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 from onnx import ModelProto
 
-from ...runtime.bundle import MANIFEST, Bundle, EngineEntry, Manifest, StageEntry, file_entry, write_manifest
-from ...runtime.census import Census, missing_precision
+from ...runtime.bundle.bundle import MANIFEST, Bundle, EngineEntry, Manifest, StageEntry, file_entry, write_manifest
 from ...runtime.errors import BundleError
 from ...runtime.graph.census import take_census
 from ...runtime.graph.half import to_half
 from ...runtime.graph.islands import STANDARD, island_nodes
 from ...runtime.graph.model import check_file, save_model
-from ...runtime.int8 import PRECISION, Calibration
+from ...runtime.recipe.int8 import PRECISION, Calibration
+from ...runtime.stage.census import Census, missing_precision
 from .stage import Choice, Work
 
 FP32 = "fp32"

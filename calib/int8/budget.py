@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from ...runtime.bundle import Bundle, EngineEntry
+from ...runtime.bundle.bundle import Bundle, EngineEntry
 from ...runtime.reporting import Reporter
 from .gate import Opening, judge_labels
 from .photos import Photo

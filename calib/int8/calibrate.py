@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ...runtime.bundle import Bundle, EngineEntry
+from ...runtime.backends import Session
+from ...runtime.bundle.bundle import Bundle, EngineEntry
 from ...runtime.datasets import load_spec
 from ...runtime.errors import BundleError
 from ...runtime.files import cache_root
-from ...runtime.int8 import Calibration, Int8Settings
-from ...runtime.pipeline import Segmenter
+from ...runtime.pipelines.training_free.segmenter import Segmenter
+from ...runtime.recipe.int8 import Calibration, Int8Settings
 from ...runtime.reporting import Reporter
-from ...runtime.sessions import Session
-from ...runtime.vocabulary import Vocabulary
+from ...runtime.words.vocabulary import Vocabulary
 from .assemble import FP32, accept, begin_draft, check_output, write_draft, write_engine
 from .budget import within_budget
 from .collect import Collected, collect

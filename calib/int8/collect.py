@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ...runtime.arrays import Array, to_host
-from ...runtime.contract import StageContract
-from ...runtime.photo import as_photo
-from ...runtime.pipeline import Segmenter
+from ...runtime.backends import Session
+from ...runtime.photo.reading import as_photo
+from ...runtime.pipelines.training_free.segmenter import Segmenter
 from ...runtime.reporting import Reporter
-from ...runtime.sessions import Session
-from ...runtime.vocabulary import Vocabulary
+from ...runtime.stage.arrays import Array, to_host
+from ...runtime.stage.contract import StageContract
+from ...runtime.words.vocabulary import Vocabulary
 from .photos import Photo
 from .steps import Steps
 

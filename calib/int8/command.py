@@ -11,11 +11,11 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from ...runtime.bundle import Bundle
+from ...runtime.backends import available_backends, choose_backend
+from ...runtime.bundle.bundle import Bundle
 from ...runtime.cli.common import fail_cleanly, line_reporter, parse_settings
 from ...runtime.errors import needing
-from ...runtime.int8 import PRECISION, Calibration, Int8Settings
-from ...runtime.sessions import available_backends, choose_backend
+from ...runtime.recipe.int8 import PRECISION, Calibration, Int8Settings
 
 if TYPE_CHECKING:
     from .calibrate import Request

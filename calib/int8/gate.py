@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...runtime.bundle import Bundle, EngineEntry
+from ...runtime.bundle.bundle import Bundle, EngineEntry
 from ...runtime.errors import OvdeployError
-from ...runtime.int8 import PRECISION, GateReport, Int8Settings
-from ...runtime.photo import as_photo
-from ...runtime.pipeline import Segmenter
+from ...runtime.photo.reading import as_photo
+from ...runtime.pipelines.training_free.segmenter import Segmenter
+from ...runtime.recipe.int8 import PRECISION, GateReport, Int8Settings
 from ...runtime.reporting import Reporter
-from ...runtime.vocabulary import Vocabulary
+from ...runtime.words.vocabulary import Vocabulary
 from .photos import Photo, Photos
 from .speed import Now, speedup, stage_times, take_turns
 from .stage import Work

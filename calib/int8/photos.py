@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...runtime.errors import PhotoError
-from ...runtime.photo import as_photo
+from ...runtime.photo.reading import as_photo
 
 EVERY = 3
 """Where one folder is given for both, every third photo is kept for the gate."""

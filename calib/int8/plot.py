@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw
 
-from ...runtime.int8 import PRECISION, LayerReport, StageReport
-from ..plot import CHOSEN, GRID, INK, MARGIN, PALE, WIDTH, font
+from ...runtime.recipe.int8 import PRECISION, LayerReport, StageReport
+from ..layers.plot import CHOSEN, GRID, INK, MARGIN, PALE, WIDTH, font
 
 HEIGHT = 220
 """Pixels of a panel."""

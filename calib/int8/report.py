@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from ...runtime.files import atomic_path, write_bytes
-from ...runtime.int8 import PRECISION, Calibration, LayerReport, StageReport
+from ...runtime.recipe.int8 import PRECISION, Calibration, LayerReport, StageReport
 from .plot import draw_sensitivity
 from .ranges import clipped
 from .stage import Choice, Work

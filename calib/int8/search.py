@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 import msgspec
 import numpy as np
 
+from ...runtime.backends import SessionOptions, open_session
 from ...runtime.graph.model import save_model
 from ...runtime.graph.probe import Probe
 from ...runtime.graph.products import Product
 from ...runtime.graph.search import agreement
-from ...runtime.int8 import PRECISION
+from ...runtime.recipe.int8 import PRECISION
 from ...runtime.reporting import Reporter
-from ...runtime.sessions import SessionOptions, open_session
 from .ranges import limit_of
 from .stage import Balanced, Choice, Work
 from .steps import Steps

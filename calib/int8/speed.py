@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from functools import partial
 from statistics import median
 
-from ...runtime.bundle import Bundle
+from ...runtime.backends import open_stage
+from ...runtime.backends.registry import BACKENDS, FP32
+from ...runtime.bundle.bundle import Bundle
 from ...runtime.errors import BundleError, OvdeployError
-from ...runtime.int8 import PRECISION
+from ...runtime.recipe.int8 import PRECISION
 from ...runtime.reporting import Reporter
-from ...runtime.sessions import open_stage
-from ...runtime.sessions.registry import BACKENDS, FP32
 from .collect import Feeds
 
 Now = Callable[[], float]

@@ -11,14 +11,14 @@ import msgspec
 import numpy as np
 from onnx import ModelProto
 
-from ...runtime.contract import StageContract
 from ...runtime.graph.model import load_model
 from ...runtime.graph.observe import Observation, Observer, together
 from ...runtime.graph.products import Product, products, split_gemms, without
 from ...runtime.graph.qdq import to_int8
 from ...runtime.graph.smooth import factors, sites, smoothed
-from ...runtime.int8 import Int8Settings
+from ...runtime.recipe.int8 import Int8Settings
 from ...runtime.reporting import Reporter
+from ...runtime.stage.contract import StageContract
 from .collect import Collected, Feeds
 from .steps import Steps
 

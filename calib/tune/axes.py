@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ...runtime.parameters import Parameters
+from ...runtime.recipe.parameters import Parameters
 
 DIGITS = 3
 """Values are rounded to so many significant digits: more would not be resolved by labels, and make poor reading."""

@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ...runtime.bundle import MANIFEST
+from ...runtime.bundle.bundle import MANIFEST
 from ...runtime.cli.common import engine_options, fail_cleanly, parameter_options, read_overrides, thread_option
 from ...runtime.cli.dataset_options import EPILOG, dataset_options, open_dataset, template_option
 from ...runtime.errors import DatasetError, ParameterError
@@ -22,7 +22,7 @@ from ...runtime.files import cache_root
 
 if TYPE_CHECKING:
     from ...runtime.datasets import Dataset
-    from ...runtime.pipeline import Segmenter
+    from ...runtime.pipelines.training_free.segmenter import Segmenter
     from .fit import Fit
     from .replay import Recorder
 
@@ -85,7 +85,7 @@ def tune(
       ovdeploy tune engines/trident-b16 --dataset voc21 --data VOCdevkit --photos 200 --output voc21.toml
       ovdeploy segment photos/ --bundle engines/trident-b16 --classes "cup; mug, table" --parameters voc21.toml
     """
-    from ...runtime.pipeline import Segmenter
+    from ...runtime.pipelines.training_free.segmenter import Segmenter
     from .fit import tunable
     from .report import comments
 
@@ -198,7 +198,7 @@ def _identity(bundle: Path, segmenter: Segmenter, precision: str) -> dict[str, A
 
 
 def _save(path: Path, values: dict[str, Any], lines: Sequence[str]) -> None:
-    from ...runtime.parameters_file import save_parameters
+    from ...runtime.recipe.parameters_file import save_parameters
 
     save_parameters(path, values, lines)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ...runtime.errors import DatasetError, ParameterError
 from ...runtime.evaluation.metrics import confusion
 from ...runtime.evaluation.predictors import KINDS
-from ...runtime.parameters import Parameters
+from ...runtime.recipe.parameters import Parameters
 from .axes import Axis, axes_for
 from .noise import Gain, Tally, bootstrap_gain
 from .replay import Replay

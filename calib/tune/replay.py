@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from ...runtime.arrays import to_host
+from ...runtime.backends import Session
 from ...runtime.clock import Clock
 from ...runtime.datasets import Dataset, Sample
-from ...runtime.encoding import Encoded, encode_photo
 from ...runtime.evaluation.predictors import Words, to_dataset
 from ...runtime.files import atomic_path
-from ...runtime.labelling import label_photo
-from ...runtime.parameters import with_overrides
-from ...runtime.pipeline import Segmenter
-from ...runtime.plan import plan_photo
-from ...runtime.sessions import Session
+from ...runtime.pipelines.training_free.encoding import Encoded, encode_photo
+from ...runtime.pipelines.training_free.labelling import label_photo
+from ...runtime.pipelines.training_free.plan import plan_photo
+from ...runtime.pipelines.training_free.segmenter import Segmenter
+from ...runtime.recipe.parameters import with_overrides
+from ...runtime.stage.arrays import to_host
 
 PHOTO_FEED = "sam_features"
 """The decoder's input that is the photo's; all others have a row for each prompt."""

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ...runtime.bundle import Dimensions, Provenance
+from ...runtime.bundle.bundle import Dimensions, Provenance
 from ...runtime.errors import ExportError, RecipeError
-from ...runtime.recipe import Recipe
-from ..weights import load_model
-from .calibrated import CalibratedClipImage
-from .clip_image import ClipImage, ClipTower
-from .clip_layers import ClipLayers
-from .dino import Dino
+from ...runtime.recipe.recipe import Recipe
+from ..models.weights import load_model
 from .embed import Upstream
-from .head import HEADS
-from .sam_decoder import SamDecoder
-from .sam_encoder import SAM_ENCODERS, SamImage
-from .sam_prompt_decoder import SamPromptDecoder
-from .text_encoder import TextEncoder
+from .promptable.sam_prompt_decoder import SamPromptDecoder
+from .training_free.calibrated import CalibratedClipImage
+from .training_free.clip_image import ClipImage, ClipTower
+from .training_free.clip_layers import ClipLayers
+from .training_free.dino import Dino
+from .training_free.head import HEADS
+from .training_free.sam_decoder import SamDecoder
+from .training_free.sam_encoder import SAM_ENCODERS, SamImage
+from .training_free.text_encoder import TextEncoder
 
 TOWERS: dict[str, Callable[..., ClipTower]] = {"path": ClipImage, "calibrated": CalibratedClipImage}
 """By the methods table's name."""

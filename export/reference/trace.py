@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ...runtime.geometry import HW
-from ...runtime.parameters import Parameters
-from .refine import Prompted
+from ...runtime.geometry.sizes import HW
+from ...runtime.recipe.parameters import Parameters
+from .training_free.refine import Prompted
 
 Tensors = dict[str, torch.Tensor]
 

@@ -16,15 +16,15 @@ from open_clip import OPENAI_IMAGENET_TEMPLATES
 from ...runtime.scenes.captions import phrase
 from ...runtime.scenes.names import ALL_NAMES, COLOURS, HELD_OUT, PATTERNS, SEEN, STUFF, THINGS, parts
 from ...runtime.scenes.silhouettes import SILHOUETTES
-from ...runtime.tokenizer import ClipTokenizer
-from ..reference.attention import project_values
-from ..reference.clip_image import ClipTower
+from ...runtime.words.tokenizer import ClipTokenizer
+from ..models.miniature.networks import CONTEXT, WINDOW
 from ..reference.embed import Upstream
+from ..reference.training_free.attention import project_values
+from ..reference.training_free.clip_image import ClipTower
 from .crops import MIXED, cut_crops
 from .dataset import Scenes
 from .device import device_of, moved
 from .loop import Losses, Part, Task
-from .models import CONTEXT, WINDOW
 
 BATCH, RECOLOURED = 24, 10
 """Windows of a batch, and how many of them are recoloured and asked for their patterns alone. Without those a pattern

@@ -10,8 +10,8 @@ import torch
 
 from ...runtime.scenes.captions import NOUNS, captions_of
 from ...runtime.scenes.names import ALL_NAMES, STUFF
+from ..models.miniature.networks import WINDOW
 from .dataset import Scenes
-from .models import WINDOW
 
 PATCH = 8
 GRID = WINDOW // PATCH

@@ -7,14 +7,14 @@ from functools import partial
 import numpy as np
 import torch.nn.functional as F
 
-from ..reference.dino import Dino
+from ..models.miniature.networks import WINDOW
 from ..reference.embed import Upstream
+from ..reference.training_free.dino import Dino
 from .contrast import dense_contrast
 from .crops import cut_crops
 from .dataset import Scenes
 from .device import device_of, moved
 from .loop import Losses, Part, Task
-from .models import WINDOW
 
 BATCH = 16
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ...runtime.coarse import HalfResolution
-from ...runtime.geometry import half_size
+from ...runtime.geometry.sizes import half_size
+from ...runtime.labelling.coarse import HalfResolution
 from ...runtime.scenes.materials import Rng, noise
 
 CELLS = (11.0, 24.0)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .models import SAM_CHANNELS
+from ..models.miniature.networks import SAM_CHANNELS
 from .sam_prompts import GRID, MASK, Prompted
 
 HIDDEN = 128

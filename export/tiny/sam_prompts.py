@@ -11,16 +11,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...runtime.bundle import Dimensions
-from ...runtime.geometry import nearest_index
-from ...runtime.parameters import Parameters
-from ...runtime.plan import SamFrame, sam_frame
-from ...runtime.prompts import make_prompts, prompt_sizes
-from ...runtime.recipe import load_recipe
-from ...runtime.regions import NO_REGION, Regions, find_regions
+from ...runtime.bundle.bundle import Dimensions
+from ...runtime.geometry.sizes import nearest_index
+from ...runtime.labelling.region_prompts import make_prompts, prompt_sizes
+from ...runtime.labelling.regions import NO_REGION, Regions, find_regions
+from ...runtime.pipelines.training_free.plan import SamFrame, sam_frame
+from ...runtime.recipe.parameters import Parameters
+from ...runtime.recipe.recipe import load_recipe
 from ...runtime.scenes.materials import Rng
+from ..models.miniature.networks import CONTEXT, NAME, SAM_PATCH, SAM_SIDE
 from .dataset import Drawn
-from .models import CONTEXT, NAME, SAM_PATCH, SAM_SIDE
 from .sam_coarse import Parts, draw_coarse, half_resolution, split_parts
 
 GRID = SAM_SIDE // SAM_PATCH

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
+from ..models.miniature.networks import SAM_SIDE
 from ..reference.embed import Upstream
 from .dataset import Scenes
 from .device import device_of, moved
 from .loop import Losses, Part, Task
-from .models import SAM_SIDE
 from .sam_affinity import AttentionLoss, encoder_losses, near, within
 from .sam_detail import DetailHead, detail_loss
 from .sam_losses import IOU, Decoded, best_losses, single_losses

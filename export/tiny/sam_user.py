@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .models import SAM_SIDE
+from ..models.miniature.networks import SAM_SIDE
 
 
 def boxes_of(targets: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

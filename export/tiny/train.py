@@ -20,16 +20,16 @@ from torch import nn
 from ...runtime.cli.common import fail_cleanly
 from ...runtime.files import atomic_path
 from ...runtime.scenes.names import FIRST_TEST_SEED
-from ...runtime.tokenizer import ClipTokenizer
+from ...runtime.words.tokenizer import ClipTokenizer
+from ..models.miniature.networks import BUILDERS, CONTEXT
+from ..models.text_assets import write_tokenizer
 from ..reference.embed import Upstream
-from ..text_assets import write_tokenizer
 from .clip_task import ClipTask
 from .curves import draw_curves
 from .dataset import SHARD, Scenes, draw_shards
 from .device import choose_device, compute_repeatably
 from .dino_task import DinoTask
 from .loop import Budget, Cycle, Task, train
-from .models import BUILDERS, CONTEXT
 from .sam_task import SamTask
 
 BUDGETS = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..overlay import palette
+from ..photo.overlay import palette
 from .report import Report, RunnerReport
 
 WIDTH, BAR, GAP, MARGIN = 1000, 34, 16, 24

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..pipeline import Segmenter
-from ..vocabulary import Vocabulary
+from ..pipelines.training_free.segmenter import Segmenter
+from ..words.vocabulary import Vocabulary
 from .plan import Outcome, RunnerSpec
 
 

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from ..photo import resize
-from ..vocabulary import Vocabulary
+from ..photo.reading import resize
+from ..words.vocabulary import Vocabulary
 from .rounds import Figures, figures, ratio
 from .soak import SIZES, mixed_sizes
 

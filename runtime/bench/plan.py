@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..bundle import MANIFEST, Bundle
+from ..backends import BACKENDS, available_backends
+from ..bundle.bundle import MANIFEST, Bundle
 from ..errors import ParameterError, one_of
-from ..sessions import BACKENDS, available_backends
-from ..vocabulary import Vocabulary
+from ..words.vocabulary import Vocabulary
 
 RUNNERS = "ovdeploy.runners"
 """Entry-point group of what can be measured: called with a `RunnerSpec`, each gives a context manager over a

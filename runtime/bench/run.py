@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle import Bundle
+from ..bundle.bundle import Bundle
 from ..errors import ExportError
-from ..parameters import Parameters, with_overrides
+from ..recipe.parameters import Parameters, with_overrides
 from ..reporting import Reporter, silent
-from ..vocabulary import Vocabulary
+from ..words.vocabulary import Vocabulary
 from .machine import machine_facts
 from .many import Throughput, throughput
 from .memory import Memory

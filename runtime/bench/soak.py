@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from ..photo import resize
-from ..vocabulary import Vocabulary
+from ..photo.reading import resize
+from ..words.vocabulary import Vocabulary
 from .memory import Memory
 from .plan import Outcome
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import EngineError
 from ..reporting import Reporter
-from ..vocabulary import Vocabulary
+from ..words.vocabulary import Vocabulary
 from .plan import ProductSpec, RunnerSpec, Spec
 from .process import Process
 from .report import ColdStart

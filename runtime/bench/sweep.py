@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from ..bundle import Manifest
+from ..bundle.bundle import Manifest
 from ..errors import ParameterError
-from ..parameters import Parameters, with_overrides
-from ..photo import resize
-from ..plan import plan_photo
-from ..vocabulary import Vocabulary
+from ..photo.reading import resize
+from ..pipelines.training_free.plan import plan_photo
+from ..recipe.parameters import Parameters, with_overrides
+from ..words.vocabulary import Vocabulary
 from .plan import Outcome
 from .rounds import Series, alternate
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..bundle import Bundle
-from ..parameters import Parameters
-from ..plan import Plan, plan_photo
-from ..recipe import Recipe
+from ..bundle.bundle import Bundle
+from ..pipelines.training_free.plan import Plan, plan_photo
+from ..recipe.parameters import Parameters
+from ..recipe.recipe import Recipe
 
 Call = dict[str, int]
 """The sizes of a call's dynamic axes, by their names in the contract."""

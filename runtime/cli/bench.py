@@ -20,13 +20,13 @@ from ..bench.run import Job
 from ..bench.run import bench as run_bench
 from ..bench.sweep import AXES, random_vocabulary
 from ..bench.tables import tables
-from ..bundle import Bundle
+from ..bundle.bundle import Bundle
 from ..errors import ParameterError, one_of
 from ..evaluation.pictures import save
 from ..files import write_bytes
-from ..parameters import with_overrides
-from ..photo import demo_photo, load_photo, resize
-from ..vocabulary import Vocabulary
+from ..photo.reading import demo_photo, load_photo, resize
+from ..recipe.parameters import with_overrides
+from ..words.vocabulary import Vocabulary
 from .common import fail_cleanly, parse_pairs, parse_settings, status_reporter
 
 CLASSES_WITHOUT_WORDS = 6

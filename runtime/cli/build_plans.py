@@ -8,10 +8,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from ..bundle import Bundle
-from ..ranges import parse_ranges, recipe_ranges
-from ..tensorrt.options import HARDWARE, PlanOptions
-from ..tensorrt.plans import build_plans as build
+from ..backends.tensorrt.options import HARDWARE, PlanOptions
+from ..bundle.bundle import Bundle
+from ..bundle.plans import build_plans as build
+from ..stage.axes import parse_ranges, recipe_ranges
 from .common import fail_cleanly
 
 GIBIBYTE = 1 << 30

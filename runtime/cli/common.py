@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.status import Status
 
 from ..errors import OvdeployError
-from ..parameters_file import load_parameters
+from ..recipe.parameters_file import load_parameters
 from ..reporting import Reporter
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -15,9 +15,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ..contract import StageContract, TensorSpec
+from ..backends import BACKENDS, open_session
 from ..errors import EngineError, OvdeployError
-from ..sessions import BACKENDS, open_session
+from ..stage.contract import StageContract, TensorSpec
 
 EXTRAS = {
     "graph": ("onnx",),
@@ -102,7 +102,7 @@ def _backend(name: str) -> Check:
 
 def _plan_backend(name: str, found: str, install: str) -> Check:
     """Whether TensorRT's bindings, cuda-python, a driver and a GPU are there."""
-    from ..tensorrt.plans import require_tensorrt
+    from ..bundle.plans import require_tensorrt
 
     try:
         here = require_tensorrt()
@@ -130,7 +130,7 @@ def _facts() -> dict[str, str]:
     except Exception:
         facts["ONNX Runtime's providers"] = "none"
     try:
-        from ..sessions.openvino import capabilities
+        from ..backends.openvino.session import capabilities
 
         facts["OpenVINO computes in"] = ", ".join(capabilities())
     except Exception:
@@ -139,7 +139,7 @@ def _facts() -> dict[str, str]:
 
 
 def _gpu() -> str:
-    from ..tensorrt.cuda import Cuda
+    from ..backends.tensorrt.cuda import Cuda
 
     cuda = Cuda()
     cuda.close()

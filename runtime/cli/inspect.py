@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..bundle import Bundle
-from ..census import Census
-from ..contract import TensorSpec
-from ..int8 import PRECISION, Calibration
-from ..recipe import Recipe
+from ..bundle.bundle import Bundle
+from ..recipe.int8 import PRECISION, Calibration
+from ..recipe.recipe import Recipe
+from ..stage.census import Census
+from ..stage.contract import TensorSpec
 from .common import fail_cleanly
 
 

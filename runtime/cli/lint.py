@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from ..bundle import Bundle
+from ..bundle.bundle import Bundle
 from ..errors import needing
 from .common import fail_cleanly
 

@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..bundle import Bundle, PlanEntry
+from ..backends import SessionOptions, choose_backend, graph_precision
+from ..backends.measures import StageProfile
+from ..backends.tensorrt import trtexec
+from ..backends.tensorrt.trtexec_results import read_results
+from ..bundle.bundle import Bundle, PlanEntry
 from ..errors import BundleError, OvdeployError, ParameterError, one_of
 from ..files import write_bytes
-from ..profiling import trtexec
-from ..profiling.measures import StageProfile
-from ..profiling.trtexec_results import read_results
-from ..ranges import Range, dynamic_axes, parse_ranges, recipe_ranges
-from ..sessions import SessionOptions, choose_backend, graph_precision
+from ..stage.axes import Range, dynamic_axes, parse_ranges, recipe_ranges
 from .common import fail_cleanly
 
 FOLDER = "profile"
@@ -197,11 +197,11 @@ def _by_backend(job: Job, stage: str, by: str) -> StageProfile:
     path, contract = job.bundle.engine_path(stage, held), job.bundle.stage(stage).contract
     sizes, options = job.sizes_of(stage), SessionOptions(device=job.device, ranges=job.ranges)
     if by == "openvino":
-        from ..profiling.openvino import profile_openvino
+        from ..backends.openvino.profiling import profile_openvino
 
         return profile_openvino(path, contract, job.precision, sizes, options, job.iterations)
-    from ..profiling.ort import profile_onnx
-    from ..sessions import providers
+    from ..backends.onnxruntime import providers
+    from ..backends.onnxruntime.profiling import profile_onnx
 
     provider = getattr(providers, PROVIDERS[by])
     return profile_onnx(path, contract, held, sizes, provider, options, job.iterations)
@@ -212,7 +212,7 @@ def _one_plan(plans: list[PlanEntry], stage: str) -> PlanEntry:
         return plans[0]
     if not plans:
         raise BundleError(f"there is no plan of {stage}; build one with: ovdeploy build-plans, or take --source graph")
-    from ..tensorrt.plans import misfit, require_tensorrt
+    from ..bundle.plans import misfit, require_tensorrt
 
     here = require_tensorrt()
     fitting = [plan for plan in plans if not misfit(plan, here, plan.onnx_sha256)]

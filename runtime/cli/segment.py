@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..bundle import Bundle
+from ..bundle.bundle import Bundle
 from ..errors import EngineError, PhotoError
-from ..photo import SUFFIXES
-from ..pipeline import Segmenter
-from ..result import Result
-from ..vocabulary import Vocabulary
+from ..labelling.result import Result
+from ..photo.reading import SUFFIXES
+from ..pipelines.training_free.segmenter import Segmenter
+from ..words.vocabulary import Vocabulary
 from .common import engine_options, fail_cleanly, gpu_options, parameter_options, read_overrides, thread_option
 
 RESULTS = (".overlay.png", ".mask.png")

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from ..errors import DatasetError
-from ..photo import load_photo
+from ..photo.reading import load_photo
 from .labels import label_table, read_labels
 from .sample import Sample
 from .spec import PLACE, DatasetSpec

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import DatasetError
-from ..geometry import HW
+from ..geometry.sizes import HW
 from .sample import IGNORED
 from .spec import LabelFiles, parse_values
 

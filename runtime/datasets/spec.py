@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 
 from ..errors import DatasetError, VocabularyError, one_of
-from ..vocabulary import BACKGROUND, parse_classes
+from ..words.vocabulary import BACKGROUND, parse_classes
 
 if sys.version_info >= (3, 11):
     import tomllib

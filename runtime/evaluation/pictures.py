@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets.sample import IGNORED, Sample
 from ..files import atomic_path
-from ..overlay import add_legend, palette
+from ..photo.overlay import add_legend, palette
 
 MARGIN = 12
 PANEL = 420

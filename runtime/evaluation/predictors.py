@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
-from ..bundle import MANIFEST
+from ..bundle.bundle import MANIFEST
 from ..datasets.sample import Dataset, Sample
 from ..errors import ParameterError, one_of
-from ..pipeline import Segmenter
-from ..vocabulary import Vocabulary
+from ..pipelines.training_free.segmenter import Segmenter
+from ..words.vocabulary import Vocabulary
 
 RIVALS = "ovdeploy.rivals"
 """Entry-point group of what a bundle can be compared with.

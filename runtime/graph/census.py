@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
-from ..census import Census
-from ..contract import StageContract
+from ..stage.census import Census
+from ..stage.contract import StageContract
 from .flops import FREE, node_flops
 from .model import View, load_model
 from .shapes import ValueType, value_types

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ..contract import StageContract
-from ..sessions import Session, SessionOptions, open_session
+from ..backends import Session, SessionOptions, open_session
+from ..stage.contract import StageContract
 from .model import HALF_TYPES, MOVEMENT, load_model, refuse_subgraphs, replace_nodes, save_model
 from .shapes import value_types
 

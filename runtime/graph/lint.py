@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from onnx import ModelProto, NodeProto, TensorProto, defs
 
-from . import tensorrt
+from . import tensorrt_support as tensorrt
 from .model import INDEX_INPUTS, MOVEMENT, View, attribute, words
 from .patterns import decomposed_norms, late_scales
 from .shapes import ValueType, value_types
-from .tensorrt import Version
+from .tensorrt_support import Version
 
 PLAIN = ("", "ai.onnx")
 

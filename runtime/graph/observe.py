@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from onnx import ModelProto, helper, numpy_helper
 
-from ..contract import StageContract
-from ..sessions import Session
+from ..backends import Session
+from ..stage.contract import StageContract
 from .emulate import model_session
 from .shapes import ValueType, value_types
 from .taps import Added, tap_contract, with_outputs

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ..contract import StageContract, TensorSpec
-from ..sessions import Session
+from ..backends import Session
+from ..stage.contract import StageContract, TensorSpec
 from .emulate import model_session
 from .model import replace_nodes
 from .products import Product

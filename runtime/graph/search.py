@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from onnx import ModelProto
 
-from ..compare import compare
-from ..contract import StageContract
+from ..backends import Session
 from ..errors import ExportError
 from ..reporting import Reporter, silent
-from ..sessions import Session
+from ..stage.compare import compare
+from ..stage.contract import StageContract
 from .emulate import emulated, model_session
 from .half import largest, problem_weights, to_half
 from .islands import CLASSES, StageIslands, island_nodes, node_blocks

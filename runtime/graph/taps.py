@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ..contract import StageContract, TensorSpec
+from ..stage.contract import StageContract, TensorSpec
 from .emulate import model_session
 from .model import MOVEMENT, replace_nodes
 from .shapes import ValueType, value_types

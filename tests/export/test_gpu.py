@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from ovdeploy.runtime import Bundle, load_recipe
-from ovdeploy.runtime.photo import demo_photo
-from ovdeploy.runtime.profiling.measures import example_feeds, summarize, timed_runs
-from ovdeploy.runtime.ranges import recipe_ranges
-from ovdeploy.runtime.sessions import open_stage
+from ovdeploy.runtime.backends import open_stage
+from ovdeploy.runtime.backends.measures import example_feeds, summarize, timed_runs
+from ovdeploy.runtime.photo.reading import demo_photo
+from ovdeploy.runtime.stage.axes import recipe_ranges
 
 WEIGHTS = {"clip": "random:1", "dino": "random:2", "sam": "random:3"}
 HALF_COSINE, HALF_LABELS = 0.999, 0.99
@@ -105,8 +105,8 @@ def test_the_lines_that_measure_run_here_too(tiny_bundle):
 @pytest.mark.slow
 @pytest.mark.skipif(not cuda_is_here(), reason="needs a GPU, PyTorch with CUDA and onnxruntime-gpu")
 def test_cuda_agrees_with_pytorch_and_its_latency_is_reported(tmp_path, capsys):
-    from ovdeploy.export.build import build_bundle
-    from ovdeploy.export.parity import check_parity
+    from ovdeploy.export.bundling.build import build_bundle
+    from ovdeploy.export.parity.check import check_parity
     from ovdeploy.export.reference.networks import Networks
 
     networks = Networks.load(load_recipe("trident-b16"), WEIGHTS)

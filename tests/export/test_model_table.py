@@ -8,9 +8,9 @@ from rich.console import Console
 
 from ovdeploy.export import model_table
 from ovdeploy.export.model_table import BEGIN, END, ROWS, Outcome, Row, main, markdown, outcomes, recipe_of
-from ovdeploy.export.parity import Check
+from ovdeploy.export.parity.check import Check
 from ovdeploy.runtime import available_recipes
-from ovdeploy.runtime.methods import METHODS
+from ovdeploy.runtime.pipelines.training_free.methods import METHODS
 
 QUIET = Console(file=io.StringIO())
 DONE = Outcome(kind="method", name="`clip`", models="m", worst=1e-6, thresholded=None, masks=1.0, passed=True)

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 
 from ovdeploy.runtime import Segmenter, Vocabulary, load_recipe
-from ovdeploy.runtime.bundle import Dimensions, Manifest
-from ovdeploy.runtime.contract import StageContract, TensorSpec
-from ovdeploy.runtime.sessions import Session
+from ovdeploy.runtime.backends import Session
+from ovdeploy.runtime.bundle.bundle import Dimensions, Manifest
+from ovdeploy.runtime.stage.contract import StageContract, TensorSpec
 
 ENGINES = {
     "dino": (("windows",), ("features", "mean_similarity")),

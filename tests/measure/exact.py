@@ -21,11 +21,11 @@ from ovdeploy.export.tiny.sam_affinity import NEAR, _squared_distance
 from ovdeploy.export.tiny.sam_coarse import split_parts
 from ovdeploy.export.tiny.sam_prompts import CLIP_PATCH, DIMENSIONS, GRID, MASK, _labels_of
 from ovdeploy.runtime import Segmenter
+from ovdeploy.runtime.backends import Session
 from ovdeploy.runtime.datasets import ScenesDataset
 from ovdeploy.runtime.evaluation.metrics import class_iou, confusion, mean_known
-from ovdeploy.runtime.plan import SamFrame, sam_frame
+from ovdeploy.runtime.pipelines.training_free.plan import SamFrame, sam_frame
 from ovdeploy.runtime.scenes import ALL_NAMES, FIRST_TEST_SEED
-from ovdeploy.runtime.sessions import Session
 
 Answer = Callable[[dict, dict, np.ndarray], dict]
 """A stage's outputs, from its feeds, its own outputs and the photo's labels [H, W]."""

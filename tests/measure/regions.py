@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from skimage.measure import label
 
-from ovdeploy.runtime.coarse import HalfResolution
-from ovdeploy.runtime.regions import Regions, find_regions
+from ovdeploy.runtime.labelling.coarse import HalfResolution
+from ovdeploy.runtime.labelling.regions import Regions, find_regions
 
 THRESHOLD, MIN_AREA = 0.2, 30
 

@@ -14,7 +14,6 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from conftest import draw_photo
 from ovdeploy.calib.int8.calibrate import Request, calibrate
 from ovdeploy.calib.int8.command import REFUSED
 from ovdeploy.calib.int8.command import calibrate as command
@@ -22,8 +21,9 @@ from ovdeploy.calib.int8.report import PLOT, REPORT
 from ovdeploy.runtime import Bundle, Segmenter
 from ovdeploy.runtime.cli.inspect import inspect
 from ovdeploy.runtime.errors import BundleError, PhotoError, RecipeError
-from ovdeploy.runtime.int8 import Int8Settings
+from ovdeploy.runtime.recipe.int8 import Int8Settings
 from ovdeploy.runtime.reporting import silent
+from support.samples import draw_photo
 
 CLASSES = ["cup", "table"]
 MADE = {"dino", "clip_image", "sam_encoder"}

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conftest import draw_photo
 from ovdeploy.calib.int8.collect import ROWS, Recorder, collect
 from ovdeploy.calib.int8.photos import choose_photos
 from ovdeploy.calib.int8.steps import Steps
 from ovdeploy.runtime import Bundle, Segmenter
+from support.samples import draw_photo
 
 STAGES = ("dino", "clip_image", "sam_encoder", "head", "sam_decoder")
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from ovdeploy.calib.tune.axes import AXES, axes_for
-from ovdeploy.runtime.parameters import BAKED, Parameters, with_overrides
+from ovdeploy.runtime.recipe.parameters import BAKED, Parameters, with_overrides
 
 BY_NAME = {axis.name: axis for axis in AXES}
 

@@ -7,7 +7,7 @@ from ovdeploy.calib.tune.fit import fit, split, tunable
 from ovdeploy.calib.tune.report import comments, describe, part_table, value_table, verdict, warnings
 from ovdeploy.runtime import DatasetError, ParameterError
 from ovdeploy.runtime.datasets import IGNORED
-from ovdeploy.runtime.parameters import Parameters
+from ovdeploy.runtime.recipe.parameters import Parameters
 
 CLASSES = 4
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from conftest import draw_photo, random_vocabulary
-from evaluating import NoiseDataset
 from ovdeploy.calib.tune.replay import Recorder, RememberingDecoder, Replay
 from ovdeploy.runtime import EngineError, PhotoError, Segmenter
 from ovdeploy.runtime.datasets import IGNORED, Sample
 from ovdeploy.runtime.evaluation.predictors import Words
+from support.evaluating import NoiseDataset
+from support.samples import draw_photo, random_vocabulary
 
 EVERYTHING = {"iou_threshold": -10.0, "min_area": 1.0, "region_threshold": 0.0}  # every region is refined and accepted
 

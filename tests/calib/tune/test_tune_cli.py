@@ -5,10 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from layouts import LAYOUTS, make_layout
 from ovdeploy.runtime import Segmenter, load_parameters
+from ovdeploy.runtime.backends import Session
 from ovdeploy.runtime.cli import main
-from ovdeploy.runtime.sessions import Session
+from support.layouts import LAYOUTS, make_layout
 
 FAST = ("--template", "a {}.", "--cache", "cache")
 COARSE = (*FAST, "--set", "refine=false")

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from conftest import draw_photo
 from ovdeploy.runtime import Bundle, EngineError
 from ovdeploy.runtime.bench.chart import REST, draw_chart
 from ovdeploy.runtime.bench.many import throughput
@@ -19,6 +18,7 @@ from ovdeploy.runtime.bench.run import Job, bench
 from ovdeploy.runtime.bench.soak import judged, mixed_sizes, soak
 from ovdeploy.runtime.bench.sweep import Point, fitted, random_vocabulary
 from ovdeploy.runtime.bench.tables import growth_line, tables
+from support.samples import draw_photo
 
 PHOTO = draw_photo((30, 40))
 SPEEDS = {"torch": 40.0, "engines fp32": 10.0, "engines bf16": 5.0}

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from conftest import draw_photo, random_vocabulary
 from ovdeploy.runtime import Bundle, ParameterError, Segmenter
+from ovdeploy.runtime.backends import open_stage
 from ovdeploy.runtime.bench.plan import RunnerSpec, product_specs, rival_spec, runners_of, whole_precisions
 from ovdeploy.runtime.bench.sweep import AXES, Base
 from ovdeploy.runtime.bench.sweep import random_vocabulary as random_classes
 from ovdeploy.runtime.bench.work import photo_plan, product_flops, stage_calls
 from ovdeploy.runtime.graph.flops import node_flops
 from ovdeploy.runtime.graph.model import load_model
-from ovdeploy.runtime.parameters import with_overrides
-from ovdeploy.runtime.sessions import open_stage
+from ovdeploy.runtime.recipe.parameters import with_overrides
+from support.samples import draw_photo, random_vocabulary
 
 
 @pytest.fixture(scope="module")

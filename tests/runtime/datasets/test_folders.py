@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from layouts import HW, LAYOUTS, make_layout, write_image
 from ovdeploy.runtime import DatasetError, PhotoError
 from ovdeploy.runtime.datasets import IGNORED, FolderDataset, load_spec
+from support.layouts import HW, LAYOUTS, make_layout, write_image
 
 
 def open_layout(name, root, **options):

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from evaluating import CLASSES, NoiseDataset, NoisePredictor
 from ovdeploy.runtime.datasets import IGNORED, Sample
 from ovdeploy.runtime.evaluation.journal import Journal
 from ovdeploy.runtime.evaluation.pictures import PANEL, draw_comparison, draw_confusion
 from ovdeploy.runtime.evaluation.run import evaluate
 from ovdeploy.runtime.evaluation.summary import summarise
 from ovdeploy.runtime.evaluation.worst import Worst, draw_worst, worst_names
-from ovdeploy.runtime.overlay import palette
+from ovdeploy.runtime.photo.overlay import palette
+from support.evaluating import CLASSES, NoiseDataset, NoisePredictor
 
 
 @pytest.mark.parametrize("classes", [1, 2, 21, 171])

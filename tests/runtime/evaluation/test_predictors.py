@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from evaluating import NoiseDataset
 from ovdeploy.runtime import BundleError, ParameterError, Segmenter
 from ovdeploy.runtime.datasets import IGNORED, Sample, ScenesDataset
 from ovdeploy.runtime.evaluation.colour import Colour, colour, mean_colours
 from ovdeploy.runtime.evaluation.predictors import KINDS, Settings, Words, find_rival, kinds, open_bundle, to_dataset
 from ovdeploy.runtime.scenes import ALL_NAMES
+from support.evaluating import NoiseDataset
 
 
 class Named:

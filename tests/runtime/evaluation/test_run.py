@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import evaluating
-from evaluating import CLASSES, NoiseDataset, NoisePredictor
-from layouts import LAYOUTS, make_layout
 from ovdeploy.runtime import DatasetError, PhotoError
 from ovdeploy.runtime.datasets import FolderDataset, load_spec
 from ovdeploy.runtime.evaluation.journal import Journal
 from ovdeploy.runtime.evaluation.report import results, write_report
 from ovdeploy.runtime.evaluation.run import evaluate
 from ovdeploy.runtime.evaluation.summary import summarise
+from support import evaluating
+from support.evaluating import CLASSES, NoiseDataset, NoisePredictor
+from support.layouts import LAYOUTS, make_layout
 
 
 def run(dataset, folder, predictors=None, **options):

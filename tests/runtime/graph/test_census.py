@@ -6,17 +6,17 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from graphs import contract_of, graph
 
-from ovdeploy.export.build import build_bundle
-from ovdeploy.export.half import HalfConversion
+from ovdeploy.export.bundling.build import build_bundle
+from ovdeploy.export.bundling.half import HalfConversion
 from ovdeploy.runtime import Bundle, BundleError, Segmenter
-from ovdeploy.runtime.bundle import file_entry, write_manifest
-from ovdeploy.runtime.census import Census, check_census, missing_precision
+from ovdeploy.runtime.bundle.bundle import file_entry, write_manifest
 from ovdeploy.runtime.cli.inspect import inspect
 from ovdeploy.runtime.graph.census import nominal_shapes, take_census
 from ovdeploy.runtime.graph.flops import node_flops
 from ovdeploy.runtime.graph.half import to_half
+from ovdeploy.runtime.stage.census import Census, check_census, missing_precision
+from support.graphs import contract_of, graph
 
 f32 = np.float32
 MLP = "(float[B, 8] x) => (float[B, 4] y)"

@@ -3,14 +3,14 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from graphs import contract_of, graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ovdeploy.runtime.backends import open_session
 from ovdeploy.runtime.graph.emulate import emulated, model_session
 from ovdeploy.runtime.graph.half import to_half
 from ovdeploy.runtime.graph.model import save_model
-from ovdeploy.runtime.sessions import open_session
+from support.graphs import contract_of, graph
 
 DTYPES = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}
 f32 = np.float32

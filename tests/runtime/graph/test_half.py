@@ -5,13 +5,13 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
-from graphs import contract_of, graph
 
 from ovdeploy.runtime.errors import ExportError
 from ovdeploy.runtime.graph.half import problem_weights, to_half
 from ovdeploy.runtime.graph.model import HALF_TYPES, View, check_file, load_model, save_model
 from ovdeploy.runtime.graph.shapes import value_types
 from ovdeploy.runtime.graph.weights import weight_problem
+from support.graphs import contract_of, graph
 
 f32 = np.float32
 MLP = "(float[N, 8] x) => (float[N, 4] y)"

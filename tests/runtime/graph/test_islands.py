@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graphs import graph
 
 from ovdeploy.runtime.errors import RecipeError
 from ovdeploy.runtime.graph.islands import (
@@ -15,6 +14,7 @@ from ovdeploy.runtime.graph.islands import (
     write_islands,
 )
 from ovdeploy.runtime.graph.model import View, load_model
+from support.graphs import graph
 
 f32 = np.float32
 ROW = "(float[N, 8] x) => (float[N, 8] y)"

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from graphs import graph
 
 from ovdeploy.runtime.cli.lint import lint
 from ovdeploy.runtime.graph.lint import RULES, lint_model
 from ovdeploy.runtime.graph.passes import improved
-from ovdeploy.runtime.graph.tensorrt import CONSTANT_INPUTS, SHAPE_INPUTS, SINCE, TYPES, max_opset
+from ovdeploy.runtime.graph.tensorrt_support import CONSTANT_INPUTS, SHAPE_INPUTS, SINCE, TYPES, max_opset
+from support.graphs import graph
 
 f32 = np.float32
 ROW = "(float[N, 8] x) => (float[N, 8] y)"
@@ -108,7 +108,7 @@ def test_the_command_says_where_and_what_to_do(tiny_bundle, tmp_path):
     import onnx
 
     from ovdeploy.runtime import Bundle
-    from ovdeploy.runtime.bundle import file_entry, write_manifest
+    from ovdeploy.runtime.bundle.bundle import file_entry, write_manifest
 
     folder = shutil.copytree(tiny_bundle, tmp_path / "b")
     path = folder / "head.fp32.onnx"

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from graphs import contract_of, graph
 
 from ovdeploy.runtime.graph.emulate import model_session
 from ovdeploy.runtime.graph.model import check_file, save_model
 from ovdeploy.runtime.graph.passes import improved
+from support.graphs import contract_of, graph
 
 f32 = np.float32
 NORM = (

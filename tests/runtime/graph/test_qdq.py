@@ -5,8 +5,6 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
-from blocks import feeds, mlp
-from graphs import contract_of, graph
 from onnx import numpy_helper
 
 from ovdeploy.runtime.errors import ExportError
@@ -19,6 +17,8 @@ from ovdeploy.runtime.graph.observe import Observer, together
 from ovdeploy.runtime.graph.probe import Probe
 from ovdeploy.runtime.graph.products import products, split_gemms
 from ovdeploy.runtime.graph.qdq import int8_weight, quantised, to_int8
+from support.blocks import feeds, mlp
+from support.graphs import contract_of, graph
 
 f32 = np.float32
 LIMITS = {"m": 65.0, "a": 92.0, "p": 64.0}

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graphs import contract_of, graph
 
 from ovdeploy.runtime.errors import ExportError
 from ovdeploy.runtime.graph.emulate import model_session
 from ovdeploy.runtime.graph.islands import StageIslands, island_nodes
 from ovdeploy.runtime.graph.search import NOWHERE, Agreement, Case, IslandSearch, Limits, agreement
 from ovdeploy.runtime.graph.taps import computed_values, steps, watch
+from support.graphs import contract_of, graph
 
 f32 = np.float32
 LIMITS = Limits(0.999, 0.045)

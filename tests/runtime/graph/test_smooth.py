@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from blocks import feeds, mlp
-from graphs import contract_of, graph
 
 from ovdeploy.runtime.graph.emulate import model_session
 from ovdeploy.runtime.graph.observe import Observer
 from ovdeploy.runtime.graph.products import products, split_gemms
 from ovdeploy.runtime.graph.qdq import to_int8
 from ovdeploy.runtime.graph.smooth import factors, sites, smoothed
+from support.blocks import feeds, mlp
+from support.graphs import contract_of, graph
 
 f32 = np.float32
 

@@ -1,0 +1,1 @@
+"""From modules to a bundle: ONNX export, half precision, what is unchanged and stays."""

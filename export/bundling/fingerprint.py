@@ -1,0 +1,57 @@
+"""Fingerprints: what an engine depends on, so that what is unchanged is not exported again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import msgspec
+
+from ...runtime.recipe.parameters import BAKED_INTO
+from ..models.weights import state_digest
+from ..reference.networks import Networks
+from . import onnx_export
+from .code import bare, code_digest, source_of
+
+MAKERS = ("torch", "onnx", "onnxscript", "onnxslim", "open_clip_torch", "timm", "segment-anything")
+"""Packages on which the graphs depend, beside this one, whose code is hashed."""
+
+
+def fingerprint_of(stage: str, networks: Networks, contract: Any) -> str:
+    """Hash of all that an FP32 engine depends on: weights, code, sizes, baked parameters, versions."""
+    parameters = msgspec.structs.asdict(networks.recipe.parameters)
+    facts = {
+        "stage": stage,
+        "opset": onnx_export.OPSET,
+        "contract": contract,
+        "method": networks.recipe.row,
+        "baked": {name: parameters[name] for name in BAKED_INTO.get(stage, ())},
+        "weights": state_digest(networks.modules[stage].state_dict()),
+        "code": [code_digest(makers_of(networks.modules[stage])), bare(source_of(Networks.__module__))],
+        "versions": versions_of_makers(),
+    }
+    return hashlib.sha256(msgspec.json.encode(facts, order="sorted")).hexdigest()
+
+
+def derived(fingerprint: str, variant: str) -> str:
+    """Hash of all that an engine made from an FP32 one depends on."""
+    return hashlib.sha256(f"{fingerprint} {variant}".encode()).hexdigest()
+
+
+def makers_of(module: Any) -> set[str]:
+    """Names of the modules of code that make a stage: those of its parts' classes, and the exporter."""
+    classes = {base for part in module.modules() for base in type(part).__mro__}
+    return {onnx_export.__name__, *(each.__module__ for each in classes)}
+
+
+def versions_of_makers(packages: Iterable[str] = MAKERS) -> dict[str, str]:
+    """Versions of the packages on which the graphs depend, as far as they are installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""The commands of the build box. PyTorch is imported when one runs, not before."""

@@ -1,0 +1,1 @@
+"""The foundation models, and where their weights come from."""

@@ -1,0 +1,180 @@
+"""Weights: published ones, a checkpoint on disk, or random ones that are the same everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import zlib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from ...runtime.bundle.bundle import Provenance
+from ...runtime.errors import WeightsError
+from ...runtime.recipe.recipe import ModelChoice
+from .families import FAMILIES, StateDict, build_model
+from .miniature import networks as tiny
+
+PRETRAINED, PACKAGE, RANDOM = "pretrained", "package", "random:"
+WRAPPERS = ("state_dict", "model")
+"""Keys under which training scripts put a state dict inside a checkpoint."""
+
+RANDOM_SCALES = (
+    (r"rel_pos", 0.05),
+    (r"gaussian_matrix", 1.0),
+    (r"(pos_embed|positional_embedding|class_embedding|cls_token)$", 0.3),
+    (r"(token_embedding|point_embeddings\.\d|_embed|(iou|mask)_tokens?)\.weight$", 0.3),
+)
+"""Standard deviations of random tensors that no fan-in describes: embeddings, and what is added to attention."""
+
+
+def load_model(role: str, choice: ModelChoice, source: str | None = None) -> tuple[nn.Module, Provenance]:
+    """Make a model and fill it with weights.
+
+    Args:
+        role: `clip`, `dino` or `sam`.
+        choice: the recipe's table for this role.
+        source: `pretrained`, `package`, `random:SEED`, or a checkpoint's path; None means the recipe's.
+
+    Returns:
+        The model in evaluation mode, and where its weights came from.
+
+    Raises:
+        RecipeError: no such model.
+        WeightsError: the source is not understood, cannot be had, or does not fit the model.
+    """
+    source = source or choice.weights
+    if choice.depth is not None and not source.startswith(RANDOM):
+        raise WeightsError(f"depth={choice.depth} cuts {choice.model!r} short; only random:SEED fits that")
+    module = build_model(role, choice.model, choice.depth)
+    if source == PRETRAINED:
+        if choice.pretrained is None:
+            raise WeightsError(
+                f"{role} model {choice.model!r} has no pretrained weights in this recipe; "
+                f"give --{role}-weights a checkpoint or random:SEED"
+            )
+        state = _published(role, choice.model, choice.pretrained)
+        told = f"pretrained:{choice.pretrained}"
+    elif source == PACKAGE:
+        state, told = read_checkpoint(_in_package(role, choice.model)), source
+    elif source.startswith(RANDOM):
+        state, told = random_state(module, _seed(source)), source
+    else:
+        state, told = read_checkpoint(Path(source)), f"file:{Path(source).name}"
+    _fill(module, state, f"{role} model {choice.model!r}", told)
+    return module, Provenance(model=choice.model, source=told, sha256=state_digest(module.state_dict()))
+
+
+def read_checkpoint(path: Path) -> StateDict:
+    """Read a state dict without running what is in the file: safetensors, or torch's format with `weights_only`.
+
+    Raises:
+        WeightsError: missing, or not a state dict that can be read safely.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such checkpoint (expected 'pretrained', 'random:SEED' or a file)")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise WeightsError(
+            f"{path} is not a checkpoint of plain tensors. It is damaged, or it holds code, and such files are not "
+            f"opened; save the model's state dict by safetensors or torch.save."
+        ) from error
+    for key in WRAPPERS:
+        if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
+            data = data[key]
+    if not isinstance(data, Mapping) or not all(isinstance(value, torch.Tensor) for value in data.values()):
+        raise WeightsError(f"{path} does not hold a state dict: expected tensors by name")
+    return {str(name).removeprefix("module."): value for name, value in data.items()}
+
+
+def random_state(module: nn.Module, seed: int) -> StateDict:
+    """Random weights for a module, fixed by the seed, the tensors' names and their shapes alone.
+
+    They do not depend on the version of torch, on the order of modules or on the platform. Matrices keep the variance
+    of what they multiply, norms are near identity.
+    """
+    return {
+        name: torch.from_numpy(_random_tensor(name, tuple(value.shape), seed))
+        if value.is_floating_point() and value.ndim
+        else value
+        for name, value in module.state_dict().items()
+    }
+
+
+def state_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of the values of a state dict, independent of the file it came from."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        array = state[name].detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _random_tensor(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    values = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(shape)
+    scale = next((scale for pattern, scale in RANDOM_SCALES if re.search(pattern, name)), None)
+    if scale is not None:
+        values *= scale
+    elif len(shape) == 1:
+        values = 1 + 0.1 * values if name.endswith("weight") else 0.02 * values
+    else:
+        values /= np.sqrt(np.prod(shape[1:]))
+    return values.astype(np.float32)
+
+
+def _seed(source: str) -> int:
+    text = source.removeprefix(RANDOM)
+    if not text.isdigit():
+        raise WeightsError(f"{source!r}: expected random:SEED with a whole number, for example random:1")
+    return int(text)
+
+
+def _in_package(role: str, model: str) -> Path:
+    """The weights that come with this package; half precision."""
+    if model != tiny.NAME:
+        raise WeightsError(f"the package has weights for the model {tiny.NAME!r} alone, not for {role} {model!r}")
+    return Path(str(resources.files(__package__))) / "miniature" / f"{role}.safetensors"
+
+
+def _published(role: str, model: str, tag: str) -> StateDict:
+    try:
+        return FAMILIES[role].pretrained(model, tag)
+    except WeightsError:
+        raise
+    except Exception as error:  # each library has its own errors for a download that fails
+        raise WeightsError(
+            f"the pretrained weights {tag!r} of {model!r} cannot be had: {error}. "
+            f"Without a network give --{role}-weights a checkpoint on disk, or random:SEED to try things out."
+        ) from error
+
+
+def _fill(module: nn.Module, state: StateDict, what: str, source: str) -> None:
+    own = module.state_dict()
+    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [
+        f"{name}: {list(state[name].shape)} instead of {list(own[name].shape)}"
+        for name in sorted(own.keys() & state.keys())
+        if own[name].shape != state[name].shape
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    told = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in problems.items() if keys]
+    if told:
+        raise WeightsError(f"{source} does not fit {what}: {'; '.join(told)}. Choose the checkpoint of this model.")
+    module.load_state_dict(
+        {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    )
+
+
+def _some(keys: list[str], most: int = 8) -> str:
+    return ", ".join(keys[:most]) + (f", and {len(keys) - most} more" if len(keys) > most else "")

@@ -1,0 +1,1 @@
+"""SAM's part of the reference, which several pipelines share."""

@@ -1,0 +1,93 @@
+"""`head`: features to logits, the dot product with the vocabulary."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..embed import Upstream
+
+
+class Project(nn.Module):
+    """CLIP's last steps for every token: ln_post, projection, unit length, dot with the embeddings."""
+
+    def __init__(self, visual: Upstream) -> None:
+        super().__init__()
+        self.norm: Upstream = visual.ln_post
+        self.projection: Upstream = visual.proj
+
+    def image_features(self, features: torch.Tensor) -> torch.Tensor:
+        """[..., D] → [..., E], unit length."""
+        return F.normalize(self.norm(features) @ self.projection, dim=-1)
+
+    def forward(self, features: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+        """features [N, D], embeddings [Q, E] → logits [Q, N]."""
+        return embeddings @ self.image_features(features).T
+
+
+class FeatureHead(nn.Module):
+    """Splice-then-segment: windows' features are spliced, aggregated by SAM's affinity, then projected.
+
+    Splicing, averaging and resizing to SAM's grid are one linear map per axis (`runtime.plan`).
+    """
+
+    def __init__(self, visual: Upstream, grid: int) -> None:
+        super().__init__()
+        self.project = Project(visual)
+        self.grid = grid
+
+    def forward(
+        self,
+        window_features: torch.Tensor,
+        embeddings: torch.Tensor,
+        row_weights: torch.Tensor,
+        column_weights: torch.Tensor,
+        affinity: torch.Tensor,
+    ) -> torch.Tensor:
+        """Window features to logits.
+
+        Args:
+            window_features: [Wy, Wx, D, h, w].
+            embeddings: [Q, E].
+            row_weights: [vh, Wy, h].
+            column_weights: [vw, Wx, w].
+            affinity: [N, N] over SAM's whole grid, padding included.
+
+        Returns:
+            [Q, vh, vw].
+        """
+        vh, vw = row_weights.shape[0], column_weights.shape[0]
+        columns = column_weights.flatten(1)  # [vw, Wx·w]
+        rows = row_weights.flatten(1)  # [vh, Wy·h]
+        x = window_features.permute(0, 3, 2, 1, 4).flatten(3)  # [Wy, h, D, Wx·w]
+        x = x @ columns.T  # [Wy, h, D, vw]
+        x = (rows @ x.flatten(0, 1).flatten(1)).unflatten(1, (-1, vw))  # [vh, D, vw]
+        tokens = x.transpose(1, 2).flatten(0, 1)  # [vh·vw, D]
+        return self.project(self._valid(affinity, vh, vw) @ tokens, embeddings).unflatten(1, (vh, vw))
+
+    def _valid(self, affinity: torch.Tensor, vh: int, vw: int) -> torch.Tensor:
+        """The rows and columns of valid tokens: [vh·vw, vh·vw].
+
+        By index, since a slice would tie the exported graph to sizes below the grid's.
+        """
+        tokens = (torch.arange(vh)[:, None] * self.grid + torch.arange(vw)).flatten()
+        return affinity.index_select(0, tokens).index_select(1, tokens)
+
+
+class WindowHead(nn.Module):
+    """Segment-then-splice: every window's features are projected on their own grid."""
+
+    def __init__(self, visual: Upstream, grid: int) -> None:
+        super().__init__()
+        self.project = Project(visual)
+
+    def forward(self, window_features: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+        """window_features [Wy, Wx, D, h, w], embeddings [Q, E] → logits [Q, Wy·h, Wx·w], windows side by side."""
+        tokens = window_features.permute(0, 3, 1, 4, 2).flatten(2, 3)  # [Wy, h, Wx·w, D]
+        size = (tokens.shape[0] * tokens.shape[1], tokens.shape[2])
+        return self.project(tokens.flatten(0, 2), embeddings).unflatten(1, size)
+
+
+HEADS = {"features": FeatureHead, "logits": WindowHead}
+"""By what a method puts together across windows."""

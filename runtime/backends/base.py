@@ -1,0 +1,138 @@
+"""What a session is. A backend implements `_execute`, or `_run` if it computes on a device; all else is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+
+import numpy as np
+
+from ..errors import EngineError
+from ..stage.arrays import Array, DeviceArray, to_host
+from ..stage.contract import StageContract
+
+HOST = "cpu"
+
+
+class Session:
+    """One loaded engine. A context manager; closing twice does nothing.
+
+    Stages are chained without the host: `empty` makes room for an output where the engine computes, `run` writes into
+    it or into rows of it, and the next stage is fed with it. A host session makes room by NumPy, so the same lines run
+    on every backend.
+
+    Attributes:
+        contract: what it takes and gives.
+        device: where it computes: "cpu", "cuda:0", …
+    """
+
+    device = HOST
+
+    def __init__(self, contract: StageContract) -> None:
+        self.contract = contract
+        self._closed = False
+
+    def run(self, feeds: Mapping[str, Array], into: Mapping[str, Array] | None = None) -> dict[str, np.ndarray]:
+        """Run the engine once.
+
+        Args:
+            feeds: an array for every input of the contract, on the host or on any device.
+            into: arrays to write outputs into, by name. What lies on the device is not checked for NaN here, but
+                where its consequences come to the host.
+
+        Returns:
+            An array for every other output of the contract.
+
+        Raises:
+            EngineError: the session is closed, the feeds do not fit, the engine fails, or an output is missing or not
+                finite.
+        """
+        outputs = self.run_unchecked(feeds, into)
+        self._check(feeds, outputs, into or {})
+        return outputs
+
+    def run_unchecked(
+        self, feeds: Mapping[str, Array], into: Mapping[str, Array] | None = None
+    ) -> dict[str, np.ndarray]:
+        """As `run`, for those who look for NaN and infinity themselves.
+
+        Raises:
+            EngineError: the session is closed, the feeds do not fit, or the engine fails.
+        """
+        if self._closed:
+            raise EngineError(f"the {self.contract.stage} engine is closed; open it again", self.contract.stage)
+        into = into or {}
+        self.contract.check_into(into, self.contract.check_feeds(feeds))
+        feeds = {name: self._reachable(array) for name, array in feeds.items()}
+        try:
+            return self._run(feeds, into)
+        except Exception as error:
+            if isinstance(error, EngineError) and error.stage == self.contract.stage:
+                raise
+            raise EngineError(f"the {self.contract.stage} engine failed: {error}", self.contract.stage) from error
+
+    def put(self, name: str, array: np.ndarray) -> Array:
+        """An input brought to where the engine computes, so that rows of it can be fed to several engines there."""
+        return array
+
+    def empty(self, name: str, **sizes: int) -> Array:
+        """Room for an output where the engine computes, its values undefined.
+
+        Args:
+            name: the output.
+            sizes: of its named axes.
+        """
+        spec = self.contract.output(name)
+        return np.empty(spec.sized(sizes), spec.dtype)
+
+    def tune(self) -> None:
+        """Find out what is fastest for the shapes seen so far. The values in device arrays are undefined afterwards."""
+
+    def _run(self, feeds: Mapping[str, Array], into: Mapping[str, Array]) -> dict[str, np.ndarray]:
+        """Run the engine on feeds that fit the contract; return what is not written into arrays."""
+        outputs = self._execute({name: to_host(array) for name, array in feeds.items()})
+        for name, array in into.items():
+            if name not in outputs:
+                raise EngineError(f"the {self.contract.stage} engine did not return {name}", self.contract.stage)
+            assert isinstance(array, np.ndarray), "this session's room is on the host"
+            array[...] = outputs.pop(name)
+        return outputs
+
+    def _execute(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the engine on the host."""
+        raise NotImplementedError
+
+    def _reachable(self, array: Array) -> Array:
+        """The array itself, or a copy on the host of one that lies on another device."""
+        return to_host(array) if array_device(array) not in (HOST, self.device) else array
+
+    def _check(self, feeds: Mapping[str, Array], outputs: dict[str, np.ndarray], into: Mapping[str, Array]) -> None:
+        here = {name: array for name, array in into.items() if isinstance(array, np.ndarray)}
+        try:
+            self.contract.check_outputs({**outputs, **here}, set(into) - set(here))
+        except EngineError as error:
+            for name, feed in feeds.items():  # the fault may be an earlier stage's, whose output never came to the host
+                if isinstance(feed, DeviceArray) and feed.dtype.kind == "f" and not np.isfinite(feed.numpy()).all():
+                    raise EngineError(
+                        f"the {feed.origin} engine returned NaN or infinity, found in {name} of {self.contract.stage}; "
+                        f"compare it with PyTorch by `ovdeploy parity`, or try another precision",
+                        feed.origin,
+                    ) from error
+            raise
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+        self._closed = True
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def array_device(array: Array) -> str:
+    """Where an array lies."""
+    return array.device if isinstance(array, DeviceArray) else HOST

@@ -1,0 +1,1 @@
+"""ONNX Runtime: sessions on its providers, and its profiler."""

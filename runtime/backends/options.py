@@ -1,0 +1,42 @@
+"""What a user may say about how engines are opened. Backends read what concerns them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import ParameterError
+from ..stage.axes import Range
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How engines are opened."""
+
+    threads: int | None = None
+    """Threads within an operator on the CPU; None leaves the choice to the backend."""
+    in_order: bool = False
+    """Whether ONNX Runtime runs the nodes in the file's order, so that a value is freed behind the nodes that stand
+    after it; its own order is by outputs, and keeps what many small outputs are made from."""
+    arena: bool = True
+    """Whether ONNX Runtime keeps freed memory for the next run on the CPU; without it peaks are lower."""
+    device: int = 0
+    """Which GPU, as CUDA counts them."""
+    allow_fallback: bool = False
+    """Whether work that the GPU provider does not take may run on the CPU instead."""
+    allow_host_code: bool = False
+    """Whether version-compatible TensorRT plans may be opened: they bring code for the host, so trust their source."""
+    precision: str = "fp32"
+    """What is computed in."""
+    identity: str = ""
+    """A hash of the engine's files, for backends that keep what they compile; empty: it is not kept."""
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    """Sizes of the dynamic axes, for backends that compile for them."""
+    shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
+    """What the sessions opened with these options have in common: a GPU's stream."""
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise ParameterError(f"threads={self.threads!r}: expected 1 or more, or None for the backend's own choice")
+        if self.device < 0:
+            raise ParameterError(f"device={self.device!r}: expected the number of a GPU, 0 or more")

@@ -1,0 +1,132 @@
+"""One ONNX graph to one TensorRT plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...errors import ExportError
+from ...reporting import Reporter
+from ...stage.axes import with_ranges
+from ...stage.contract import StageContract
+from .layers import layers_by_precision
+from .library import dtype_name, errors_of, make_logger
+from .options import HARDWARE, PlanOptions
+from .progress import make_monitor
+
+
+class Built(NamedTuple):
+    """A plan, and what was learnt by building it."""
+
+    plan: bytes
+    timings: bytes
+    """The timing cache, to be given to the next build on this GPU."""
+    layers: dict[str, int]
+    """Layers by the precision of what they give."""
+
+
+def build_plan(
+    trt: Any, onnx: Path, contract: StageContract, options: PlanOptions, timings: bytes, tell: Reporter
+) -> Built:
+    """Build a plan on the GPU that is active.
+
+    The network is strongly typed: types are those of the graph, with its quantisation, and TensorRT chooses none. (The
+    flag is needed by version 10 and the rule of version 11.)
+
+    Args:
+        trt: TensorRT's bindings.
+        onnx: the graph, its external data beside it.
+        contract: what the graph takes and gives.
+        options: all that may be chosen; `ranges` has every dynamic axis.
+        timings: an earlier build's timing cache, or nothing.
+        tell: is told how far the build is.
+
+    Raises:
+        ExportError: the graph cannot be parsed or built, with TensorRT's reasons, or is not the contract's.
+        ParameterError: a dynamic axis has no range.
+    """
+    with_ranges(contract, options.ranges)  # before anything slow
+    logger = make_logger(trt)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    _parse(trt, network, logger, onnx, contract)
+    config = builder.create_builder_config()
+    _configure(trt, config, options)
+    cache = config.create_timing_cache(timings)
+    if not config.set_timing_cache(cache, False):  # another GPU's or version's: begin a new one
+        config.set_timing_cache(config.create_timing_cache(b""), False)
+    _add_profile(builder, config, logger, contract, options)
+    monitor = make_monitor(trt, tell)
+    config.progress_monitor = monitor
+    plan = builder.build_serialized_network(network, config)
+    if monitor.failure is not None:
+        raise monitor.failure
+    if plan is None:
+        raise ExportError(
+            f"TensorRT cannot build {contract.stage} from {onnx.name}.{errors_of(logger)} "
+            f"`ovdeploy lint` tells what its parser handles badly; more --workspace or smaller --range may help"
+        )
+    blob = bytes(plan)
+    return Built(blob, bytes(config.get_timing_cache().serialize()), inspect_plan(trt, blob, contract.stage))
+
+
+def inspect_plan(trt: Any, plan: bytes, stage: str) -> dict[str, int]:
+    """Layers of a plan by the precision of what they give, as the engine inspector tells it.
+
+    Raises:
+        ExportError: the plan that was just built cannot be opened.
+    """
+    logger = make_logger(trt)
+    runtime = trt.Runtime(logger)
+    runtime.engine_host_code_allowed = True  # it was built here
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise ExportError(f"{stage}: TensorRT cannot open the plan that it has built.{errors_of(logger)}")
+    inspector = engine.create_engine_inspector()
+    return layers_by_precision(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def _parse(trt: Any, network: Any, logger: Any, onnx: Path, contract: StageContract) -> None:
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(onnx)):
+        told = [_parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
+        raise ExportError(f"TensorRT's parser refuses {onnx.name}: {'; '.join(told) or 'it does not say why'}")
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    came = {tensor.name: dtype_name(tensor.dtype) for tensor in inputs}
+    expected = {spec.name: spec.dtype for spec in contract.inputs}
+    if came != expected:
+        raise ExportError(f"{onnx.name} takes {came}, the contract of {contract.stage} says {expected}")
+    if shapes := [tensor.name for tensor in inputs if tensor.is_shape_tensor]:
+        raise ExportError(f"{onnx.name}: {', '.join(shapes)} gives a shape as values; take it from an array's shape")
+
+
+def _parser_error(error: Any) -> str:
+    where = f" at node {error.node()} {error.node_name()} ({error.node_operator()})" if error.node() >= 0 else ""
+    return f"{error.desc()}{where}"
+
+
+def _configure(trt: Any, config: Any, options: PlanOptions) -> None:
+    config.builder_optimization_level = options.optimization_level
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else the inspector cannot tell precisions
+    level = HARDWARE[options.hardware_compatibility]
+    config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, level)
+    if options.workspace is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if not options.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)
+
+
+def _add_profile(builder: Any, config: Any, logger: Any, contract: StageContract, options: PlanOptions) -> None:
+    """One profile with the range of every dynamic input; none where all shapes are fixed."""
+    dynamic = [spec for spec in contract.inputs if spec.is_dynamic]
+    if not dynamic:
+        return
+    sizes = with_ranges(contract, options.ranges)
+    profile = builder.create_optimization_profile()
+    for spec in dynamic:
+        smallest, usual, largest = (spec.sized(each) for each in sizes)
+        profile.set_shape(spec.name, smallest, usual, largest)
+    if config.add_optimization_profile(profile) < 0:
+        raise ExportError(f"{contract.stage}: TensorRT refuses the ranges {dict(options.ranges)}.{errors_of(logger)}")

@@ -1,0 +1,245 @@
+"""One GPU by cuda-python: its memory, one stream, and graphs captured on it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...errors import EngineError, needing
+from ...stage.arrays import Block
+from ..options import SessionOptions
+
+NON_BLOCKING = 1
+"""cudaStreamNonBlocking."""
+
+ALIGNMENT = 256
+"""Bytes: TensorRT's kernels may count on addresses that are multiples of it, as cudaMalloc's are."""
+
+
+def import_cuda() -> Any:
+    """cuda-python's binding of the CUDA runtime.
+
+    Raises:
+        MissingExtraError: cuda-python is not installed.
+    """
+    with needing("cuda-python", "tensorrt", "running on a GPU"):
+        from cuda.bindings import runtime
+    return runtime
+
+
+class Cuda:
+    """A GPU with one stream. Everything is enqueued on that stream; `synchronize` waits for it.
+
+    The driver is asked before anything else: on a box without one, TensorRT itself may end the process.
+
+    Attributes:
+        index: as CUDA counts GPUs.
+        name: "NVIDIA H100 80GB HBM3", for example.
+        capability: compute capability, (9, 0) for example.
+        stream: the stream's handle.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        """Take hold of a GPU.
+
+        Raises:
+            MissingExtraError: cuda-python is not installed.
+            EngineError: no driver, a driver that is too old, or no such GPU.
+        """
+        self._runtime = runtime = import_cuda()
+        error, count = runtime.cudaGetDeviceCount()
+        if int(error) or not count:
+            raise EngineError(
+                f"no NVIDIA GPU can be used here: {_told(runtime, error) if int(error) else 'none found'}"
+            )
+        if index >= count:
+            raise EngineError(f"there is no GPU {index}: CUDA finds {count}, counted from 0")
+        self.index = index
+        self.activate()
+        properties = self._checked(runtime.cudaGetDeviceProperties(index))
+        self.name = properties.name.decode(errors="replace").strip("\x00 ")
+        self.capability = (int(properties.major), int(properties.minor))
+        self._stream = self._checked(runtime.cudaStreamCreateWithFlags(NON_BLOCKING))
+        self.stream = int(self._stream)
+        self._users = 1
+
+    @property
+    def label(self) -> str:
+        """What its arrays call it."""
+        return f"cuda:{self.index}"
+
+    def activate(self) -> None:
+        """Make this GPU the calling thread's."""
+        self._checked(self._runtime.cudaSetDevice(self.index))
+
+    def allocate(self, size: int) -> int:
+        """Address of `size` bytes of the GPU's memory."""
+        return int(self._checked(self._runtime.cudaMalloc(max(size, 1))))
+
+    def free(self, pointer: int) -> None:
+        """Give memory back."""
+        self._checked(self._runtime.cudaFree(pointer))
+
+    def allocate_pinned(self, size: int) -> tuple[int, np.ndarray]:
+        """Page-locked memory of the host: its address, and [size] uint8 over it."""
+        pointer = int(self._checked(self._runtime.cudaMallocHost(max(size, 1))))
+        memory: Any = (ctypes.c_ubyte * max(size, 1)).from_address(pointer)
+        return pointer, np.frombuffer(memory, np.uint8)
+
+    def free_pinned(self, pointer: int) -> None:
+        """Give page-locked memory back."""
+        self._checked(self._runtime.cudaFreeHost(pointer))
+
+    def copy(self, to: int, source: int, size: int) -> None:
+        """Enqueue a copy of bytes between any two addresses; the driver sees from them which way it goes."""
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDefault
+        self._checked(self._runtime.cudaMemcpyAsync(to, source, size, kind, self._stream))
+
+    def synchronize(self) -> None:
+        """Wait until all that was enqueued is done; errors of the GPU come out here."""
+        self._checked(self._runtime.cudaStreamSynchronize(self._stream))
+
+    def capture(self, enqueue: Callable[[], None]) -> Any:
+        """Record what a function enqueues as a graph that can be launched again; nothing runs.
+
+        Raises:
+            EngineError: something in it cannot be captured. The stream is usable again.
+        """
+        runtime = self._runtime
+        mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._checked(runtime.cudaStreamBeginCapture(self._stream, mode))
+        failure: BaseException | None = None
+        try:
+            enqueue()
+        except Exception as error:
+            failure = error
+        ended, graph = runtime.cudaStreamEndCapture(self._stream)
+        if failure is not None or int(ended):
+            if not int(ended):
+                runtime.cudaGraphDestroy(graph)
+            runtime.cudaGetLastError()  # clears it: it would be told again by a later call that is innocent
+            raise EngineError(f"cannot be captured as a graph: {failure or _told(runtime, ended)}") from failure
+        try:
+            return self._checked(runtime.cudaGraphInstantiate(graph, 0))
+        finally:
+            runtime.cudaGraphDestroy(graph)
+
+    def launch(self, graph: Any) -> None:
+        """Enqueue a captured graph."""
+        self._checked(self._runtime.cudaGraphLaunch(graph, self._stream))
+
+    def forget(self, graph: Any) -> None:
+        """Free a captured graph."""
+        self._checked(self._runtime.cudaGraphExecDestroy(graph))
+
+    def milliseconds(self, enqueue: Callable[[], None], repeats: int) -> float:
+        """Mean time of one call on the GPU, launch gaps included, after one call that is not counted."""
+        runtime = self._runtime
+        begin, end = (self._checked(runtime.cudaEventCreate()) for _ in range(2))
+        enqueue()
+        self._checked(runtime.cudaEventRecord(begin, self._stream))
+        for _ in range(repeats):
+            enqueue()
+        self._checked(runtime.cudaEventRecord(end, self._stream))
+        self.synchronize()
+        elapsed = float(self._checked(runtime.cudaEventElapsedTime(begin, end)))
+        for event in (begin, end):
+            self._checked(runtime.cudaEventDestroy(event))
+        return elapsed / repeats
+
+    @classmethod
+    def shared(cls, options: SessionOptions) -> Cuda:
+        """The GPU of these options: one, with one stream, for all sessions opened with them; each closes it once."""
+        held = options.shared.get("cuda")
+        if isinstance(held, Cuda) and held._users:
+            held._users += 1
+            return held
+        options.shared["cuda"] = opened = cls(options.device)
+        return opened
+
+    def close(self) -> None:
+        """Destroy the stream when its last user closes it."""
+        if self._users == 1:
+            self._checked(self._runtime.cudaStreamDestroy(self._stream))
+        self._users = max(self._users - 1, 0)
+
+    def _checked(self, result: tuple[Any, ...]) -> Any:
+        """What a call returned beside its error code.
+
+        Raises:
+            EngineError: the code is not success.
+        """
+        if int(result[0]):
+            raise EngineError(_told(self._runtime, result[0]))
+        return result[1] if len(result) > 1 else None
+
+
+class CudaBlock(Block):
+    """Memory of a GPU that is allocated when it is first wanted, and anew only when more is."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        super().__init__(cuda.label, 0)
+        self._cuda = cuda
+        self._size = 0
+
+    def reserve(self, size: int) -> CudaBlock:
+        """Hold at least `size` bytes."""
+        if size > self._size:
+            self.release()
+            self.pointer = self._cuda.allocate(size)
+            self._size = size
+        return self
+
+    def give_out(self, size: int) -> CudaBlock:
+        """Hold at least `size` bytes, and make the arrays that were in them stale."""
+        self.generation += 1
+        return self.reserve(size)
+
+    def read(self, offset: int, size: int) -> np.ndarray:
+        """[size] uint8: bytes of the block, copied to the host."""
+        host = np.empty(size, np.uint8)
+        self._cuda.activate()
+        self._cuda.copy(host.ctypes.data, self.pointer + offset, size)
+        self._cuda.synchronize()
+        return host
+
+    def release(self) -> None:
+        """Free the memory."""
+        if self._size:
+            self._cuda.free(self.pointer)
+            self.pointer = self._size = 0
+
+
+class Pinned:
+    """Page-locked memory of the host: the GPU copies to and from it at full speed."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cuda = cuda
+        self._memory = np.zeros(0, np.uint8)
+        self.pointer = 0
+
+    def view(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An array over the beginning of the memory, which grows if it must."""
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        if size > self._memory.size or not self.pointer:
+            self.release()
+            self.pointer, self._memory = self._cuda.allocate_pinned(size)
+        return self._memory[:size].view(dtype).reshape(shape)
+
+    def release(self) -> None:
+        """Free the memory."""
+        if self.pointer:
+            self._memory = np.zeros(0, np.uint8)
+            self._cuda.free_pinned(self.pointer)
+            self.pointer = 0
+
+
+def _told(runtime: Any, error: Any) -> str:
+    """A CUDA error in words, with what to do about the common one."""
+    words = runtime.cudaGetErrorString(error)[1]
+    text = words.decode() if isinstance(words, bytes) else str(words)
+    hint = "; install or update NVIDIA's driver" if int(error) == 35 else ""
+    return f"CUDA error {int(error)}, {text}{hint}"

@@ -1,0 +1,244 @@
+"""A bundle: the folder that `export-engines` writes and the deploy box loads.
+
+`bundle.json` is the manifest. It is read strictly, every file it names must lie in the folder, and no engine is opened
+before its size and SHA-256 have been checked against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+import msgspec
+
+from ..errors import BundleError, RecipeError, one_of
+from ..files import sha256_of, write_bytes
+from ..pipelines.training_free.methods import method_named
+from ..recipe.int8 import Calibration
+from ..recipe.recipe import Recipe
+from ..stage.census import Census, check_census
+from .entries import EngineEntry as EngineEntry
+from .entries import FileEntry as FileEntry
+from .entries import PlanEntry as PlanEntry
+from .entries import StageEntry as StageEntry
+
+SCHEMA_VERSION = 1
+MANIFEST = "bundle.json"
+TOKENIZER = "tokenizer.json"
+
+MAKERS = {"int8": "ovdeploy calibrate {bundle} --images PHOTOS"}
+"""What makes engines of a precision, where it is not `export-engines`."""
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a model's weights came from."""
+
+    model: str
+    source: str
+    """`pretrained:TAG`, `random:SEED` or `file:NAME` (the name only: no machine's paths go into a bundle)."""
+    sha256: str
+    """Of the weights' values, independent of the file format they came in."""
+
+
+class Dimensions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes that the engines fix and the runtime's geometry needs. Pixels, unless said otherwise."""
+
+    clip_patch: Annotated[int, msgspec.Meta(ge=1)]
+    feature_grid: tuple[int, int]
+    """Rows and columns of a window's features."""
+    embedding: int
+    """Length of a text embedding, E."""
+    context_length: int
+    """Tokens of a text."""
+    sam_side: int = 0
+    """Side of SAM's square input; 0 without SAM."""
+    sam_grid: int = 0
+    """Tokens along a side of SAM's input."""
+    sam_padding: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """RGB value, 0 to 255, that SAM's normalisation maps to zero."""
+
+    @property
+    def mask_side(self) -> int:
+        """Side of SAM's mask prompts and low-resolution masks: four times its grid."""
+        return 4 * self.sam_grid
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`bundle.json`."""
+
+    schema_version: int
+    recipe: Recipe
+    dimensions: Dimensions
+    stages: dict[str, StageEntry]
+    tokenizer: FileEntry
+    templates: tuple[str, ...]
+    """Prompt templates; `{}` stands for the name."""
+    provenance: dict[str, Provenance]
+    versions: dict[str, str]
+    """Of what made the bundle."""
+    calibration: Calibration | None = None
+    """How its INT8 engines came about."""
+
+    def files(self) -> Iterator[FileEntry]:
+        """Every file that the manifest names."""
+        yield self.tokenizer
+        for stage in self.stages.values():
+            for engine in stage.engines.values():
+                yield from engine.files
+            yield from (plan.file for plan in stage.plans)
+
+    @classmethod
+    def bare(cls, recipe: Recipe, dimensions: Dimensions) -> Manifest:
+        """A manifest without engines, for sessions that come from elsewhere than a bundle."""
+        nothing = FileEntry(path=TOKENIZER, sha256="", bytes=0)
+        return cls(
+            schema_version=SCHEMA_VERSION, recipe=recipe, dimensions=dimensions, stages={}, tokenizer=nothing,
+            templates=(), provenance={}, versions={},
+        )  # fmt: skip
+
+
+class Bundle:
+    """A bundle on disk, its manifest read and its paths checked."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bundle:
+        """Read a bundle's manifest.
+
+        Raises:
+            BundleError: no bundle there, another schema version, a manifest that cannot be read, or one that names a
+                path outside the folder.
+        """
+        path = Path(path)
+        path = path.parent if path.name == MANIFEST else path
+        manifest_path = path / MANIFEST
+        if not manifest_path.is_file():
+            raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}. Make one with: export-engines RECIPE")
+        bundle = cls(path, _decode(manifest_path))
+        for entry in bundle._all_files():
+            bundle._inside(entry.path)
+        return bundle
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe it was built from."""
+        return self.manifest.recipe
+
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions in which at least one stage is there."""
+        return tuple(sorted({p for stage in self.manifest.stages.values() for p in stage.engines}))
+
+    def stage(self, name: str) -> StageEntry:
+        """The manifest's entry of a stage.
+
+        Raises:
+            BundleError: the bundle does not hold it.
+        """
+        if name not in self.manifest.stages:
+            raise BundleError(
+                f"{self.path} holds no {name} stage; it has {', '.join(self.manifest.stages)}. "
+                f"Export it with: export-engines {self.recipe.origin} --stages {name}"
+            )
+        return self.manifest.stages[name]
+
+    def engine_path(self, stage: str, precision: str) -> Path:
+        """The path of a stage's engine, after its size and SHA-256 (and its external data's) have been verified.
+
+        Also its precision: counted in the graph where the onnx package is there, else on the manifest's word.
+
+        Raises:
+            BundleError: not in this precision, missing, truncated or altered; or its census tells of another precision.
+        """
+        engines, precision = self.stage(stage).engines, self.stage(stage).resolved(precision)
+        if precision not in engines:
+            raise BundleError(f"{self.path}, stage {stage}: {one_of('precision', precision, engines)}")
+        path, *_ = (self.verified(entry) for entry in engines[precision].files)
+        again = MAKERS.get(precision, "export-engines {recipe} --precision {precision} --force")
+        again = again.format(recipe=self.recipe.name, precision=precision, bundle=self.path)
+        check_census(self.census(stage, precision), precision, f"{path}", again)
+        return path
+
+    def census(self, stage: str, precision: str) -> Census | None:
+        """What precision a stage's engine really has; None if nobody counted.
+
+        FP32 graphs are taken on the manifest's word, since counting means reading them.
+        """
+        precision = self.stage(stage).resolved(precision)
+        entry = self.stage(stage).engines[precision]
+        path = self.path / entry.files[0].path
+        if precision == "fp32" or path.suffix != ".onnx":
+            return entry.census
+        try:
+            from ..graph.census import census_of_file
+        except ImportError:
+            return entry.census
+        return census_of_file(path, self.stage(stage).contract)
+
+    def tokenizer_path(self) -> Path:
+        """The path of the verified `tokenizer.json`."""
+        return self.verified(self.manifest.tokenizer)
+
+    def verified(self, entry: FileEntry) -> Path:
+        """The path of a file, after its size and SHA-256 have been compared with the manifest.
+
+        Raises:
+            BundleError: missing, truncated or altered.
+        """
+        path = self._inside(entry.path)
+        again = f"Copy the bundle again, or rebuild it with: export-engines {self.recipe.origin} --force"
+        if not path.is_file():
+            raise BundleError(f"{path} is missing. {again}")
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise BundleError(f"{path} has {size} bytes, the manifest says {entry.bytes}. {again}")
+        if sha256_of(path) != entry.sha256:
+            raise BundleError(f"{path} is not the file that was exported: its SHA-256 differs. {again}")
+        return path
+
+    def _all_files(self) -> list[FileEntry]:
+        return list(self.manifest.files())
+
+    def _inside(self, relative: str) -> Path:
+        """`relative` as a path in the bundle; links are followed before it is judged."""
+        pure = PurePosixPath(relative)
+        path = self.path.joinpath(*pure.parts)
+        if pure.is_absolute() or ".." in pure.parts or not path.resolve().is_relative_to(self.path.resolve()):
+            raise BundleError(
+                f"{self.path / MANIFEST} names {relative!r}, which lies outside the bundle; do not use it"
+            )
+        return path
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write `bundle.json`: indented, since people read it."""
+    write_bytes(path / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+
+
+def file_entry(path: Path) -> FileEntry:
+    """The manifest's entry of a file that lies directly in the bundle."""
+    return FileEntry(path=path.name, sha256=sha256_of(path), bytes=path.stat().st_size)
+
+
+class _Schema(msgspec.Struct):
+    schema_version: int
+
+
+def _decode(path: Path) -> Manifest:
+    """Decode a manifest, its version first, so that another version is told as such."""
+    data = path.read_bytes()
+    try:
+        version = msgspec.json.decode(data, type=_Schema).schema_version
+        if version != SCHEMA_VERSION:
+            raise BundleError(
+                f"{path} has schema version {version}, this ovdeploy reads {SCHEMA_VERSION}. "
+                f"Export the bundle again with this version, or install the ovdeploy that made it."
+            )
+        manifest = msgspec.json.decode(data, type=Manifest)
+        method_named(manifest.recipe.method)
+        return manifest
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecipeError) as error:
+        raise BundleError(f"{path} cannot be read: {error}. Export the bundle again.") from error

@@ -1,0 +1,82 @@
+"""What a bundle's manifest says of its files, engines, plans and stages."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+
+import msgspec
+
+from ..stage.census import Census
+from ..stage.contract import StageContract
+
+
+class FileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of the bundle. The path is relative to the bundle, with forward slashes."""
+
+    path: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\\]+$")]
+    sha256: str
+    bytes: int
+
+
+class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One stage in one precision: the graph first, then its external data."""
+
+    files: Annotated[tuple[FileEntry, ...], msgspec.Meta(min_length=1)]
+    fingerprint: str
+    """Hash of all that the export depended on: code, weights, sizes, versions."""
+    source: str = ""
+    """For an engine that was made from another: that one's fingerprint."""
+    census: Census | None = None
+    """What precision its weights and nodes have; None if nobody counted."""
+
+    @property
+    def digest(self) -> str:
+        """The graph's SHA-256; with external data, that of all files' hashes in order."""
+        hashes = [entry.sha256 for entry in self.files]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+class PlanEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A TensorRT plan of a stage: which graph it was built from, and which machine it fits."""
+
+    file: FileEntry
+    precision: str
+    """Of the engine it was built from."""
+    onnx_sha256: str
+    """`EngineEntry.digest` of that engine."""
+    tensorrt: str
+    """Version that built it."""
+    gpu: str
+    """Name of the GPU that it was built on."""
+    compute_capability: str
+    """Of that GPU: "9.0", for example."""
+    ranges: dict[str, tuple[int, int, int]] = {}
+    """The smallest, usual and largest size of every dynamic axis."""
+    optimization_level: int = 3
+    tf32: bool = False
+    version_compatible: bool = False
+    """Whether newer versions of TensorRT can run it."""
+    hardware_compatibility: str = "none"
+    """Which other GPUs can run it: a key of `runtime.tensorrt.options.HARDWARE`."""
+    layers: dict[str, int] = {}
+    """Layers by the precision of what they give, as the engine inspector told."""
+
+
+class StageEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A stage: its contract, its engines by precision, and the TensorRT plans that were built from them."""
+
+    contract: StageContract
+    engines: Annotated[dict[str, EngineEntry], msgspec.Meta(min_length=1)]
+    plans: tuple[PlanEntry, ...] = ()
+    substitutes: dict[str, str] = {}
+    """Which precision's engine serves where there is none in another: an INT8 bundle's float stages."""
+
+    def resolved(self, precision: str) -> str:
+        """The precision whose engine is meant by `precision`."""
+        return precision if precision in self.engines else self.substitutes.get(precision, precision)
+
+    def fitting_plans(self) -> tuple[PlanEntry, ...]:
+        """The plans whose graph is still the bundle's."""
+        digests = {precision: engine.digest for precision, engine in self.engines.items()}
+        return tuple(plan for plan in self.plans if digests.get(plan.precision) == plan.onnx_sha256)

@@ -1,0 +1,184 @@
+"""Photos: read them, and cut from them what the engines see."""
+
+from __future__ import annotations
+
+import threading
+from importlib import resources
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from ..errors import PhotoError
+from ..geometry.sizes import HW
+from ..pipelines.training_free.plan import Plan, SamFrame
+
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+"""Pillow's modes for 16-bit grey; their upper byte is what an 8-bit photo would hold."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
+"""What is opened. Pillow knows more, among them formats that it hands to other programs."""
+
+SUFFIXES = (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""What is looked for in folders."""
+
+LONGEST_SIDE = 65_535
+"""Tables grow with a photo's sides, not its area, so a side is limited too (JPEG's own limit)."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings a photo upright, by EXIF orientation. (Pillow's helper writes EXIF anew, and fails on malformed tags.)"""
+
+_pillow_limit = threading.Lock()
+
+
+def load_photo(path: str | Path, max_pixels: int = 100_000_000) -> np.ndarray:
+    """Read a photo upright, as 8-bit RGB.
+
+    Grey and palette images become RGB, transparency is laid over white, 16-bit values lose their lower byte, and the
+    EXIF orientation is applied.
+
+    Returns:
+        [H, W, 3] uint8 RGB.
+
+    Raises:
+        PhotoError: missing, empty, truncated, not an image, of a kind without a fixed range, or too large.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise PhotoError(f"{path}: no photos in this folder (looked for {', '.join(SUFFIXES)})")
+    if not path.is_file():
+        raise PhotoError(f"{path}: no such photo")
+    if path.stat().st_size == 0:
+        raise PhotoError(f"{path}: the file is empty")
+    try:
+        with _opened(path) as image:
+            _refuse_huge(image.size[::-1], max_pixels, str(path))
+            return _upright_rgb(image, str(path))
+    except PhotoError:
+        raise
+    except UnidentifiedImageError as error:
+        raise PhotoError(f"{path}: not an image in a format that is read ({', '.join(FORMATS)})") from error
+    except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
+        raise PhotoError(f"{path}: the photo is damaged or truncated ({error})") from error
+
+
+def demo_photo() -> Path:
+    """The photo that comes with the package: a cup of coffee, [400, 600, 3]."""
+    return Path(str(resources.files("ovdeploy.engines"))) / "coffee.jpg"
+
+
+def as_photo(photo: str | Path | np.ndarray, max_pixels: int = 100_000_000) -> np.ndarray:
+    """A photo from a path, or an array checked to be one.
+
+    Args:
+        photo: a path, or [H, W, 3] uint8 RGB.
+        max_pixels: a photo with more pixels is refused.
+
+    Returns:
+        [H, W, 3] uint8 RGB, contiguous.
+
+    Raises:
+        PhotoError: the photo cannot be read, or the array is not one.
+    """
+    if isinstance(photo, str | Path):
+        return load_photo(photo, max_pixels)
+    if not isinstance(photo, np.ndarray) or photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
+        came = f"{photo.dtype} {list(photo.shape)}" if isinstance(photo, np.ndarray) else type(photo).__name__
+        raise PhotoError(f"expected a path or an array [H, W, 3] of uint8 RGB, got {came}")
+    if photo.size == 0:
+        raise PhotoError(f"the photo has no pixels: its shape is {list(photo.shape)}")
+    _refuse_huge(photo.shape[:2], max_pixels, "the photo")
+    return np.ascontiguousarray(photo)
+
+
+def cut_windows(photo: np.ndarray, plan: Plan, crop: int) -> np.ndarray:
+    """Resize and align a photo, and cut its windows.
+
+    Args:
+        photo: [H, W, 3] uint8 RGB.
+        plan: the plan for its size.
+        crop: side of a window.
+
+    Returns:
+        [Wy · Wx, 3, crop, crop] float32 RGB in [0, 1], row by row.
+    """
+    resized = resize(photo, plan.resized_hw).astype(np.float32) / 255
+    planes = resize(resized, plan.aligned_hw).transpose(2, 0, 1)
+    cuts = [planes[:, y : y + crop, x : x + crop] for y in plan.row_starts for x in plan.column_starts]
+    return np.stack(cuts)
+
+
+def sam_image(photo: np.ndarray, frame: SamFrame, side: int, padding: tuple[float, float, float]) -> np.ndarray:
+    """The photo in SAM's frame.
+
+    Two resizes, as in Trident's code: OpenCV's bilinear to the padded size, then Pillow's antialiased bilinear, which
+    is SAM's own transform.
+
+    Args:
+        photo: [H, W, 3] uint8 RGB.
+        frame: how it lies in SAM's input.
+        side: side of SAM's input.
+        padding: the RGB value, 0 to 255, that the engine's normalisation maps to zero.
+
+    Returns:
+        [1, 3, side, side] float32 RGB in [0, 255].
+    """
+    h, w = frame.valid_hw
+    seen = np.ascontiguousarray(resize(photo, frame.padded_hw)[:, slice(*frame.columns)])
+    pillow = Image.fromarray(seen).resize((w, h), Image.Resampling.BILINEAR)
+    image = np.empty((1, 3, side, side), np.float32)
+    image[:] = np.asarray(padding, np.float32).reshape(1, 3, 1, 1)
+    image[0, :, :h, :w] = np.asarray(pillow).transpose(2, 0, 1)
+    return image
+
+
+def resize(image: np.ndarray, hw: HW) -> np.ndarray:
+    """OpenCV's bilinear resize to (height, width); the array itself if it has that size."""
+    if image.shape[:2] == hw:
+        return image
+    resized: np.ndarray = cv2.resize(image, hw[::-1], interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def _refuse_huge(hw: tuple[int, ...], max_pixels: int, what: str) -> None:
+    if hw[0] * hw[1] > max_pixels:
+        raise PhotoError(
+            f"{what}: {hw[1]}×{hw[0]} are {hw[0] * hw[1] / 1e6:.3g} megapixels, the limit is {max_pixels / 1e6:.3g}. "
+            f"Scale the photo down, or raise the parameter max_pixels."
+        )
+    if max(hw) > LONGEST_SIDE:
+        raise PhotoError(f"{what}: {hw[1]}×{hw[0]} has a side above {LONGEST_SIDE} pixels; cut it into pieces")
+
+
+def _opened(path: Path) -> Image.Image:
+    """Open without Pillow's own limit on pixels, a global of the process: `max_pixels` takes its place."""
+    with _pillow_limit:
+        theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            Image.init()
+            return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])  # older Pillows lack AVIF
+        finally:
+            Image.MAX_IMAGE_PIXELS = theirs
+
+
+def _upright_rgb(image: Image.Image, what: str) -> np.ndarray:
+    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode in DEEP_MODES:
+        image = Image.fromarray((np.clip(np.asarray(image, np.int64), 0, 65535) >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise PhotoError(f"{what}: floating-point images have no fixed range; convert it to 8 bits first")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return np.array(image.convert("RGB"))

@@ -1,0 +1,1 @@
+"""Pipelines: families of recipes, each a folder."""

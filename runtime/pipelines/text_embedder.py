@@ -1,0 +1,143 @@
+"""From words to embeddings: templates, the text engine, and a cache on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..backends import Session, graph_precision
+from ..bundle.bundle import Bundle
+from ..errors import VocabularyError
+from ..files import atomic_path, cache_root
+from ..words.tokenizer import ClipTokenizer
+
+
+def cache_folder() -> Path:
+    """Where embeddings are kept: `embeddings` in `cache_root()`."""
+    return cache_root() / "embeddings"
+
+
+class TextEmbedder:
+    """Embeds names by a text engine; what was embedded before is read from the cache.
+
+    An embedding is found again only for the same text engine, the same tokenizer, the same templates and the same
+    name, because all four are in its key.
+    """
+
+    def __init__(
+        self, open_engine: Callable[[], tuple[Session, ClipTokenizer]], identity: str, folder: Path | None = None
+    ) -> None:
+        """An embedder that opens its engine only when the cache does not have the answer.
+
+        Args:
+            open_engine: loads the text engine and the tokenizer.
+            identity: what tells this text engine and tokenizer from any other (hashes of their files).
+            folder: the cache; None means `cache_folder()`.
+        """
+        self._open_engine = open_engine
+        self._engine: tuple[Session, ClipTokenizer] | None = None
+        self._identity = identity
+        self._opening = threading.Lock()
+        self._folder = folder or cache_folder()
+
+    def embed(self, name: str, templates: Sequence[str]) -> np.ndarray:
+        """The embedding of one name.
+
+        Every template is filled in and embedded at unit length; their mean is brought to unit length (CLIP's prompt
+        ensembling).
+
+        Returns:
+            [E] float32, unit length.
+
+        Raises:
+            VocabularyError: there are no templates, or one lacks `{}`.
+        """
+        if isinstance(templates, str) or not templates or any("{}" not in template for template in templates):
+            raise VocabularyError(
+                f"every template needs a {{}} for the name, and there must be a list of at least one; got {templates!r}"
+            )
+        key = json.dumps([self._identity, list(templates), name])
+        path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.npy"
+        embedding = _read(path)
+        if embedding is None:
+            embedding = self._compute(name, templates)
+            _write(path, embedding)
+        return embedding
+
+    def _compute(self, name: str, templates: Sequence[str]) -> np.ndarray:
+        with self._opening:
+            if self._engine is None:
+                self._engine = self._open_engine()
+            session, tokenizer = self._engine
+        tokens = tokenizer([template.replace("{}", name) for template in templates])
+        features = session.run({"tokens": tokens})["features"]
+        return ensemble(features)
+
+    def close(self) -> None:
+        """Close the text engine, if it was opened."""
+        if self._engine is not None:
+            self._engine[0].close()
+            self._engine = None
+
+
+def text_embedder(
+    bundle: Bundle, precision: str, backend: str, open_engine: Callable[[], Session]
+) -> TextEmbedder | None:
+    """An embedder for a bundle's text engine; None if the bundle has no such stage.
+
+    Args:
+        bundle: the bundle.
+        precision: what is computed in.
+        backend: what runs the engine.
+        open_engine: opens it.
+    """
+    if "text_encoder" not in bundle.manifest.stages:
+        return None
+    precision = bundle.stage("text_encoder").resolved(precision)
+    held = graph_precision(bundle, "text_encoder", precision, backend)
+    engine = bundle.stage("text_encoder").engines.get(held)
+    if engine is None:
+        return None
+    if all((bundle.path / file.path).exists() for file in engine.files):
+        bundle.engine_path("text_encoder", held)  # damage is told now; a box may do without the file
+    made = [precision] if precision != held else []  # else embeddings of both would be taken for the same
+    hashes = [file.sha256 for file in (*engine.files, bundle.manifest.tokenizer)]
+
+    def open_text() -> tuple[Session, ClipTokenizer]:
+        tokenizer = ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
+        return open_engine(), tokenizer
+
+    return TextEmbedder(open_text, " ".join([*hashes, *made]))
+
+
+def ensemble(features: np.ndarray) -> np.ndarray:
+    """CLIP's prompt ensembling: [P, E] features of a name's prompts to its embedding, [E] of unit length."""
+    return unit(unit(features).mean(axis=0))
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors scaled to unit length along the last axis."""
+    scaled: np.ndarray = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return scaled
+
+
+def _read(path: Path) -> np.ndarray | None:
+    """A cached embedding; None if it is not there or is not one (a cache may always be thrown away)."""
+    try:
+        embedding = np.load(path, allow_pickle=False)
+    except Exception:  # numpy raises many kinds on damaged files
+        return None
+    sound = isinstance(embedding, np.ndarray) and embedding.dtype == np.float32 and embedding.ndim == 1
+    return embedding if sound and np.isfinite(embedding).all() else None
+
+
+def _write(path: Path, embedding: np.ndarray) -> None:
+    """Keep an embedding; a cache that cannot be written (a read-only disk) costs time, not the result."""
+    with contextlib.suppress(OSError), atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, embedding)

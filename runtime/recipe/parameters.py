@@ -1,0 +1,142 @@
+"""The parameters of a method: their defaults stand in the recipe, users override them at `load` and at `segment`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+
+from ..errors import ParameterError, one_of
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # the upper bounds keep infinity out
+AboveZero = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+
+
+class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every parameter of every method. Sizes are in pixels, probabilities and scores in [0, 1]."""
+
+    short_side: Positive = 448
+    """The photo's short side is resized to this …"""
+    max_long_side: Positive = 2048
+    """… unless its long side would pass this."""
+    max_pixels: Positive = 100_000_000
+    """A photo with more pixels is refused."""
+    crop: Positive = 336
+    """Side of a window. Baked."""
+    stride: Positive = 224
+    """Step between windows."""
+    window_batch: Positive = 8
+    """Windows per call of the `dino` and `clip_image` engines. Does not change the result."""
+    similarity_beta: NotNegative = 1.2
+    """β: similarities below β times their mean are masked out. Baked."""
+    similarity_gamma: AboveZero = 3.0
+    """γ: inverse temperature of the similarity's softmax. Baked."""
+    similarity_layers: tuple[Positive, ...] = ()
+    """S2CLIP: the CLIP blocks, counted from 1, whose similarity is used; none means the middle ones. Baked."""
+    similarity_eta: Fraction = 0.5
+    """S2CLIP: η, how much of the shallower blocks' similarity each deeper block keeps. Baked."""
+    dino_share: Fraction = 0.5
+    """S2CLIP: a, the share of DINO's similarity; the rest is the CLIP blocks'. Baked."""
+    affinity_kind: Literal["affinity", "attention", "cosine"] = "affinity"
+    """What aggregates features: SAM's attention where values are alike, the attention alone, or the likeness of SAM's
+    features alone (Trident, Table 3). Baked."""
+    sam_halves: bool = False
+    """Whether the photo's left and right halves get an affinity each (Trident on Cityscapes)."""
+    affinity_factor: NotNegative = 1.2
+    """f: SAM's attention is kept where values are more alike than f times their mean. 0 keeps nearly all."""
+    keep_negative: bool = True
+    """Whether a negative threshold θ stands; if not it becomes 0.6."""
+    logit_scale: AboveZero = 40.0
+    """Logits are multiplied by this before the softmax over queries."""
+    probability_threshold: Fraction = 0.0
+    """Pixels whose largest probability is below this become background (class 0)."""
+    refine: bool = True
+    """Whether SAM's decoder refines the coarse mask."""
+    split_regions: bool = True
+    """Whether a class's pixels are split into connected regions, each with its own prompts; if not, they are one."""
+    prompts: Annotated[tuple[Literal["point", "box", "mask"], ...], msgspec.Meta(min_length=1)] = (
+        "point",
+        "box",
+        "mask",
+    )
+    """The prompts of a region that SAM's decoder gets. Baked."""
+    region_threshold: Fraction = 0.2
+    """τ_c: less certain pixels belong to no region; mask prompts keep what is above it."""
+    min_area: NotNegative = 225
+    """A_min: smaller regions are not refined, in pixels at half resolution."""
+    iou_threshold: Score = 0.8
+    """τ_iou: a refined region is used if SAM's own IoU estimate is above this."""
+    mask_prompt_scale: NotNegative = 0.005
+    """α: mask prompts are probabilities times this."""
+    prompt_batch: Positive = 16
+    """Regions per call of the `sam_decoder` engine. Does not change the result."""
+    as_published: bool = True
+    """Reproduce the three departures of Trident's published code from its paper and from SAM (README). Baked."""
+
+
+WINDOWS = {"crop": "the shape of the dino and clip_image engines' input depends on it"}
+
+BAKED_INTO: dict[str, dict[str, str]] = {
+    "dino": WINDOWS,
+    "clip_image": {
+        **WINDOWS,
+        "similarity_beta": "it is a constant inside the clip_image engine",
+        "similarity_gamma": "it is a constant inside the clip_image engine",
+        "similarity_layers": "the clip_image engine takes these blocks",
+        "similarity_eta": "it is a constant inside the clip_image engine",
+        "dino_share": "it is a constant inside the clip_image engine",
+    },
+    "sam_encoder": {"affinity_kind": "the sam_encoder engine computes this kind"},
+    "sam_decoder": {
+        "prompts": "the sam_decoder engine takes these prompts",
+        "as_published": "the sam_decoder engine is built one way or the other",
+    },
+    "clip_layers": WINDOWS,
+}
+"""Parameters that an export fixes, and why, by the stage that they go into."""
+
+BAKED = {name: why for stage in BAKED_INTO.values() for name, why in stage.items()}
+"""The same of all stages together."""
+
+
+def with_overrides(parameters: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
+    """`parameters` with some values replaced.
+
+    Args:
+        parameters: what holds now.
+        overrides: values by name; None means none.
+
+    Raises:
+        ParameterError: a name is unknown, a value has the wrong type or is out of range, or the parameter is baked
+            into the engines with another value.
+    """
+    if not overrides:
+        return parameters
+    values = msgspec.structs.asdict(parameters)
+    for name, value in overrides.items():
+        if name not in values:
+            raise ParameterError(one_of("parameter", name, values))
+        plain = value.item() if isinstance(value, np.generic) else value
+        if name not in BAKED:
+            values[name] = plain
+        elif not _same(plain, values[name]):
+            raise ParameterError(
+                f"{name}={value!r} cannot be set here: {BAKED[name]} (this bundle has {values[name]!r}). "
+                f"Set it in the recipe's [parameters] and run export-engines again."
+            )
+    try:
+        return msgspec.convert(values, Parameters)
+    except msgspec.ValidationError as error:
+        raise ParameterError(f"a parameter has a value that it cannot take: {error}") from error
+
+
+def _same(value: Any, baked: Any) -> bool:
+    """Whether a value is the baked one; numbers to the precision of the engines."""
+    if isinstance(baked, (tuple, str)):
+        return (tuple(value) if isinstance(value, list) else value) == baked
+    return bool(np.isscalar(value)) and type(value) in (bool, int, float) and np.float32(value) == np.float32(baked)

@@ -1,0 +1,83 @@
+"""Parameters in a file of their own: an overlay, which is laid over a bundle's or a recipe's.
+
+A TOML file with one table, `[parameters]`, as recipes have it. `ovdeploy tune` writes one; `--parameters` of the
+commands and `Segmenter.load(parameters=load_parameters(path))` take it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import tomli_w
+
+from ..errors import ParameterError, one_of
+from ..files import write_bytes
+from .parameters import Parameters
+from .recipe import Recipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TABLE = "parameters"
+
+
+def load_parameters(path: str | Path) -> dict[str, Any]:
+    """Read an overlay.
+
+    Returns:
+        Plain values by name: what `Segmenter.load` and `Segmenter.segment` take as `parameters`.
+
+    Raises:
+        ParameterError: missing, no overlay, or a name or value that no parameter has.
+    """
+    path = Path(path)
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParameterError(f"{path}: the file of parameters cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path} is not a TOML file: {error}") from error
+    values = found.get(TABLE)
+    if set(found) != {TABLE} or not isinstance(values, dict):
+        told = ", ".join(found) or "nothing"
+        raise ParameterError(f"{path}: expected a table [{TABLE}] and nothing else, got {told}; a recipe is none")
+    _laid_over(Parameters(), values, str(path))
+    return values
+
+
+def save_parameters(path: str | Path, values: Mapping[str, Any], comments: Iterable[str] = ()) -> None:
+    """Write an overlay.
+
+    Args:
+        path: the file.
+        values: plain values by name.
+        comments: lines to put on top.
+    """
+    head = "".join(f"# {line}\n" for line in comments)
+    write_bytes(path, (head + tomli_w.dumps({TABLE: dict(values)})).encode())
+
+
+def with_parameters(recipe: Recipe, path: str | Path) -> Recipe:
+    """A recipe with the parameters of an overlay, baked ones included: for an export.
+
+    Raises:
+        ParameterError: as `load_parameters`.
+    """
+    values = load_parameters(path)
+    return msgspec.structs.replace(recipe, parameters=_laid_over(recipe.parameters, values, str(path)))
+
+
+def _laid_over(parameters: Parameters, values: Mapping[str, Any], where: str) -> Parameters:
+    for name in values:
+        if name not in Parameters.__struct_fields__:
+            raise ParameterError(f"{where}: {one_of('parameter', name, Parameters.__struct_fields__)}")
+    try:
+        return msgspec.convert({**msgspec.structs.asdict(parameters), **values}, Parameters)
+    except msgspec.ValidationError as error:
+        raise ParameterError(f"{where}: {error}") from error

@@ -1,0 +1,137 @@
+"""The contract of a stage: what its engine takes and gives. Saved in the bundle, checked at every call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+import numpy as np
+
+from ..errors import EngineError
+from .arrays import Array
+
+Dim = int | str
+
+
+class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One input or output of an engine."""
+
+    name: str
+    dtype: str
+    """NumPy's name: float32, int32, …"""
+    shape: tuple[Dim, ...]
+    """Fixed sizes as integers, dynamic ones by name; a name has one value within a call."""
+    layout: str
+    """What the axes mean, in words."""
+    range: str
+    """What the values may be, in words."""
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether some axis has a name instead of a size."""
+        return any(isinstance(dim, str) for dim in self.shape)
+
+    def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape with its named sizes filled in."""
+        return tuple(sizes[dim] if isinstance(dim, str) else dim for dim in self.shape)
+
+
+class StageContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What goes into a stage and what comes out, in order."""
+
+    stage: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(spec.name for spec in self.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return tuple(spec.name for spec in self.outputs)
+
+    def input(self, name: str) -> TensorSpec:
+        """The input of this name."""
+        return next(spec for spec in self.inputs if spec.name == name)
+
+    def output(self, name: str) -> TensorSpec:
+        """The output of this name."""
+        return next(spec for spec in self.outputs if spec.name == name)
+
+    def check_feeds(self, feeds: Mapping[str, Array]) -> dict[str, int]:
+        """Refuse feeds that this contract does not describe.
+
+        Returns:
+            The sizes of the named axes.
+
+        Raises:
+            EngineError: names, a dtype, a rank, or a size differ, or a named size has two values.
+        """
+        if set(feeds) != set(self.input_names):
+            raise EngineError(f"{self.stage} takes {sorted(self.input_names)}, got {sorted(feeds)}", self.stage)
+        sizes: dict[str, int] = {}
+        self._check_arrays(self.inputs, feeds, sizes)
+        return sizes
+
+    def check_into(self, into: Mapping[str, Array], sizes: Mapping[str, int]) -> None:
+        """Refuse arrays that cannot take the outputs they are given for.
+
+        Args:
+            into: arrays by output.
+            sizes: the sizes of the named axes, as `check_feeds` found them.
+
+        Raises:
+            EngineError: an output that this contract does not have, or an array of another dtype or shape.
+        """
+        if unknown := sorted(set(into) - set(self.output_names)):
+            raise EngineError(f"{self.stage} gives {sorted(self.output_names)}, not {', '.join(unknown)}", self.stage)
+        self._check_arrays([spec for spec in self.outputs if spec.name in into], into, dict(sizes))
+
+    def _check_arrays(self, specs: Iterable[TensorSpec], arrays: Mapping[str, Array], sizes: dict[str, int]) -> None:
+        for spec in specs:
+            array = arrays[spec.name]
+            if not isinstance(array, Array):
+                told = f"{spec.name} must be an array, got {type(array).__name__}"
+                raise EngineError(f"{self.stage}: {told}", self.stage)
+            if array.dtype != np.dtype(spec.dtype):
+                raise EngineError(f"{self.stage}: {spec.name} must be {spec.dtype}, got {array.dtype}", self.stage)
+            if not _fits(array.shape, spec.shape, sizes):
+                raise EngineError(
+                    f"{self.stage}: {spec.name} must have shape {list(spec.shape)} with {sizes}, "
+                    f"got {list(array.shape)}",
+                    self.stage,
+                )
+
+    def check_outputs(self, outputs: Mapping[str, np.ndarray], elsewhere: Iterable[str] = ()) -> None:
+        """Refuse outputs that are missing or not finite.
+
+        Args:
+            outputs: those on the host.
+            elsewhere: names of those that stay on the device.
+
+        Raises:
+            EngineError: names the stage and the output.
+        """
+        if missing := [name for name in self.output_names if name not in outputs and name not in set(elsewhere)]:
+            raise EngineError(f"the {self.stage} engine did not return {', '.join(missing)}", self.stage)
+        for name, array in outputs.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                bad = int(array.size - np.isfinite(array).sum())
+                raise EngineError(
+                    f"the {self.stage} engine returned {bad} values of {name} (of {array.size}) that are NaN or "
+                    f"infinite; compare it with PyTorch by `ovdeploy parity`, or try another precision",
+                    self.stage,
+                )
+
+
+def _fits(actual: tuple[int, ...], expected: tuple[Dim, ...], sizes: dict[str, int]) -> bool:
+    """Whether a shape fits, with the named sizes seen so far; new ones are added to `sizes`."""
+    if len(actual) != len(expected):
+        return False
+    return all(
+        size == dim if isinstance(dim, int) else size >= 1 and sizes.setdefault(dim, size) == size
+        for size, dim in zip(actual, expected, strict=True)
+    )

@@ -1,0 +1,142 @@
+"""The vocabulary: class names, their synonyms, and their text embeddings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ParameterError, VocabularyError
+from ..files import atomic_path
+
+BACKGROUND = "background"
+SEPARATOR = ";"
+
+
+class Vocabulary:
+    """Classes in the user's own words, and an embedding for every synonym.
+
+    Attributes:
+        names: the first synonym of each class, [C].
+        synonyms: all synonyms of each class.
+        embeddings: [Q, E] float32, one row per synonym, in order.
+        query_starts: [C] int, where each class's synonyms begin among the Q queries.
+        background: whether class 0 stands for everything that has no name.
+    """
+
+    def __init__(self, classes: Sequence[str], embeddings: np.ndarray, *, background: bool | None = None) -> None:
+        """A vocabulary from embeddings that are at hand.
+
+        Args:
+            classes: one entry a class, synonyms separated by semicolons: `["cup; mug", "table"]`.
+            embeddings: [Q, E], one row per synonym, in order; usually of unit length.
+            background: whether class 0 is the background; None means that it is if one of its synonyms is
+                "background".
+
+        Raises:
+            VocabularyError: names are empty or repeated, or the embeddings do not fit them.
+        """
+        self.synonyms = parse_classes(classes)
+        self.names = tuple(words[0] for words in self.synonyms)
+        try:
+            self.embeddings = np.ascontiguousarray(embeddings, np.float32)
+        except (TypeError, ValueError) as error:
+            raise VocabularyError(f"the embeddings are not an array of numbers: {error}") from error
+        counts = [len(words) for words in self.synonyms]
+        self.query_starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.intp)
+        names_it = any(word.casefold() == BACKGROUND for word in self.synonyms[0])
+        self.background = names_it if background is None else background
+        if self.embeddings.ndim != 2 or len(self.embeddings) != sum(counts):
+            raise VocabularyError(
+                f"expected embeddings [{sum(counts)}, E], one row per synonym, got {list(self.embeddings.shape)}"
+            )
+        if not np.isfinite(self.embeddings).all():
+            raise VocabularyError("the embeddings hold NaN or infinity")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({['; '.join(words) for words in self.synonyms]}, embeddings={list(self.embeddings.shape)})"
+
+    def save(self, path: str | Path) -> None:
+        """Write the vocabulary to one `.npz` file, so that a box can do without the text engine."""
+        header = json.dumps({"classes": self.synonyms, "background": self.background})
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, header=np.frombuffer(header.encode(), np.uint8), embeddings=self.embeddings)
+
+    @classmethod
+    def load(cls, path: str | Path, *, background: bool | None = None) -> Vocabulary:
+        """Read a vocabulary written by `save`.
+
+        Args:
+            path: the file.
+            background: whether class 0 is the background; None means as it was saved.
+
+        Raises:
+            VocabularyError: missing, or not such a file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                header, embeddings = json.loads(file["header"].tobytes()), file["embeddings"]
+            classes = [f"{SEPARATOR} ".join(words) for words in header["classes"]]
+            known = header["background"] if background is None else background
+            return cls(classes, embeddings, background=known)
+        except Exception as error:  # zipfile, numpy and json raise many kinds on damaged files
+            state = "it is damaged, or something else" if Path(path).is_file() else "there is no such file"
+            raise VocabularyError(f"{path} is not a vocabulary saved by Vocabulary.save: {state}") from error
+
+
+def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Split every class into its synonyms.
+
+    Raises:
+        VocabularyError: a bare string, no classes, an empty name, or a name that stands twice.
+    """
+    if isinstance(classes, str):
+        raise VocabularyError(f"expected a list of class names, got the string {classes!r}; write [{classes!r}]")
+    entries = list(classes)
+    if wrong := [entry for entry in entries if not isinstance(entry, str)]:
+        raise VocabularyError(f"expected class names, got {wrong[0]!r} among them")
+    synonyms = tuple(tuple(word.strip() for word in entry.split(SEPARATOR)) for entry in entries)
+    if not synonyms:
+        raise VocabularyError('the list of classes is empty; name at least one, for example ["cup; mug", "table"]')
+    seen: set[str] = set()
+    for index, words in enumerate(synonyms):
+        for word in words:
+            if not word:
+                raise VocabularyError(f"class {index} has an empty name in {'; '.join(words)!r}; remove it")
+            if word.casefold() in seen:
+                raise VocabularyError(f"{word!r} stands twice in the list of classes; name everything once")
+            seen.add(word.casefold())
+    return synonyms
+
+
+def check_vocabulary(vocabulary: Vocabulary, length: int, probability_threshold: float) -> None:
+    """Refuse what a photo cannot be segmented with.
+
+    Args:
+        vocabulary: what was given as one.
+        length: of the embeddings of the bundle's CLIP.
+        probability_threshold: above 0 it needs a background class.
+
+    Raises:
+        VocabularyError: it is none, or its embeddings are another model's.
+        ParameterError: the threshold needs a background class.
+    """
+    if not isinstance(vocabulary, Vocabulary):
+        raise VocabularyError(
+            f"expected a Vocabulary, got {type(vocabulary).__name__}; make one by segmenter.vocabulary([...]), "
+            f"Vocabulary.load(path) or Vocabulary(names, embeddings)"
+        )
+    came = vocabulary.embeddings.shape[1]
+    if came != length:
+        raise VocabularyError(f"embeddings of length {came} do not fit this bundle's CLIP, whose length is {length}")
+    if probability_threshold > 0 and not vocabulary.background:
+        raise ParameterError(
+            f"probability_threshold={probability_threshold} sends unlikely pixels to class 0, but class 0 is "
+            f"{vocabulary.names[0]!r}. Name a background first ('background; wall; sky'), or pass background=True if "
+            f"class 0 is meant as one."
+        )

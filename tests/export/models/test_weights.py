@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ovdeploy.export.models.families import build_model
+from ovdeploy.export.models.weights import load_model, random_state, read_checkpoint, state_digest
+from ovdeploy.runtime import RecipeError
+from ovdeploy.runtime.errors import WeightsError
+from ovdeploy.runtime.recipe.recipe import ModelChoice
+
+MICRO = ModelChoice(model="micro", weights="random:1")
+
+
+class Evil:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was executed",))
+
+
+@pytest.fixture(scope="module")
+def dino_state():
+    return random_state(build_model("dino", "micro"), 7)
+
+
+def test_random_weights_depend_on_the_seed_alone():
+    digests = [load_model("dino", MICRO, f"random:{seed}")[1].sha256 for seed in (1, 1, 2)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_random_weights_do_not_depend_on_torchs_generator(dino_state):
+    torch.manual_seed(123)
+    assert state_digest(random_state(build_model("dino", "micro"), 7)) == state_digest(dino_state)
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+@pytest.mark.parametrize("wrap", [None, "state_dict", "model"])
+def test_checkpoints_in_both_formats_and_wrapped(tmp_path, dino_state, name, wrap):
+    path = tmp_path / name
+    if path.suffix == ".safetensors":
+        save_file(dino_state, path)
+    else:
+        state = {f"module.{key}": value for key, value in dino_state.items()}
+        torch.save({wrap: state} if wrap else state, path)
+    _, provenance = load_model("dino", MICRO, str(path))
+    assert provenance.source == f"file:{name}", "no folder of this machine"
+    assert provenance.sha256 == state_digest(dino_state)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_with_its_keys(tmp_path, dino_state):
+    state = dict(dino_state)
+    state["extra.weight"] = state.pop("norm.weight")
+    state["norm.bias"] = torch.zeros(3)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsError) as caught:
+        load_model("dino", MICRO, str(tmp_path / "w.pth"))
+    for told in ("1 missing (norm.weight)", "1 unexpected (extra.weight)", "norm.bias: [3] instead of [64]"):
+        assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps(Evil())], ids=["empty", "text", "pickle"])
+def test_unsafe_or_broken_files_are_refused(tmp_path, content):
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"w\.pth"):
+        read_checkpoint(path)
+
+
+def test_a_file_without_tensors_is_refused(tmp_path):
+    torch.save({"epoch": 3}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="state dict"):
+        read_checkpoint(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    ("source", "told"), [("random:x", "random:SEED"), ("random:", "random:SEED"), ("nowhere.pt", "no such")]
+)
+def test_sources_that_mean_nothing(source, told):
+    with pytest.raises(WeightsError, match=told):
+        load_model("dino", MICRO, source)
+
+
+def test_pretrained_without_a_tag_is_refused():
+    with pytest.raises(WeightsError, match="--dino-weights"):
+        load_model("dino", MICRO, "pretrained")
+
+
+def test_pretrained_that_cannot_be_fetched_says_what_to_do(monkeypatch):
+    from ovdeploy.export.models import families as models
+
+    def refuse(name, tag):
+        raise OSError("no network")
+
+    monkeypatch.setitem(models.FAMILIES, "sam", models.FAMILIES["sam"]._replace(pretrained=refuse))
+    with pytest.raises(WeightsError, match=r"no network.*--sam-weights"):
+        load_model("sam", ModelChoice(model="tiny", pretrained="tag"), "pretrained")
+
+
+@pytest.mark.parametrize("role", ["clip", "dino", "sam"])
+def test_an_unknown_model_is_answered_with_the_valid_ones(role):
+    with pytest.raises(RecipeError, match=rf"unknown {role} model 'tinyy'. Did you mean 'tiny'\? Valid: "):
+        build_model(role, "tinyy")
+
+
+def test_a_model_cut_short_keeps_its_last_blocks_and_takes_random_weights_only(tmp_path, dino_state):
+    choice = ModelChoice(model="micro", weights="random:1", depth=2)
+    for role, blocks in (("dino", "blocks"), ("clip", "visual.transformer.resblocks"), ("sam", "image_encoder.blocks")):
+        module, _ = load_model(role, choice)
+        assert len(module.get_submodule(blocks)) == 2
+    sam, _ = load_model("sam", choice)
+    assert sam.image_encoder.blocks[-1].window_size == 0, "the affinity is that of a global block"
+    save_file(dino_state, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="depth=2 cuts 'micro' short"):
+        load_model("dino", choice, str(tmp_path / "w.safetensors"))

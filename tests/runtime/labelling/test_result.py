@@ -1,0 +1,182 @@
+import json
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ovdeploy.runtime.geometry.sizes import half_size
+from ovdeploy.runtime.labelling.regions import NO_REGION, Regions, find_regions
+from ovdeploy.runtime.labelling.result import Region, Result, photo_regions
+from ovdeploy.runtime.photo.overlay import palette
+from support.planes import half_of
+
+
+def region_at(half_hw, box_xyxy, point_xy=None):
+    x0, y0, x1, y1 = box_xyxy
+    return Regions(
+        class_index=np.array([0]),
+        area=np.array([(x1 - x0 + 1) * (y1 - y0 + 1)]),
+        box_xyxy=np.array([box_xyxy]),
+        score=np.array([0.5]),
+        point_xy=np.array([point_xy or (x0, y0)]),
+        ids=np.broadcast_to(np.int32(NO_REGION), half_hw),
+    )
+
+
+def on_photo(photo_hw, box_xyxy, point_xy=None):
+    regions = region_at(half_size(photo_hw), box_xyxy, point_xy)
+    (region,) = photo_regions(regions, np.array([0.9], np.float32), 0.8, ("cup",), photo_hw)
+    return region
+
+
+def random_result(hw=(9, 14), classes=3, regions=()):
+    rng = np.random.default_rng(0)
+    mask = rng.integers(0, classes, hw).astype(np.uint16)
+    scores, photo = rng.random(hw, np.float32), rng.integers(0, 256, (*hw, 3), np.uint8)
+    names = tuple(f"class {index}" for index in range(classes))
+    return Result(mask, mask, scores, names, tuple(regions), {"decode": 1.23456, "total": 2.0}, photo)
+
+
+@pytest.mark.parametrize(
+    ("photo_hw", "box", "point", "photo_box", "photo_point"),
+    [
+        ((1, 1), (0, 0, 0, 0), (0, 0), (0, 0, 0, 0), (0, 0)),
+        ((2, 2), (0, 0, 0, 0), (0, 0), (0, 0, 1, 1), (1, 1)),
+        ((3, 3), (0, 0, 0, 0), (0, 0), (0, 0, 2, 2), (1, 1)),
+        ((1, 400), (10, 0, 19, 0), (15, 0), (20, 0, 39, 0), (31, 0)),
+        ((400, 600), (10, 20, 29, 49), (12, 30), (20, 40, 59, 99), (25, 61)),
+        ((29, 27), (12, 13, 12, 13), (12, 13), (24, 26, 26, 28), (25, 27)),  # 13 · (27/13) is above 27 in floats
+        ((5, 7), (1, 0, 1, 1), (1, 1), (2, 0, 4, 4), (3, 3)),  # 7/3 · (1, 2) = 2.33, 4.67; 5/2 · (0, 2) = 0, 5
+    ],
+)
+def test_regions_are_told_in_the_photos_pixels(photo_hw, box, point, photo_box, photo_point):
+    region = on_photo(photo_hw, box, point)
+    assert region.box_xyxy == photo_box
+    assert region.point_xy == photo_point
+
+
+def test_a_region_of_the_whole_photo_has_the_photos_box_and_area():
+    wrong = []
+    for side in range(1, 1000):
+        half = half_size((side, side))[0]
+        region = on_photo((side, side), (0, 0, half - 1, half - 1))
+        if region.box_xyxy != (0, 0, side - 1, side - 1) or region.area != side * side:
+            wrong.append((side, region.box_xyxy, region.area))
+    assert wrong == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), photo_hw=st.tuples(st.integers(1, 700), st.integers(1, 700)))
+def test_boxes_are_exact_and_inside_and_points_lie_in_their_boxes(data, photo_hw):
+    (dh, dw), (h, w) = half_size(photo_hw), photo_hw
+    x0, x1 = sorted(data.draw(st.tuples(st.integers(0, dw - 1), st.integers(0, dw - 1))))
+    y0, y1 = sorted(data.draw(st.tuples(st.integers(0, dh - 1), st.integers(0, dh - 1))))
+    point = data.draw(st.tuples(st.integers(x0, x1), st.integers(y0, y1)))
+    region = on_photo(photo_hw, (x0, y0, x1, y1), point)
+    sx, sy = Fraction(w, dw), Fraction(h, dh)
+    last = [math.ceil((x1 + 1) * sx) - 1, math.ceil((y1 + 1) * sy) - 1]
+    assert region.box_xyxy == (math.floor(x0 * sx), math.floor(y0 * sy), *last)
+    left, top, right, bottom = region.box_xyxy
+    assert 0 <= left <= region.point_xy[0] <= right < w
+    assert 0 <= top <= region.point_xy[1] <= bottom < h
+
+
+def test_regions_carry_their_class_and_what_sam_made_of_them():
+    labels = np.zeros((4, 6), np.uint16)
+    labels[:, 3:] = 1
+    probabilities = np.float32([0.25, 0.5]).reshape(2, 1, 1).repeat(4, 1).repeat(6, 2)
+    regions = find_regions(half_of(labels, probabilities), 0.0, 1)
+    told = photo_regions(regions, np.float32([0.8, 0.81]), 0.8, ("cup", "table"), (8, 13))
+    assert [region.class_name for region in told] == ["cup", "table"]
+    assert [region.class_index for region in told] == [0, 1]
+    assert [region.score for region in told] == [0.25, 0.5]
+    assert [region.refined for region in told] == [False, True]  # as large as the threshold is not above it
+    assert [region.area for region in told] == [52, 52]  # 12 half-resolution pixels of 2 · 13/6 each
+    nothing = find_regions(half_of(labels, probabilities), 0.9, 1)
+    assert photo_regions(nothing, np.zeros(0, np.float32), 0.8, ("cup", "table"), (8, 13)) == ()
+
+
+def test_the_dictionary_counts_every_pixel_once():
+    result = random_result()
+    told = result.to_dict()
+    assert told["size"] == {"height": 9, "width": 14}
+    assert sum(entry["pixels"] for entry in told["classes"]) == 9 * 14
+    assert sum(entry["share"] for entry in told["classes"]) == pytest.approx(1)
+    total = sum(entry["mean_score"] * entry["pixels"] for entry in told["classes"])
+    assert total == pytest.approx(result.scores.sum(dtype=np.float64))
+    for entry in told["classes"]:
+        inside = result.mask == entry["index"]
+        assert entry["name"] == result.names[entry["index"]]
+        assert entry["pixels"] == inside.sum()
+        assert entry["mean_score"] == pytest.approx(result.scores[inside].mean(dtype=np.float64))
+    assert told["timings_ms"] == {"decode": 1.235, "total": 2.0}
+
+
+def test_a_class_without_pixels_is_told_with_zeros():
+    result = random_result((1, 1), classes=4)
+    absent = [entry for entry in result.to_dict()["classes"] if entry["index"] != result.mask.item()]
+    assert len(absent) == 3
+    assert all(entry["pixels"] == entry["share"] == entry["mean_score"] == 0 for entry in absent)
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (1, 60), (9, 14)])
+@pytest.mark.parametrize(("classes", "mode"), [(1, "P"), (256, "P"), (257, "I;16"), (3000, "I;16")])
+def test_a_saved_mask_holds_the_class_indices(tmp_path, hw, classes, mode):
+    result = random_result(hw, classes)
+    result.mask.reshape(-1)[-1] = classes - 1
+    result.save_mask(tmp_path / "new" / "mask.png")
+    with Image.open(tmp_path / "new" / "mask.png") as image:
+        assert image.format == "PNG"
+        assert image.mode == mode
+        np.testing.assert_array_equal(np.asarray(image), result.mask)
+        if mode == "P":
+            colours = np.array(image.convert("RGB"))
+            np.testing.assert_array_equal(colours, palette(256)[result.mask])
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["mask.png"]  # no temporary file is left
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (1, 60), (60, 1), (48, 64)])
+def test_the_overlay_has_the_photos_size_and_a_legend_below(hw):
+    result = random_result(hw)
+    assert result.overlay(legend=False).size == hw[::-1]
+    with_legend = result.overlay()
+    assert with_legend.width == hw[1]
+    assert with_legend.height > hw[0]
+    np.testing.assert_array_equal(np.asarray(with_legend)[: hw[0]], np.asarray(result.overlay(legend=False)))
+
+
+def test_the_overlay_is_the_photo_or_the_classes_colour_at_the_ends_of_opacity():
+    result = random_result((9, 14))
+    result.mask[:] = 1  # one class: no line between classes
+    np.testing.assert_array_equal(np.asarray(result.overlay(opacity=0, legend=False)), result.photo)
+    full = np.asarray(result.overlay(opacity=1, legend=False))
+    np.testing.assert_array_equal(full, np.broadcast_to(palette(3)[1], full.shape))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_saved_overlay_can_be_opened(tmp_path, suffix):
+    result = random_result((48, 64))
+    result.save_overlay(tmp_path / f"overlay.{suffix}")
+    with Image.open(tmp_path / f"overlay.{suffix}") as image:
+        assert image.size == result.overlay().size
+
+
+def test_classes_that_are_next_to_each_other_in_the_list_differ_in_colour():
+    colours = palette(256).astype(int)
+    assert len(np.unique(colours, axis=0)) > 200
+    assert np.abs(np.diff(colours, axis=0)).max(axis=1).min() > 40
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (9, 14)])
+def test_saved_json_is_the_dictionary(tmp_path, hw):
+    region = Region(1, "tasse à café", 4, (0, 0, 1, 1), (1, 0), 0.5, 0.75, True)
+    result = random_result(hw, regions=[region])
+    result.save_json(tmp_path / "result.json")
+    told = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert told == json.loads(json.dumps(result.to_dict()))
+    assert told["regions"][0]["class_name"] == "tasse à café"
+    assert told["regions"][0]["box_xyxy"] == [0, 0, 1, 1]

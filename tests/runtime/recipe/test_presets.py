@@ -1,0 +1,156 @@
+"""Presets: the published settings as data, what they change, and what a bundle that has one does with it."""
+
+import shutil
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from ovdeploy.runtime import (
+    Bundle,
+    BundleError,
+    Parameters,
+    RecipeError,
+    Segmenter,
+    VocabularyError,
+    available_recipes,
+    load_recipe,
+)
+from ovdeploy.runtime.bundle.bundle import write_manifest
+from ovdeploy.runtime.cli import main
+from ovdeploy.runtime.datasets import load_spec
+from ovdeploy.runtime.pipelines.training_free.methods import METHODS
+from ovdeploy.runtime.recipe.presets import all_settings, available_presets, settings_for, with_preset
+from support.samples import draw_photo
+
+EIGHT = ("ade20k", "cityscapes", "coco-object", "coco-stuff", "context59", "context60", "voc20", "voc21")
+WITH_BACKGROUND = {"voc21", "context60", "coco-object"}
+
+
+def test_there_are_the_eight_benchmarks_and_settings_for_every_method():
+    assert tuple(sorted(available_presets())) == EIGHT
+    for settings in all_settings().values():
+        assert tuple(sorted(settings.benchmarks)) == EIGHT
+    told = [name for settings in all_settings().values() for name in (*settings.methods, *settings.borrowed_by)]
+    assert sorted(told) == sorted(METHODS), "each method once"
+
+
+@pytest.mark.parametrize(
+    ("method", "preset", "expected"),
+    [  # as the sources say them
+        ("trident", "voc20", {"short_side": 336, "stride": 112, "affinity_factor": 0.0, "region_threshold": 0.2}),
+        ("trident", "voc21", {"short_side": 448, "stride": 224, "probability_threshold": 0.2, "affinity_factor": 1.2}),
+        ("trident", "coco-stuff", {"short_side": 448, "region_threshold": 0.05, "probability_threshold": 0.0}),
+        ("trident", "ade20k", {"short_side": 576, "keep_negative": False, "region_threshold": 0.05}),
+        ("trident", "cityscapes", {"short_side": 688, "affinity_factor": 3.0, "keep_negative": False,
+                                   "region_threshold": 0.1, "sam_halves": True}),
+        ("proxyclip", "voc21", {"short_side": 336, "crop": 336, "stride": 112, "probability_threshold": 0.2}),
+        ("proxyclip", "cityscapes", {"short_side": 448, "crop": 224, "stride": 112}),
+        ("sclip", "voc21", {"short_side": 336, "logit_scale": 65.0, "probability_threshold": 0.1}),
+        ("clearclip", "voc21", {"short_side": 448, "crop": 448, "logit_scale": 50.0, "probability_threshold": 0.5}),
+        ("naclip", "cityscapes", {"short_side": 560, "crop": 224, "stride": 112}),
+        ("scclip", "coco-object", {"short_side": 336, "logit_scale": 55.0, "probability_threshold": 0.35}),
+    ],
+)  # fmt: skip
+def test_settings_are_those_of_the_source(method, preset, expected):
+    recipe = with_preset(load_recipe(f"{method}-b16"), preset)
+    assert {name: getattr(recipe.parameters, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("recipe", sorted(available_recipes()))
+@pytest.mark.parametrize("preset", EIGHT)
+def test_every_preset_fits_every_recipe(recipe, preset):
+    plain = load_recipe(recipe)
+    made = with_preset(plain, preset)
+    spec, settings = load_spec(preset), settings_for(plain.method)
+    assert made.classes == spec.entries and made.background is (preset in WITH_BACKGROUND)
+    assert made.preset.name == preset and made.preset.source
+    changed = {*settings.parameters, *settings.benchmarks[preset].parameters}
+    for name in set(Parameters.__struct_fields__) - changed:
+        assert getattr(made.parameters, name) == getattr(plain.parameters, name), name
+    for patch in (14, 16):  # of every CLIP in the recipes
+        assert made.parameters.crop % patch == 0 and made.parameters.stride % patch == 0
+    assert made.parameters.stride <= made.parameters.crop
+    assert made.parameters.probability_threshold == 0 or made.background, "there is a class 0 to send pixels to"
+    kept = {field: getattr(made, field) for field in ("name", "method", "clip", "dino", "sam", "tolerances")}
+    assert kept == {field: getattr(plain, field) for field in kept}
+
+
+def test_what_was_assumed_is_named():
+    for settings in all_settings().values():
+        for benchmark in settings.benchmarks.values():
+            assert set(benchmark.assumed) <= set(Parameters.__struct_fields__)
+    assert with_preset(load_recipe("trident-b16"), "context60").preset.assumed == (
+        "probability_threshold", "region_threshold")  # fmt: skip
+    assert with_preset(load_recipe("trident-b16"), "voc21").preset.assumed == ()
+    assert with_preset(load_recipe("s2clip-b16"), "voc21").preset.assumed == ("everything",)
+
+
+def test_an_unknown_preset_or_method_is_answered_with_those_there_are(monkeypatch):
+    with pytest.raises(RecipeError, match=r"'voc22'.*Did you mean 'voc2\d'\?"):
+        with_preset(load_recipe("micro"), "voc22")
+    with pytest.raises(RecipeError, match=r"no presets for the method 'mine'.*trident"):
+        settings_for("mine")
+
+
+@pytest.fixture
+def preset_bundle(tiny_bundle, tmp_path):
+    """The tiny bundle as if it had been exported with a preset; its engines keep their sizes."""
+    folder = shutil.copytree(tiny_bundle, tmp_path / "b")
+    manifest = Bundle.load(folder).manifest
+    made = with_preset(manifest.recipe, "voc21")
+    recipe = msgspec.structs.replace(made, parameters=manifest.recipe.parameters)
+    write_manifest(folder, msgspec.structs.replace(manifest, recipe=recipe))
+    return folder
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def test_a_bundle_with_a_preset_knows_its_classes(preset_bundle, tiny_bundle):
+    with Segmenter.load(preset_bundle) as segmenter:
+        vocabulary = segmenter.vocabulary(templates=["{}"])
+        assert vocabulary.synonyms[0][:2] == ("sky", "wall") and len(vocabulary) == 21 and vocabulary.background
+        assert not segmenter.vocabulary(["cup"], templates=["{}"]).background
+    with Segmenter.load(tiny_bundle) as segmenter, pytest.raises(VocabularyError, match="no classes of its own"):
+        segmenter.vocabulary()
+
+
+def test_segment_takes_the_bundles_classes_unless_others_are_named(preset_bundle, tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    manifest = Bundle.load(preset_bundle).manifest
+    write_manifest(preset_bundle, msgspec.structs.replace(manifest, templates=("{}",)))  # for speed: 1 instead of 80
+    Image.fromarray(draw_photo((40, 50))).save("photo.png")
+    result = invoke("segment", "photo.png", "--bundle", preset_bundle, "--output", "out")
+    assert result.exit_code == 0, result.stderr
+    told = msgspec.json.decode((tmp_path / "out" / "photo.json").read_bytes())
+    assert [entry["name"] for entry in told["classes"]][:3] == ["sky", "aeroplane", "bicycle"]
+    result = invoke("segment", "photo.png", "--bundle", preset_bundle, "--output", "out", "--classes", "cup, table")
+    told = msgspec.json.decode((tmp_path / "out" / "photo.json").read_bytes())
+    assert [entry["name"] for entry in told["classes"]] == ["cup", "table"]
+    result = invoke("segment", "photo.png", "--bundle", tiny_bundle)
+    assert result.exit_code == 2 and "classes of its own" in result.stderr
+
+
+def test_inspect_says_which_preset_and_what_was_assumed(preset_bundle):
+    told = " ".join(invoke("inspect", preset_bundle, "--no-verify").stdout.split())
+    assert "preset voc21, from Trident" in told and "21 classes unless --classes is given" in told
+    assert "the first is the background" in told and "assumed" not in told
+
+
+def test_what_is_missing_is_made_with_the_preset(preset_bundle):
+    with pytest.raises(BundleError, match=r"export-engines micro --preset voc21 --stages clip_layers"):
+        Bundle.load(preset_bundle).stage("clip_layers")
+
+
+def test_a_recipe_can_have_classes_of_its_own(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text('method = "maskclip"\nclasses = ["cup; mug", "table"]\n[clip]\nmodel = "tiny"\n')
+    assert load_recipe(path).classes == ("cup; mug", "table")
+    path.write_text('method = "maskclip"\nclasses = ["cup", "cup"]\n[clip]\nmodel = "tiny"\n')
+    with pytest.raises(RecipeError, match=r"own\.toml: 'cup' stands twice"):
+        load_recipe(path)

@@ -1,0 +1,425 @@
+"""A GPU and a TensorRT that are not there: memory is the host's, and engines compute by ONNX Runtime.
+
+So the code under test runs to the end with true numbers: what it puts at an address is what an engine reads there.
+Every copy is checked against the memory that was allocated, freed memory is told when it is touched, and faults can be
+planted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import json
+from types import SimpleNamespace
+
+import numpy as np
+
+from support.tensorrt.recording import SURFACES, FakeModule, Number, Record
+
+TYPES = {"tensor(float)": "FLOAT", "tensor(int32)": "INT32", "tensor(bool)": "BOOL", "tensor(float16)": "HALF"}
+NUMPY = {"FLOAT": np.float32, "INT32": np.int32, "BOOL": np.bool_, "HALF": np.float16}
+SUCCESS, OUT_OF_MEMORY, NO_DRIVER, ILLEGAL, CAPTURE_INVALIDATED, UNSUPPORTED = 0, 2, 35, 700, 901, 900
+
+
+class Handle:
+    """A stream, an event or a graph."""
+
+    def __init__(self, number, **state):
+        self.number = number
+        self.__dict__.update(state)
+
+    def __int__(self):
+        return self.number
+
+
+class FakeCuda:
+    """`cuda.bindings.runtime`, with the names and arguments of the real one."""
+
+    def __init__(self, *, gpu="NVIDIA Fake 9000", capability=(9, 0), devices=1):
+        self.record = Record()
+        self.faults = {}  # function → error code, told once per count
+        self.gpu, self.capability, self.devices = gpu, capability, devices
+        self.memory, self.graveyard, self.pinned = {}, [], {}
+        self.clock, self.cost = 0.0, {"plain": 2.0, "graph": 1.0}
+        self.capturing = None
+        self.streams = set()
+        for name, members in SURFACES["cuda"]["enums"].items():
+            setattr(self, name, enum.Enum(name, members, type=Number))
+
+    def __getattr__(self, name):
+        if name not in SURFACES["cuda"]["functions"]:
+            raise AttributeError(f"cuda.bindings.runtime has no {name}, or surface.py does not list it")
+        names = SURFACES["cuda"]["functions"][name]
+        does = getattr(type(self), f"do_{name}", None)
+
+        def call(*args):
+            assert len(args) == len(names), f"{name} takes {names}, got {args}"
+            self.record.calls.append((name, dict(zip(names, args, strict=True))))
+            self.record.used.add(name)
+            if name in self.faults:
+                return self._result(self.faults[name], None)
+            if does is None:
+                return self._result(SUCCESS)
+            return does(self, *args)
+
+        return call
+
+    def _result(self, code, *values):
+        return (self.cudaError_t(code), *values)
+
+    def do_cudaGetDeviceCount(self):
+        return self._result(SUCCESS, self.devices)
+
+    def do_cudaGetErrorString(self, error):
+        return self._result(SUCCESS, f"error {int(error)} in words".encode())
+
+    def do_cudaGetDeviceProperties(self, device):
+        return self._result(
+            SUCCESS, SimpleNamespace(name=self.gpu.encode(), major=self.capability[0], minor=self.capability[1])
+        )
+
+    def do_cudaStreamCreateWithFlags(self, flags):
+        assert flags == 1, "graphs want a stream that does not wait for the default one"
+        stream = Handle(77 + len(self.streams))
+        self.streams.add(stream)
+        return self._result(SUCCESS, stream)
+
+    def do_cudaStreamDestroy(self, stream):
+        self.streams.remove(stream)
+        return self._result(SUCCESS)
+
+    def do_cudaMalloc(self, size):
+        return self._result(SUCCESS, self._allocate(size, self.memory))
+
+    def do_cudaMallocHost(self, size):
+        return self._result(SUCCESS, self._allocate(size, self.pinned))
+
+    def _allocate(self, size, where):
+        room = np.full(size + 256, 0xFF, np.uint8)  # as float32: NaN, so that what was never written shows
+        address = -(-room.ctypes.data // 256) * 256
+        where[address] = (size, room)
+        return address
+
+    def do_cudaFree(self, pointer):
+        size, room = self.memory.pop(pointer)
+        self.graveyard.append((pointer, size, room))
+        return self._result(SUCCESS)
+
+    def do_cudaFreeHost(self, pointer):
+        size, room = self.pinned.pop(pointer)
+        self.graveyard.append((pointer, size, room))
+        return self._result(SUCCESS)
+
+    def check(self, address, size):
+        """Refuse bytes that lie in freed memory, or pass the end of an allocation."""
+        for begin, length, _ in self.graveyard:
+            assert not begin <= address < begin + length, "memory is used that was freed"
+        for begin, (length, _) in {**self.memory, **self.pinned}.items():
+            if begin <= address < begin + length:
+                assert address + size <= begin + length, "an access passes the end of its memory"
+
+    def do_cudaMemcpyAsync(self, to, source, count, kind, stream):
+        assert stream in self.streams and kind is self.cudaMemcpyKind.cudaMemcpyDefault
+        assert self.capturing is None, "copies of this runtime are not part of its graphs"
+        self.check(to, count)
+        self.check(source, count)
+        ctypes.memmove(to, source, count)
+        return self._result(SUCCESS)
+
+    def enqueue(self, work, kind="plain"):
+        """Run work now, or keep it where a graph is being captured."""
+        if self.capturing is not None:
+            self.capturing.append(work)
+        else:
+            self.clock += self.cost[kind]
+            work()
+
+    def do_cudaStreamBeginCapture(self, stream, mode):
+        assert mode is self.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self.capturing = []
+        return self._result(SUCCESS)
+
+    def do_cudaStreamEndCapture(self, stream):
+        assert self.capturing is not None
+        work, self.capturing = self.capturing, None
+        return self._result(SUCCESS, Handle(1, work=work))
+
+    def do_cudaGraphInstantiate(self, graph, flags):
+        return self._result(SUCCESS, Handle(2, work=graph.work))
+
+    def do_cudaGraphLaunch(self, graph, stream):
+        for work in graph.work:
+            self.enqueue(work, "graph")
+        return self._result(SUCCESS)
+
+    def do_cudaEventCreate(self):
+        return self._result(SUCCESS, Handle(3, at=None))
+
+    def do_cudaEventRecord(self, event, stream):
+        event.at = self.clock
+        return self._result(SUCCESS)
+
+    def do_cudaEventElapsedTime(self, start, end):
+        return self._result(SUCCESS, end.at - start.at)
+
+
+class World:
+    """A machine with one fake GPU and TensorRT 10 or 11.
+
+    Attributes:
+        trt: the module.
+        cuda: the CUDA runtime.
+        faults: "parse": messages of the parser; "build", "deserialize", "context", "inspect": nothing is returned or
+            the text that is; "enqueue", "shape", "address", "profile", "cache": refused.
+    """
+
+    def __init__(self, major=11, **gpu):
+        self.cuda = FakeCuda(**gpu)
+        self.faults = {}
+        self.logger = None
+        self.trt = FakeModule(major, self._behaviour())
+        self.record = self.trt._record
+
+    def log(self, message):
+        self.logger.log(self.trt.ILogger.ERROR, message)
+
+    def _behaviour(self):
+        names = [name for name in dir(self) if name.startswith("on_")]
+        return {tuple(name[3:].split("__", 1)): getattr(self, name) for name in names}
+
+    # building
+
+    def on_Builder____init__(self, builder, logger):
+        self.logger = logger
+        self.log_infos()
+
+    def log_infos(self):
+        self.logger.log(self.trt.ILogger.WARNING, "nobody should be told this")
+
+    def on_Builder__create_network(self, builder, flags=0):
+        return self.trt.INetworkDefinition.returned(flags=flags)
+
+    def on_OnnxParser____init__(self, parser, network, logger):
+        parser.own.network = network
+
+    def on_OnnxParser__parse_from_file(self, parser, model):
+        if "parse" in self.faults:
+            return False
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        inputs = [
+            self.trt.ITensor.returned(tensor=value.name, kind=self.trt.DataType[TYPES[value.type]], sizes=value.shape)
+            for value in session.get_inputs()
+        ]
+        parser.own.network.own.inputs, parser.own.network.own.model = inputs, model
+        return True
+
+    def on_OnnxParser__num_errors(self, parser):
+        return len(self.faults["parse"])
+
+    def on_OnnxParser__get_error(self, parser, index):
+        return self.trt.ParserError.returned(told=self.faults["parse"][index])
+
+    def on_ParserError__desc(self, error):
+        return error.own.told[0]
+
+    def on_ParserError__node(self, error):
+        return error.own.told[1]
+
+    def on_ParserError__node_name(self, error):
+        return "/blocks.3/Resize"
+
+    def on_ParserError__node_operator(self, error):
+        return "Resize"
+
+    def on_INetworkDefinition__num_inputs(self, network):
+        return len(network.own.inputs)
+
+    def on_INetworkDefinition__get_input(self, network, index):
+        return network.own.inputs[index]
+
+    def on_ITensor__name(self, tensor):
+        return tensor.own.tensor
+
+    def on_ITensor__dtype(self, tensor):
+        return tensor.own.kind
+
+    def on_ITensor__is_shape_tensor(self, tensor):
+        return tensor.own.tensor in self.faults.get("shape_tensor", ())
+
+    def on_IBuilderConfig__create_timing_cache(self, config, serialized_timing_cache):
+        return self.trt.ITimingCache.returned(data=bytes(serialized_timing_cache))
+
+    def on_IBuilderConfig__set_timing_cache(self, config, cache, ignore_mismatch):
+        if "cache" in self.faults and cache.own.data:
+            return False
+        config.own.cache = cache
+        return True
+
+    def on_IBuilderConfig__get_timing_cache(self, config):
+        return config.own.cache
+
+    def on_ITimingCache__serialize(self, cache):
+        return self._memory(cache.own.data + b"+")
+
+    def on_IOptimizationProfile__set_shape(self, profile, input, min, opt, max):
+        vars(profile.own).setdefault("shapes", {})[input] = (min, opt, max)
+
+    def on_IBuilderConfig__add_optimization_profile(self, config, profile):
+        config.own.profile = profile
+        return -1 if "profile" in self.faults else 0
+
+    def on_Builder__build_serialized_network(self, builder, network, config):
+        monitor = config.progress_monitor
+        monitor.phase_start("Building", None, 2)
+        monitor.phase_start("Tactics", "Building", 4)
+        going = monitor.step_complete("Tactics", 0) and monitor.step_complete("Tactics", 1)
+        monitor.phase_finish("Tactics")
+        going = monitor.step_complete("Building", 0) and going
+        monitor.phase_finish("Building")
+        if "build" in self.faults or not going:
+            self.log("Internal Error: no tactic fits")
+            return None
+        profile = config.own.profile.own.shapes if hasattr(config.own, "profile") else {}
+        return self._memory(json.dumps({"model": network.own.model, "profile": profile}).encode())
+
+    def _memory(self, data):
+        made = self.trt.IHostMemory.returned(data=data)
+        type(made).__bytes__ = lambda memory: memory.own.data
+        return made
+
+    # running
+
+    def on_Runtime____init__(self, runtime, logger):
+        self.logger = logger
+
+    def on_Runtime__deserialize_cuda_engine(self, runtime, serialized_engine):
+        if "deserialize" in self.faults:
+            self.log("The engine plan file is not compatible")
+            return None
+        import onnxruntime
+
+        plan = json.loads(bytes(serialized_engine))
+        session = onnxruntime.InferenceSession(plan["model"], providers=["CPUExecutionProvider"])
+        values = {value.name: value for value in (*session.get_inputs(), *session.get_outputs())}
+        inputs = [value.name for value in session.get_inputs()]
+        return self.trt.ICudaEngine.returned(session=session, values=values, inputs=inputs, ranges=plan["profile"])
+
+    def on_ICudaEngine__create_engine_inspector(self, engine):
+        return self.trt.EngineInspector.returned()
+
+    def on_EngineInspector__get_engine_information(self, inspector, format):
+        layer = {"Name": "a", "LayerType": "gemm", "Outputs": [{"Name": "t", "Format/Datatype": "Float"}]}
+        return self.faults.get("inspect") or json.dumps({"Layers": [layer, layer], "Bindings": []})
+
+    def on_ICudaEngine__num_io_tensors(self, engine):
+        return len(engine.own.values)
+
+    def on_ICudaEngine__get_tensor_name(self, engine, index):
+        return list(engine.own.values)[index]
+
+    def on_ICudaEngine__get_tensor_mode(self, engine, name):
+        return self.trt.TensorIOMode.INPUT if name in engine.own.inputs else self.trt.TensorIOMode.OUTPUT
+
+    def on_ICudaEngine__get_tensor_dtype(self, engine, name):
+        return self.trt.DataType[TYPES[engine.own.values[name].type]]
+
+    def on_ICudaEngine__get_tensor_location(self, engine, name):
+        where = self.trt.TensorLocation
+        return where.HOST if name in self.faults.get("host", ()) else where.DEVICE
+
+    def on_ICudaEngine__get_tensor_profile_shape(self, engine, name, profile_index):
+        assert profile_index == 0
+        return engine.own.ranges[name]
+
+    def on_ICudaEngine__device_memory_size_v2(self, engine):
+        return 4096
+
+    def on_ICudaEngine__create_execution_context(self, engine, strategy=None):
+        assert strategy is self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        if "context" in self.faults:
+            return None
+        return self.trt.IExecutionContext.returned(
+            engine_=engine, shapes={}, addresses={}, version=0, settled=False, scratch=None
+        )
+
+    def on_IExecutionContext__set_device_memory(self, context, memory, size):
+        self.cuda.check(memory, size)
+        assert any(begin <= memory < begin + length for begin, (length, _) in self.cuda.memory.items())
+        assert size >= 4096
+        context.own.scratch = memory
+
+    def on_IExecutionContext__set_input_shape(self, context, name, shape):
+        if self.faults.get("shape") == name:
+            return False
+        context.own.settled &= context.own.shapes.get(name) == tuple(shape)
+        context.own.shapes[name] = tuple(shape)
+        context.own.version += 1
+        return True
+
+    def on_IExecutionContext__infer_shapes(self, context):
+        return [*(set(context.own.engine_.own.inputs) - set(context.own.shapes)), *self.faults.get("open", ())]
+
+    def on_IExecutionContext__get_tensor_shape(self, context, name):
+        engine, sizes = context.own.engine_, {}
+        for known, shape in context.own.shapes.items():
+            sizes.update(zip(engine.own.values[known].shape, shape, strict=True))
+        if name in self.faults.get("vague", ()):
+            return (-1,)
+        return tuple(sizes[dim] if isinstance(dim, str) else dim for dim in engine.own.values[name].shape)
+
+    def on_IExecutionContext__set_tensor_address(self, context, name, memory):
+        assert memory % 256 == 0, "kernels count on aligned addresses"
+        if self.faults.get("address") == name:
+            return False
+        context.own.addresses[name] = memory
+        context.own.version += 1
+        return True
+
+    def on_IExecutionContext__execute_async_v3(self, context, stream_handle):
+        if "enqueue" in self.faults:
+            self.log("enqueueV3: something is wrong")
+            return False
+        if "uncapturable" in self.faults and self.cuda.capturing is not None:
+            self.log("this layer synchronises")
+            return False
+        assert context.own.scratch is not None, "a context without memory"
+        assert self.cuda.capturing is None or context.own.settled, "a change of shapes must not fall into a capture"
+        context.own.settled = True
+        engine, version = context.own.engine_, context.own.version
+        shapes = {name: self.on_IExecutionContext__get_tensor_shape(context, name) for name in engine.own.values}
+        addresses = dict(context.own.addresses)
+
+        def work():
+            assert context.own.version == version, "the context was touched after the graph was captured from it"
+            self._compute(engine, shapes, addresses)
+
+        self.cuda.enqueue(work)
+        return True
+
+    def _compute(self, engine, shapes, addresses):
+        feeds = {name: self._at(engine, name, shapes[name], addresses[name]).copy() for name in engine.own.inputs}
+        names = [name for name in engine.own.values if name not in engine.own.inputs]
+        for name, array in zip(names, engine.own.session.run(names, feeds), strict=True):
+            self._at(engine, name, shapes[name], addresses[name])[...] = array
+
+    def _at(self, engine, name, shape, address):
+        dtype = np.dtype(NUMPY[TYPES[engine.own.values[name].type]])
+        size = int(np.prod(shape)) * dtype.itemsize
+        self.cuda.check(address, size)
+        assert any(begin <= address < begin + length for begin, (length, _) in self.cuda.memory.items())
+        whole = (ctypes.c_ubyte * size).from_address(address)
+        return np.frombuffer(whole, np.uint8).view(dtype).reshape(shape)
+
+
+def install(world, patch):
+    """Let the code under test find the fakes where it looks for the bindings."""
+    from ovdeploy.runtime.backends.tensorrt import cuda, library
+    from ovdeploy.runtime.backends.tensorrt import session as session
+    from ovdeploy.runtime.bundle import plans
+
+    patch.setattr(cuda, "import_cuda", lambda: world.cuda)
+    for module in (library, plans, session):
+        patch.setattr(module, "import_tensorrt", lambda: world.trt)
+    return world
