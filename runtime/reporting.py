@@ -1,7 +1,10 @@
-"""What long work tells while it runs: one signature, whoever works and whoever shows it."""
+"""What work tells of itself: what goes on, by one signature for all, and the time that each step took."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 
@@ -21,3 +24,24 @@ class Reporter(Protocol):
 
 def silent(event: str, *, about: str = "", share: float | None = None, lasting: bool = False) -> None:
     """A reporter that tells nobody."""
+
+
+class Clock:
+    """Adds up milliseconds by name; `total` is the time since the clock was made."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._steps: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time a block under this name."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._steps[name] = self._steps.get(name, 0.0) + (time.perf_counter() - start) * 1e3
+
+    def timings(self) -> dict[str, float]:
+        """Milliseconds per step in the order in which they were first seen, and in total."""
+        return {**self._steps, "total": (time.perf_counter() - self._start) * 1e3}

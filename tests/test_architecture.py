@@ -17,7 +17,7 @@ import tomllib
 from PIL import Image
 
 from ovdeploy.runtime import Segmenter
-from ovdeploy.runtime.backends import choose_backend
+from ovdeploy.runtime.backends.registry import choose_backend
 from support.samples import ROOT, draw_photo
 
 FOLDERS = ("runtime", "export", "calib", "engines")

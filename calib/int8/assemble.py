@@ -11,16 +11,15 @@ import msgspec
 from onnx import ModelProto
 
 from ...runtime.bundle.bundle import MANIFEST, Bundle, EngineEntry, Manifest, StageEntry, file_entry, write_manifest
+from ...runtime.bundle.calibration import Calibration
 from ...runtime.errors import BundleError
 from ...runtime.graph.census import take_census
 from ...runtime.graph.half import to_half
 from ...runtime.graph.islands import STANDARD, island_nodes
 from ...runtime.graph.model import check_file, save_model
-from ...runtime.recipe.int8 import PRECISION, Calibration
 from ...runtime.stage.census import Census, missing_precision
+from ...runtime.stage.precision import FP32, INT8
 from .stage import Choice, Work
-
-FP32 = "fp32"
 
 
 def draft_of(output: Path) -> Path:
@@ -69,15 +68,15 @@ def write_engine(work: Work, choice: Choice, draft: Path, source: Bundle, rest: 
     Raises:
         ExportError: the graph fails ONNX's checks.
     """
-    path = draft / f"{work.stage}.{PRECISION}.onnx"
+    path = draft / f"{work.stage}.{INT8}.onnx"
     model = rest_in(work.int8(choice), rest)
     save_model(model, path)
-    check_file(path, f"{work.stage} in {PRECISION}")
+    check_file(path, f"{work.stage} in {INT8}")
     census: Census = take_census(model, work.contract)
     files = tuple(file_entry(file) for file in (path, path.with_name(f"{path.name}.data")) if file.exists())
     origin = source.stage(work.stage).engines[FP32]
     entry = EngineEntry(files=files, fingerprint=files[0].sha256, source=origin.fingerprint, census=census)
-    return entry, missing_precision(census, PRECISION)
+    return entry, missing_precision(census, INT8)
 
 
 def write_draft(
@@ -91,12 +90,12 @@ def write_draft(
 
 
 def _stage(entry: StageEntry, engine: EngineEntry | None) -> StageEntry:
-    others = {precision: other for precision, other in entry.engines.items() if precision != PRECISION}
-    substitutes = {key: value for key, value in entry.substitutes.items() if key != PRECISION}
+    others = {precision: other for precision, other in entry.engines.items() if precision != INT8}
+    substitutes = {key: value for key, value in entry.substitutes.items() if key != INT8}
     if engine is not None:
-        return msgspec.structs.replace(entry, engines=others | {PRECISION: engine}, substitutes=substitutes)
+        return msgspec.structs.replace(entry, engines=others | {INT8: engine}, substitutes=substitutes)
     if FP32 in others:
-        substitutes[PRECISION] = FP32
+        substitutes[INT8] = FP32
     return msgspec.structs.replace(entry, engines=others, substitutes=substitutes)
 
 

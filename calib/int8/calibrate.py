@@ -13,16 +13,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ...runtime.backends import Session
+from ...runtime.backends.base import Session
 from ...runtime.bundle.bundle import Bundle, EngineEntry
+from ...runtime.bundle.calibration import Calibration
 from ...runtime.datasets import load_spec
 from ...runtime.errors import BundleError
 from ...runtime.files import cache_root
 from ...runtime.pipelines.training_free.segmenter import Segmenter
-from ...runtime.recipe.int8 import Calibration, Int8Settings
+from ...runtime.recipe.int8 import Int8Settings
 from ...runtime.reporting import Reporter
+from ...runtime.stage.precision import FP32
 from ...runtime.words.vocabulary import Vocabulary
-from .assemble import FP32, accept, begin_draft, check_output, write_draft, write_engine
+from .assemble import accept, begin_draft, check_output, write_draft, write_engine
 from .budget import within_budget
 from .collect import Collected, collect
 from .gate import Opening, judge

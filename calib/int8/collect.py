@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...runtime.backends import Session
+from ...runtime.backends.base import Session
 from ...runtime.photo.reading import as_photo
 from ...runtime.pipelines.training_free.segmenter import Segmenter
 from ...runtime.reporting import Reporter

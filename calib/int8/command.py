@@ -11,11 +11,13 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from ...runtime.backends import available_backends, choose_backend
+from ...runtime.backends.registry import available_backends, choose_backend
 from ...runtime.bundle.bundle import Bundle
+from ...runtime.bundle.calibration import Calibration
 from ...runtime.cli.common import fail_cleanly, line_reporter, parse_settings
 from ...runtime.errors import needing
-from ...runtime.recipe.int8 import PRECISION, Calibration, Int8Settings
+from ...runtime.recipe.int8 import Int8Settings
+from ...runtime.stage.precision import INT8
 
 if TYPE_CHECKING:
     from .calibrate import Request
@@ -28,7 +30,7 @@ REFUSED = 3
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--images", multiple=True, required=True, help="Photos, folders or globs; may be repeated.")
 @click.option("--gate-images", multiple=True, help="Photos to judge by.  [default: every third of --images]")
-@click.option("--precision", type=click.Choice([PRECISION]), default=PRECISION, show_default=True)
+@click.option("--precision", type=click.Choice([INT8]), default=INT8, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="The new bundle.  [default: BUNDLE-int8]")
 @click.option("--report", type=click.Path(path_type=Path), help="Folder of the report.  [default: OUTPUT-report]")
 @click.option("--classes", help="What is looked for: commas, semicolons.  [default: the bundle's own, else VOC's]")
@@ -86,7 +88,7 @@ def _request(bundle: Path, options: dict[str, Any]) -> Request:
     from .calibrate import Request
 
     opened = Bundle.load(bundle)
-    output = options["output"] or bundle.with_name(f"{bundle.resolve().name}-{PRECISION}")
+    output = options["output"] or bundle.with_name(f"{bundle.resolve().name}-{INT8}")
     gate = options["gate_images"]
     return Request(
         bundle=opened,
@@ -121,7 +123,7 @@ def _print(calibration: Calibration) -> None:
     console = Console()
     table = Table("stage", "precision", "in INT8", "won", "cosine", "error", "speed", box=None)
     for name, stage in calibration.stages.items():
-        count = sum(layer.precision == PRECISION for layer in stage.layers)
+        count = sum(layer.precision == INT8 for layer in stage.layers)
         won = f"{stage.method}, α {stage.smoothing:g}, {stage.weight_bits} bits"
         ratio = calibration.gate.speedups.get(name)
         table.add_row(

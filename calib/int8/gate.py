@@ -12,11 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ...runtime.bundle.bundle import Bundle, EngineEntry
+from ...runtime.bundle.calibration import GateReport
 from ...runtime.errors import OvdeployError
 from ...runtime.photo.reading import as_photo
 from ...runtime.pipelines.training_free.segmenter import Segmenter
-from ...runtime.recipe.int8 import PRECISION, GateReport, Int8Settings
+from ...runtime.recipe.int8 import Int8Settings
 from ...runtime.reporting import Reporter
+from ...runtime.stage.precision import INT8
 from ...runtime.words.vocabulary import Vocabulary
 from .photos import Photo, Photos
 from .speed import Now, speedup, stage_times, take_turns
@@ -45,7 +47,7 @@ def judge_speed(made: Bundle, works: Sequence[Work], opening: Opening, tell: Rep
     """Median milliseconds of every stage that has an INT8 engine."""
     found = {}
     for work in works:
-        if PRECISION in made.stage(work.stage).engines:
+        if INT8 in made.stage(work.stage).engines:
             tell(f"{work.stage}: INT8 and float take turns")
             feeds = work.readers[0]()
             found[work.stage] = stage_times(
@@ -67,7 +69,7 @@ def judge_labels(
                 tell(f"FP32 on {photo.path.name}")
                 steps.arrays(name, partial(_mask, segmenter, photo, words))
     shares = []
-    with opening.segmenter(made.path, precision=PRECISION) as segmenter:
+    with opening.segmenter(made.path, precision=INT8) as segmenter:
         words = opening.vocabulary(segmenter)
         for name, photo in zip(names, photos, strict=True):
             tell(f"INT8 on {photo.path.name}")
@@ -82,7 +84,7 @@ def judge_photo(floats: Bundle, made: Bundle, photo: Photo, opening: Opening, te
     for backend in opening.backends:
         with ExitStack() as stack:
             runs: dict[str, Callable[[], object]] = {}
-            for bundle, precision in ((floats, "fp32"), (made, PRECISION)):
+            for bundle, precision in ((floats, "fp32"), (made, INT8)):
                 try:
                     segmenter = stack.enter_context(
                         opening.segmenter(bundle.path, precision=precision, backend=backend)

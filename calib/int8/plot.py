@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw
 
-from ...runtime.recipe.int8 import PRECISION, LayerReport, StageReport
+from ...runtime.bundle.calibration import LayerReport, StageReport
+from ...runtime.stage.precision import INT8
 from ..layers.plot import CHOSEN, GRID, INK, MARGIN, PALE, WIDTH, font
 
 HEIGHT = 220
@@ -53,7 +54,7 @@ def _panel(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], layers: Se
     before = None
     for index, layer in enumerate(layers):
         x = left + index * wide
-        colour = PALE if layer.precision == PRECISION else CHOSEN
+        colour = PALE if layer.precision == INT8 else CHOSEN
         draw.rectangle((x + 1, min(y(layer.error), bottom - 1), x + max(2.0, wide - 1), bottom), fill=colour)
         if layer.block != before:
             draw.text((x + 1, bottom + 6), layer.block.rpartition(".")[2], fill=INK, font=font(13), anchor="lt")

@@ -11,13 +11,14 @@ from tempfile import TemporaryDirectory
 import msgspec
 import numpy as np
 
-from ...runtime.backends import SessionOptions, open_session
+from ...runtime.backends.options import SessionOptions
+from ...runtime.backends.registry import open_session
 from ...runtime.graph.model import save_model
 from ...runtime.graph.probe import Probe
 from ...runtime.graph.products import Product
 from ...runtime.graph.search import agreement
-from ...runtime.recipe.int8 import PRECISION
 from ...runtime.reporting import Reporter
+from ...runtime.stage.precision import INT8
 from .ranges import limit_of
 from .stage import Balanced, Choice, Work
 from .steps import Steps
@@ -161,7 +162,7 @@ class StageSearch:
         with TemporaryDirectory(prefix="ovdeploy-") as folder:
             path = Path(folder) / "int8.onnx"
             save_model(self.work.int8(msgspec.structs.replace(choice, weight_bits=bits)), path)
-            options = SessionOptions(precision=PRECISION)
+            options = SessionOptions(precision=INT8)
             with open_session(path, self.work.contract, self.backend, options=options) as session:
                 outputs = [session.run_unchecked(read()) for read in cases]
         return _measured(outputs, expected[: len(cases)])

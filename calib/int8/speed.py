@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from functools import partial
 from statistics import median
 
-from ...runtime.backends import open_stage
-from ...runtime.backends.registry import BACKENDS, FP32
+from ...runtime.backends.registry import BACKENDS
 from ...runtime.bundle.bundle import Bundle
+from ...runtime.bundle.opening import open_stage
 from ...runtime.errors import BundleError, OvdeployError
-from ...runtime.recipe.int8 import PRECISION
 from ...runtime.reporting import Reporter
+from ...runtime.stage.precision import FP32, INT8
 from .collect import Feeds
 
 Now = Callable[[], float]
@@ -84,8 +84,8 @@ def stage_times(
 
 def speedup(milliseconds: Mapping[str, float]) -> float:
     """The best float engine's time over the best INT8 engine's; 0 if there is none of INT8, infinite without float."""
-    int8 = [time for name, time in milliseconds.items() if name.startswith(f"{PRECISION} ")]
-    floats = [time for name, time in milliseconds.items() if not name.startswith(f"{PRECISION} ")]
+    int8 = [time for name, time in milliseconds.items() if name.startswith(f"{INT8} ")]
+    floats = [time for name, time in milliseconds.items() if not name.startswith(f"{INT8} ")]
     if not int8:
         return 0.0
     return min(floats) / min(int8) if floats else float("inf")

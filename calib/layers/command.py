@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ...runtime.backends import open_stage
 from ...runtime.bundle.bundle import Bundle
+from ...runtime.bundle.opening import open_stage
 from ...runtime.cli.common import engine_options, fail_cleanly, parse_settings
 from ...runtime.errors import PhotoError
 from ...runtime.files import atomic_path

@@ -9,11 +9,11 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from ...runtime.backends import Session
+from ...runtime.backends.base import Session
 from ...runtime.bundle.bundle import Manifest
 from ...runtime.errors import ParameterError
-from ...runtime.photo.reading import cut_windows
 from ...runtime.pipelines.training_free.plan import plan_photo
+from ...runtime.pipelines.training_free.windows import cut_windows
 from ...runtime.recipe.parameters import Parameters
 from .spatial_entropy import spatial_entropy
 

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from ...runtime.backends import Session
-from ...runtime.clock import Clock
+from ...runtime.backends.base import Session
 from ...runtime.datasets import Dataset, Sample
 from ...runtime.evaluation.predictors import Words, to_dataset
 from ...runtime.files import atomic_path
@@ -24,6 +23,7 @@ from ...runtime.pipelines.training_free.labelling import label_photo
 from ...runtime.pipelines.training_free.plan import plan_photo
 from ...runtime.pipelines.training_free.segmenter import Segmenter
 from ...runtime.recipe.parameters import with_overrides
+from ...runtime.reporting import Clock
 from ...runtime.stage.arrays import to_host
 
 PHOTO_FEED = "sam_features"

@@ -19,19 +19,18 @@ from ...runtime.bundle.bundle import (
     StageEntry,
     file_entry,
 )
+from ...runtime.bundle.calibration import Calibration
 from ...runtime.errors import BundleError, ExportError, one_of
-from ...runtime.recipe.int8 import PRECISION, Calibration
 from ...runtime.reporting import Reporter, silent
 from ...runtime.stage.census import Census
 from ...runtime.stage.contract import StageContract
+from ...runtime.stage.precision import FP32, INT8
 from ..models.text_assets import imagenet_templates, write_tokenizer
 from ..reference.networks import Networks
 from ..reference.training_free.contracts import stage_contract
 from .fingerprint import MAKERS, derived, fingerprint_of, versions_of_makers
 from .onnx_export import export_onnx
 from .staging import fresh, noted, put_in_place, staged, unchanged
-
-FP32 = "fp32"
 
 
 class Conversion(Protocol):
@@ -219,8 +218,8 @@ def _chosen_stages(networks: Networks, stages: Sequence[str] | None, previous: B
 def _calibration(previous: Bundle | None, entries: Mapping[str, StageEntry]) -> Calibration | None:
     """How INT8 engines came about that are still there, every one of them."""
     told = previous.manifest.calibration if previous else None
-    made = {stage for stage, report in told.stages.items() if report.precision == PRECISION} if told else set()
-    return told if all(PRECISION in entries[stage].engines for stage in made if stage in entries) else None
+    made = {stage for stage, report in told.stages.items() if report.precision == INT8} if told else set()
+    return told if all(INT8 in entries[stage].engines for stage in made if stage in entries) else None
 
 
 def _held(bundle: Bundle | None) -> Iterable[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from ...runtime.backends import Session
+from ...runtime.backends.base import Session
 from ...runtime.bundle.bundle import TOKENIZER, Manifest
 from ...runtime.errors import ExportError
 from ...runtime.graph.emulate import emulated, model_session

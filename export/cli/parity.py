@@ -10,7 +10,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from ...runtime.backends import choose_backend
+from ...runtime.backends.registry import choose_backend
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.cli.common import engine_options, fail_cleanly
 from ...runtime.photo.reading import demo_photo

@@ -13,14 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...runtime.backends import BACKENDS, Session, choose_backend, open_stage
+from ...runtime.backends.base import Session
+from ...runtime.backends.registry import BACKENDS, choose_backend
 from ...runtime.bundle.bundle import Bundle
+from ...runtime.bundle.opening import open_stage
 from ...runtime.errors import WeightsError
 from ...runtime.labelling.result import Result
 from ...runtime.pipelines.promptable.interactive import DECODER, ENCODER
 from ...runtime.pipelines.training_free.segmenter import Segmenter
 from ...runtime.recipe.recipe import Tolerances
 from ...runtime.stage.compare import compare
+from ...runtime.stage.precision import HALF, INT8
 from ..reference.networks import Networks
 from ..reference.trace import Trace
 from .cases import Case, stage_case, trace_photo
@@ -28,10 +31,7 @@ from .layers import STAGE as LAYERS
 from .layers import trace_layers
 from .prompts import PromptTrace, prompt_gaps, trace_prompts
 
-HALF = ("fp16", "bf16")
-"""Precisions that have the recipe's tolerances for half precision."""
-
-LOOSE = dict.fromkeys(HALF, "half") | {"int8": "int8"}
+LOOSE = dict.fromkeys(HALF, "half") | {INT8: INT8}
 """Precisions that have tolerances of their own, and what their names begin with."""
 
 THRESHOLDED = {("clip_image", "features"): "thresholded_features", ("sam_encoder", "affinity"): "thresholded_affinity"}

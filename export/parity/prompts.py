@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from segment_anything import SamPredictor
 
-from ...runtime.backends import Session
+from ...runtime.backends.base import Session
 from ...runtime.bundle.bundle import Bundle
+from ...runtime.geometry.sam_frame import sam_frame
 from ...runtime.pipelines.promptable.interactive import DECODER, ENCODER, PromptedMasks, Prompter
 from ...runtime.pipelines.promptable.prompt_input import Prompt, prompt_feeds
-from ...runtime.pipelines.training_free.plan import sam_frame
 from ..reference.networks import Networks
 from ..reference.trace import Tensors
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ...runtime.bundle.bundle import Dimensions, Provenance
+from ...runtime.bundle.bundle import Provenance
 from ...runtime.errors import ExportError, RecipeError
+from ...runtime.geometry.dimensions import Dimensions
 from ...runtime.recipe.recipe import Recipe
 from ..models.weights import load_model
 from .embed import Upstream

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...runtime.bundle.bundle import Dimensions
+from ...runtime.geometry.dimensions import Dimensions
+from ...runtime.geometry.sam_frame import SamFrame, sam_frame
 from ...runtime.geometry.sizes import nearest_index
 from ...runtime.labelling.region_prompts import make_prompts, prompt_sizes
 from ...runtime.labelling.regions import NO_REGION, Regions, find_regions
-from ...runtime.pipelines.training_free.plan import SamFrame, sam_frame
 from ...runtime.recipe.parameters import Parameters
 from ...runtime.recipe.recipe import load_recipe
 from ...runtime.scenes.materials import Rng

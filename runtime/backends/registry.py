@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, NamedTuple
 
-from ..bundle.bundle import Bundle
 from ..errors import BundleError, MissingExtraError, one_of
-from ..stage.axes import stage_ranges
 from ..stage.contract import StageContract
+from ..stage.precision import FP32
 from .base import Session
 from .options import SessionOptions
-
-FP32 = "fp32"
 
 
 class Backend(NamedTuple):
@@ -79,19 +75,6 @@ def choose_backend(name: str, precision: str = FP32) -> str:
     return name
 
 
-def graph_precision(bundle: Bundle, stage: str, precision: str, backend: str) -> str:
-    """Which of a stage's graphs a backend reads for a precision: its own, or the FP32 one if the backend makes it.
-
-    Args:
-        bundle: the bundle.
-        stage: its stage.
-        precision: as asked for.
-        backend: a key of `BACKENDS`.
-    """
-    makes = precision in BACKENDS[backend].makes and FP32 in bundle.stage(stage).engines
-    return FP32 if makes else bundle.stage(stage).resolved(precision)
-
-
 def _refusal(name: str, precision: str) -> str:
     """Why a backend that is installed cannot compute in a precision here; empty if it can, or would find out later."""
     backend = BACKENDS[name]
@@ -126,35 +109,3 @@ def open_session(
         path, contract, options or SessionOptions(threads=threads)
     )
     return session
-
-
-def open_stage(
-    bundle: Bundle, stage: str, precision: str, backend: str = "auto", options: SessionOptions | None = None
-) -> Session:
-    """Load a stage of a bundle, in the file that the backend reads.
-
-    Args:
-        bundle: the bundle.
-        stage: its stage.
-        precision: one that the bundle holds, or that the backend makes of FP32.
-        backend: a key of `BACKENDS`, or "auto".
-        options: how to open it.
-
-    Raises:
-        BundleError: the bundle has no such engine, or no plan that fits this machine; says what makes one.
-    """
-    backend = choose_backend(backend, precision)
-    contract, precision = bundle.stage(stage).contract, bundle.stage(stage).resolved(precision)
-    given = options or SessionOptions()
-    ranges = {**stage_ranges(contract, bundle), **given.ranges}
-    if BACKENDS[backend].engine == "plan":
-        from ..bundle.plans import plan_path
-
-        given = dataclasses.replace(given, ranges=ranges, precision=precision)
-        path = plan_path(bundle, stage, precision, given)
-    else:
-        held = graph_precision(bundle, stage, precision, backend)
-        path = bundle.engine_path(stage, held)
-        identity = bundle.stage(stage).engines[held].digest
-        given = dataclasses.replace(given, ranges=ranges, precision=precision, identity=identity)
-    return open_session(path, contract, backend, options=given)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..backends import BACKENDS, available_backends
+from ..backends.registry import BACKENDS, available_backends
 from ..bundle.bundle import MANIFEST, Bundle
 from ..errors import ParameterError, one_of
 from ..words.vocabulary import Vocabulary

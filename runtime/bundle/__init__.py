@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from ..geometry.dimensions import Dimensions as Dimensions
 from .bundle import MAKERS as MAKERS
 from .bundle import MANIFEST as MANIFEST
 from .bundle import SCHEMA_VERSION as SCHEMA_VERSION
 from .bundle import TOKENIZER as TOKENIZER
 from .bundle import Bundle as Bundle
-from .bundle import Dimensions as Dimensions
 from .bundle import Manifest as Manifest
 from .bundle import Provenance as Provenance
 from .bundle import file_entry as file_entry

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Annotated
 
 import msgspec
 
 from ..errors import BundleError, RecipeError, one_of
 from ..files import sha256_of, write_bytes
+from ..geometry.dimensions import Dimensions
 from ..pipelines.training_free.methods import method_named
-from ..recipe.int8 import Calibration
 from ..recipe.recipe import Recipe
 from ..stage.census import Census, check_census
+from .calibration import Calibration
 from .entries import EngineEntry as EngineEntry
 from .entries import FileEntry as FileEntry
 from .entries import PlanEntry as PlanEntry
@@ -39,29 +39,6 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """`pretrained:TAG`, `random:SEED` or `file:NAME` (the name only: no machine's paths go into a bundle)."""
     sha256: str
     """Of the weights' values, independent of the file format they came in."""
-
-
-class Dimensions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sizes that the engines fix and the runtime's geometry needs. Pixels, unless said otherwise."""
-
-    clip_patch: Annotated[int, msgspec.Meta(ge=1)]
-    feature_grid: tuple[int, int]
-    """Rows and columns of a window's features."""
-    embedding: int
-    """Length of a text embedding, E."""
-    context_length: int
-    """Tokens of a text."""
-    sam_side: int = 0
-    """Side of SAM's square input; 0 without SAM."""
-    sam_grid: int = 0
-    """Tokens along a side of SAM's input."""
-    sam_padding: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """RGB value, 0 to 255, that SAM's normalisation maps to zero."""
-
-    @property
-    def mask_side(self) -> int:
-        """Side of SAM's mask prompts and low-resolution masks: four times its grid."""
-        return 4 * self.sam_grid
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,12 +18,10 @@ from ..backends.tensorrt.library import Here, import_tensorrt, this_machine
 from ..backends.tensorrt.options import PlanOptions
 from ..errors import BundleError, ExportError, one_of
 from ..files import write_bytes
+from ..pipelines.training_free.axes import stage_ranges
 from ..reporting import Reporter, silent
-from ..stage.axes import stage_ranges
+from ..stage.precision import LOWERED
 from .bundle import Bundle, FileEntry, PlanEntry, StageEntry, file_entry, write_manifest
-
-LOWERED = ("fp16", "bf16", "int8", "fp8")
-"""Precisions of which a plan must have layers when its engine is of that precision."""
 
 
 def plan_path(bundle: Bundle, stage: str, precision: str, options: SessionOptions) -> Path:

@@ -11,7 +11,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from ..backends.tensorrt.options import HARDWARE, PlanOptions
 from ..bundle.bundle import Bundle
 from ..bundle.plans import build_plans as build
-from ..stage.axes import parse_ranges, recipe_ranges
+from ..pipelines.training_free.axes import recipe_ranges
+from ..stage.axes import parse_ranges
 from .common import fail_cleanly
 
 GIBIBYTE = 1 << 30

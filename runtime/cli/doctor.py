@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ..backends import BACKENDS, open_session
+from ..backends.registry import BACKENDS, open_session
 from ..errors import EngineError, OvdeployError
 from ..stage.contract import StageContract, TensorSpec
 

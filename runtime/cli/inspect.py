@@ -11,10 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..bundle.bundle import Bundle
-from ..recipe.int8 import PRECISION, Calibration
+from ..bundle.calibration import Calibration
 from ..recipe.recipe import Recipe
 from ..stage.census import Census
 from ..stage.contract import TensorSpec
+from ..stage.precision import INT8
 from .common import fail_cleanly
 
 
@@ -121,7 +122,7 @@ def _calibration(calibration: Calibration) -> str:
     """How the INT8 engines came about, in a line or two."""
     gate = calibration.gate
     ratio = f", a photo {gate.speedups['photo']:.2f} times as fast" if "photo" in gate.speedups else ""
-    floats = [name for name, stage in calibration.stages.items() if stage.precision != PRECISION]
+    floats = [name for name, stage in calibration.stages.items() if stage.precision != INT8]
     kept = f"; [red]the gate refused it[/]: {escape('; '.join(gate.refused))}" if calibration.kept_anyway else ""
     return (
         f"int8 calibrated on {calibration.photos} photos; masks equal to FP32's on {gate.labels:.2%} of pixels of "

@@ -15,14 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..backends import SessionOptions, choose_backend, graph_precision
 from ..backends.measures import StageProfile
+from ..backends.options import SessionOptions
+from ..backends.registry import choose_backend
 from ..backends.tensorrt import trtexec
 from ..backends.tensorrt.trtexec_results import read_results
 from ..bundle.bundle import Bundle, PlanEntry
+from ..bundle.opening import graph_precision
 from ..errors import BundleError, OvdeployError, ParameterError, one_of
 from ..files import write_bytes
-from ..stage.axes import Range, dynamic_axes, parse_ranges, recipe_ranges
+from ..pipelines.training_free.axes import recipe_ranges
+from ..stage.axes import Range, dynamic_axes, parse_ranges
 from .common import fail_cleanly
 
 FOLDER = "profile"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +9,8 @@ from typing import Annotated
 import msgspec
 
 from ..errors import DatasetError, VocabularyError, one_of
+from ..toml import read_toml
 from ..words.vocabulary import BACKGROUND, parse_classes
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PLACE = "{}"
 """Stands for a photo's name in the patterns of paths."""
@@ -86,9 +81,9 @@ def load_spec(name_or_path: str | Path) -> DatasetSpec:
     if not path.is_file():
         raise DatasetError(f"{one_of('dataset', str(name_or_path), known)} Or give the path of a TOML file.")
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = read_toml(path, DatasetError, "the dataset")
         spec = msgspec.convert({"name": path.stem, **data}, DatasetSpec)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except msgspec.ValidationError as error:
         raise DatasetError(f"{path} does not describe a dataset: {error}") from error
     _check(spec, str(path))
     return spec

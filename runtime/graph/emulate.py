@@ -15,7 +15,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ..backends import Session, SessionOptions, open_session
+from ..backends.base import Session
+from ..backends.options import SessionOptions
+from ..backends.registry import open_session
 from ..stage.contract import StageContract
 from .model import HALF_TYPES, MOVEMENT, load_model, refuse_subgraphs, replace_nodes, save_model
 from .shapes import value_types

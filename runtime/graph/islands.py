@@ -6,7 +6,6 @@ thresholds and outputs. They are found in the graph's structure, so that they ho
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -16,13 +15,9 @@ from onnx import ModelProto, NodeProto
 
 from ..errors import RecipeError, one_of
 from ..files import write_bytes
+from ..toml import read_toml
 from .model import MOVEMENT, View, words
 from .patterns import NORMS, affine_after, ancestors, decomposed_norms
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 CHEAP = MOVEMENT | words("Abs Add And Cast Clip Div Max Min Mul Neg Not Or Pow Sqrt Sub Where")
 REDUCTIONS = words("ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum")
@@ -60,8 +55,8 @@ def read_islands(path: Path) -> IslandRecipe:
         RecipeError: missing, not TOML, or with keys and values that do not belong there.
     """
     try:
-        recipe = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), IslandRecipe)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        recipe = msgspec.convert(read_toml(path, RecipeError, "the file of islands"), IslandRecipe)
+    except msgspec.ValidationError as error:
         raise RecipeError(f"{path} is not a file of islands: {error}") from error
     for stage in recipe.stages.values():
         for name in stage.classes:

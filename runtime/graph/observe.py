@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from onnx import ModelProto, helper, numpy_helper
 
-from ..backends import Session
+from ..backends.base import Session
 from ..stage.contract import StageContract
 from .emulate import model_session
 from .shapes import ValueType, value_types

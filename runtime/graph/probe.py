@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ..backends import Session
+from ..backends.base import Session
 from ..stage.contract import StageContract, TensorSpec
 from .emulate import model_session
 from .model import replace_nodes

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from onnx import ModelProto
 
-from ..backends import Session
+from ..backends.base import Session
 from ..errors import ExportError
 from ..reporting import Reporter, silent
 from ..stage.compare import compare

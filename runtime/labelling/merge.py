@@ -7,8 +7,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ..geometry.sam_frame import SamFrame
 from ..geometry.sizes import nearest_index
-from ..pipelines.training_free.plan import SamFrame
 from .coarse import Coarse
 from .regions import NO_REGION, Regions
 

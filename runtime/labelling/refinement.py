@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends import Session
-from ..clock import Clock
-from ..pipelines.training_free.plan import SamFrame
+from ..backends.base import Session
+from ..geometry.sam_frame import SamFrame
 from ..recipe.parameters import Parameters
+from ..reporting import Clock
 from ..stage.arrays import Array
 from .coarse import Coarse
 from .merge import Refined, merge
@@ -43,7 +43,7 @@ def prompt_regions(
         coarse: the coarse result, with that at half resolution.
         sam_features: [1, 256, 64, 64] float32 for SAM's usual sizes.
         frame: how the photo lies in SAM's input.
-        decoder: the `sam_decoder` engine.
+        decoder: the engine of SAM's decoder for regions.
         parameters: the parameters in force.
         clock: gets the time of every step.
         turn: held while the decoder runs.
@@ -59,7 +59,7 @@ def prompt_regions(
     with clock("prompts"):
         hw = (coarse.labels.shape[0], coarse.labels.shape[1])
         prompts = make_prompts(regions, coarse.planes.half, hw, frame, mask_side, parameters)
-    with turn, clock("sam_decoder"):
+    with turn, clock(decoder.contract.stage):
         outputs = [
             decoder.run({"sam_features": sam_features, **feeds})
             for feeds in prompts.batches(parameters.prompt_batch, decoder.contract.input_names)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ..geometry.sam_frame import SamFrame
 from ..geometry.sizes import HW, longest_side_size, round_half_up
-from ..pipelines.training_free.plan import SamFrame
 from ..recipe.parameters import Parameters
 from .regions import Regions
 

@@ -1,4 +1,4 @@
-"""Photos: read them, and cut from them what the engines see."""
+"""Reading photos, upright and as 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..errors import PhotoError
 from ..geometry.sizes import HW
-from ..pipelines.training_free.plan import Plan, SamFrame
 
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 """Pillow's modes for 16-bit grey; their upper byte is what an 8-bit photo would hold."""
@@ -98,47 +97,6 @@ def as_photo(photo: str | Path | np.ndarray, max_pixels: int = 100_000_000) -> n
         raise PhotoError(f"the photo has no pixels: its shape is {list(photo.shape)}")
     _refuse_huge(photo.shape[:2], max_pixels, "the photo")
     return np.ascontiguousarray(photo)
-
-
-def cut_windows(photo: np.ndarray, plan: Plan, crop: int) -> np.ndarray:
-    """Resize and align a photo, and cut its windows.
-
-    Args:
-        photo: [H, W, 3] uint8 RGB.
-        plan: the plan for its size.
-        crop: side of a window.
-
-    Returns:
-        [Wy · Wx, 3, crop, crop] float32 RGB in [0, 1], row by row.
-    """
-    resized = resize(photo, plan.resized_hw).astype(np.float32) / 255
-    planes = resize(resized, plan.aligned_hw).transpose(2, 0, 1)
-    cuts = [planes[:, y : y + crop, x : x + crop] for y in plan.row_starts for x in plan.column_starts]
-    return np.stack(cuts)
-
-
-def sam_image(photo: np.ndarray, frame: SamFrame, side: int, padding: tuple[float, float, float]) -> np.ndarray:
-    """The photo in SAM's frame.
-
-    Two resizes, as in Trident's code: OpenCV's bilinear to the padded size, then Pillow's antialiased bilinear, which
-    is SAM's own transform.
-
-    Args:
-        photo: [H, W, 3] uint8 RGB.
-        frame: how it lies in SAM's input.
-        side: side of SAM's input.
-        padding: the RGB value, 0 to 255, that the engine's normalisation maps to zero.
-
-    Returns:
-        [1, 3, side, side] float32 RGB in [0, 255].
-    """
-    h, w = frame.valid_hw
-    seen = np.ascontiguousarray(resize(photo, frame.padded_hw)[:, slice(*frame.columns)])
-    pillow = Image.fromarray(seen).resize((w, h), Image.Resampling.BILINEAR)
-    image = np.empty((1, 3, side, side), np.float32)
-    image[:] = np.asarray(padding, np.float32).reshape(1, 3, 1, 1)
-    image[0, :, :h, :w] = np.asarray(pillow).transpose(2, 0, 1)
-    return image
 
 
 def resize(image: np.ndarray, hw: HW) -> np.ndarray:

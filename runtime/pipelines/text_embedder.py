@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backends import Session, graph_precision
+from ..backends.base import Session
 from ..bundle.bundle import Bundle
+from ..bundle.opening import graph_precision
 from ..errors import VocabularyError
 from ..files import atomic_path, cache_root
 from ..words.tokenizer import ClipTokenizer

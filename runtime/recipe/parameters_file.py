@@ -6,7 +6,6 @@ commands and `Segmenter.load(parameters=load_parameters(path))` take it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,9 @@ import tomli_w
 
 from ..errors import ParameterError, one_of
 from ..files import write_bytes
+from ..toml import read_toml
 from .parameters import Parameters
 from .recipe import Recipe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 TABLE = "parameters"
 
@@ -37,12 +32,7 @@ def load_parameters(path: str | Path) -> dict[str, Any]:
         ParameterError: missing, no overlay, or a name or value that no parameter has.
     """
     path = Path(path)
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParameterError(f"{path}: the file of parameters cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path} is not a TOML file: {error}") from error
+    found = read_toml(path, ParameterError, "the file of parameters")
     values = found.get(TABLE)
     if set(found) != {TABLE} or not isinstance(values, dict):
         told = ", ".join(found) or "nothing"

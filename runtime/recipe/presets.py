@@ -5,7 +5,6 @@ The class lists are not here but in `engines/datasets/` (`runtime.datasets`), wh
 
 from __future__ import annotations
 
-import sys
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +13,9 @@ import msgspec
 
 from ..datasets import available_specs, load_spec
 from ..errors import RecipeError, one_of
+from ..toml import read_toml
 from .parameters import Parameters
 from .recipe import PresetNote, Recipe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 class Benchmark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,7 +102,7 @@ def all_settings() -> dict[str, Settings]:
     found = {}
     for path in sorted(folder.glob("*.toml")):
         try:
-            found[path.stem] = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Settings)
-        except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+            found[path.stem] = msgspec.convert(read_toml(path, RecipeError, "the preset"), Settings)
+        except msgspec.ValidationError as error:
             raise RecipeError(f"{path}: {error}") from error
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -12,15 +11,11 @@ import msgspec
 
 from ..errors import RecipeError, VocabularyError, one_of
 from ..pipelines.training_free.methods import Method, method_named
+from ..toml import read_toml
 from ..words.vocabulary import parse_classes
 from .int8 import Int8Settings
 from .optional import OPTIONAL, optional_stages
 from .parameters import Parameters
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Tolerance = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -142,10 +137,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     path = shipped.get(str(name_or_path), Path(name_or_path))
     if not path.is_file():
         raise RecipeError(f"{one_of('recipe', str(name_or_path), shipped)} Or give the path of a TOML file.")
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not a TOML file: {error}") from error
+    data = read_toml(path, RecipeError, "the recipe")
     return recipe_from({"name": path.stem, **data}, str(path))
 
 

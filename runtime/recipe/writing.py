@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,10 @@ from typing import Any
 import msgspec
 import tomli_w
 
+from .. import toml
 from ..errors import RecipeError
 from ..files import write_bytes
 from .recipe import Recipe, load_recipe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SECTION = "[parameters]"
 
@@ -48,14 +43,14 @@ def write_parameters(path: Path, recipe: Recipe, values: Mapping[str, Any]) -> N
         RecipeError: the file is no recipe, or says its parameters in a way that cannot be changed line by line.
     """
     before = path.read_text(encoding="utf-8") if path.exists() else _text(recipe)
-    expected = tomllib.loads(before)
+    expected = toml.loads(before)
     expected["parameters"] = {**expected.get("parameters", {}), **values}
     after = before
     for name, value in values.items():
         after = _with_line(after, name, _line(name, value))
     try:
-        sound = tomllib.loads(after) == expected
-    except tomllib.TOMLDecodeError:
+        sound = toml.loads(after) == expected
+    except toml.DecodeError:
         sound = False
     if not sound:
         told = tomli_w.dumps({"parameters": dict(values)})
@@ -107,7 +102,7 @@ def _line(name: str, value: Any) -> str:
 def _complete(lines: list[str]) -> bool:
     """Whether these lines are a whole statement (a list may go over several)."""
     try:
-        tomllib.loads("\n".join(lines))
-    except tomllib.TOMLDecodeError:
+        toml.loads("\n".join(lines))
+    except toml.DecodeError:
         return False
     return True

@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from ovdeploy.runtime import Bundle, load_recipe
-from ovdeploy.runtime.backends import open_stage
 from ovdeploy.runtime.backends.measures import example_feeds, summarize, timed_runs
+from ovdeploy.runtime.bundle.opening import open_stage
 from ovdeploy.runtime.photo.reading import demo_photo
-from ovdeploy.runtime.stage.axes import recipe_ranges
+from ovdeploy.runtime.pipelines.training_free.axes import recipe_ranges
 
 WEIGHTS = {"clip": "random:1", "dino": "random:2", "sam": "random:3"}
 HALF_COSINE, HALF_LABELS = 0.999, 0.99

@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 
 from ovdeploy.runtime import Segmenter, Vocabulary, load_recipe
-from ovdeploy.runtime.backends import Session
-from ovdeploy.runtime.bundle.bundle import Dimensions, Manifest
+from ovdeploy.runtime.backends.base import Session
+from ovdeploy.runtime.bundle.bundle import Manifest
+from ovdeploy.runtime.geometry.dimensions import Dimensions
 from ovdeploy.runtime.stage.contract import StageContract, TensorSpec
 
 ENGINES = {

@@ -21,10 +21,10 @@ from ovdeploy.export.tiny.sam_affinity import NEAR, _squared_distance
 from ovdeploy.export.tiny.sam_coarse import split_parts
 from ovdeploy.export.tiny.sam_prompts import CLIP_PATCH, DIMENSIONS, GRID, MASK, _labels_of
 from ovdeploy.runtime import Segmenter
-from ovdeploy.runtime.backends import Session
+from ovdeploy.runtime.backends.base import Session
 from ovdeploy.runtime.datasets import ScenesDataset
 from ovdeploy.runtime.evaluation.metrics import class_iou, confusion, mean_known
-from ovdeploy.runtime.pipelines.training_free.plan import SamFrame, sam_frame
+from ovdeploy.runtime.geometry.sam_frame import SamFrame, sam_frame
 from ovdeploy.runtime.scenes import ALL_NAMES, FIRST_TEST_SEED
 
 Answer = Callable[[dict, dict, np.ndarray], dict]

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from ovdeploy.runtime import Bundle, Segmenter
-from ovdeploy.runtime.backends import FakeSession
+from ovdeploy.runtime.backends.fake import FakeSession
 
 EVERYTHING = {"iou_threshold": -10.0, "min_area": 1, "region_threshold": 0.0}  # every region is refined and accepted
 ENGINES = ("dino", "clip_image", "sam_encoder", "head", "sam_decoder")

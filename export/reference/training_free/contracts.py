@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ....runtime.bundle.bundle import Dimensions
+from ....runtime.geometry.dimensions import Dimensions
 from ....runtime.stage.contract import Dim, StageContract, TensorSpec
 from ..networks import Networks
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from ...errors import EngineError, needing
 from ...stage.arrays import Block
-from ..options import SessionOptions
 
 NON_BLOCKING = 1
 """cudaStreamNonBlocking."""
@@ -151,13 +150,18 @@ class Cuda:
         return elapsed / repeats
 
     @classmethod
-    def shared(cls, options: SessionOptions) -> Cuda:
-        """The GPU of these options: one, with one stream, for all sessions opened with them; each closes it once."""
-        held = options.shared.get("cuda")
+    def shared(cls, device: int, held_by_all: dict[str, object]) -> Cuda:
+        """One GPU, with one stream, for all that share a dictionary; each closes it once.
+
+        Args:
+            device: which GPU, if none is held yet.
+            held_by_all: what the sessions opened together have in common.
+        """
+        held = held_by_all.get("cuda")
         if isinstance(held, Cuda) and held._users:
             held._users += 1
             return held
-        options.shared["cuda"] = opened = cls(options.device)
+        held_by_all["cuda"] = opened = cls(device)
         return opened
 
     def close(self) -> None:

@@ -46,7 +46,7 @@ class TensorRTSession(Session):
         """
         super().__init__(contract)
         self._trt = import_tensorrt()
-        self._cuda = Cuda.shared(options)
+        self._cuda = Cuda.shared(options.device, options.shared)
         self.device = self._cuda.label
         names = (*contract.input_names, *contract.output_names)
         self._buffers = {name: CudaBlock(self._cuda) for name in names}

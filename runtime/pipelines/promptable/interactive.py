@@ -13,17 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from ...backends import Session, SessionOptions, open_stage
-from ...bundle.bundle import Bundle, Dimensions
-from ...clock import Clock
+from ...backends.base import Session
+from ...backends.options import SessionOptions
+from ...bundle.bundle import Bundle
+from ...bundle.opening import open_stage
 from ...errors import BundleError
 from ...geometry.bands import resize
+from ...geometry.dimensions import Dimensions
+from ...geometry.sam_frame import SamFrame, sam_frame
 from ...photo.reading import as_photo
 from ...recipe.parameters import Parameters
+from ...reporting import Clock
 from ...stage.arrays import to_host
-from ..training_free.encoding import encode_sam
-from ..training_free.plan import SamFrame, sam_frame
 from .prompt_input import Prompt, prompt_feeds
+from .sam_encoder import encode_sam
 
 ENCODER, DECODER = "sam_encoder", "sam_prompt_decoder"
 
@@ -181,8 +184,7 @@ class Prompter:
         with clock("decode"):
             image = as_photo(photo, self._parameters.max_pixels)
         frame = sam_frame((image.shape[0], image.shape[1]), self._dimensions, multiple=1)
-        sessions = {ENCODER: self._encoder}
-        outputs = encode_sam(image, frame, sessions, self._dimensions, self._parameters, clock)
+        outputs = encode_sam(image, frame, self._encoder, self._dimensions, self._parameters, clock)
         features = to_host(outputs["features"])  # another photo may be encoded while this one is still prompted
         return PromptablePhoto(image, features, frame, self._decoder, self._parameters.prompt_batch, clock)
 

@@ -7,14 +7,15 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from ...backends import Session
-from ...bundle.bundle import Dimensions
-from ...clock import Clock
-from ...photo.reading import cut_windows, sam_image
+from ...backends.base import Session
+from ...geometry.dimensions import Dimensions
 from ...recipe.parameters import Parameters
+from ...reporting import Clock
 from ...stage.arrays import Array
+from ..promptable.sam_encoder import encode_sam
 from .methods import Method
-from .plan import Plan, SamFrame
+from .plan import Plan
+from .windows import cut_windows
 
 Sessions = Mapping[str, Session]
 AnyArray = TypeVar("AnyArray", bound=Array)
@@ -58,7 +59,7 @@ def encode_photo(
     feeds: dict[str, Array] = {"window_features": spread, "embeddings": embeddings}
     logits, sam = [], {}
     for part, frame in enumerate(plan.aggregated if method.affinity else ()):
-        sam = encode_sam(photo, frame, sessions, dimensions, parameters, clock)
+        sam = encode_sam(photo, frame, sessions["sam_encoder"], dimensions, parameters, clock)
         with clock("head"):  # before the next part is encoded, whose affinity may take the place of this one
             logits.append(sessions["head"].run({**feeds, **head_part(plan, part, sam["affinity"])})["logits"])
     if not method.affinity:
@@ -66,7 +67,7 @@ def encode_photo(
             logits.append(sessions["head"].run(feeds)["logits"])
     if parameters.refine and plan.aggregated != (plan.sam,):  # else the features came with the affinity
         assert plan.sam is not None, "checked when the parameters were"
-        sam = encode_sam(photo, plan.sam, sessions, dimensions, parameters, clock)
+        sam = encode_sam(photo, plan.sam, sessions["sam_encoder"], dimensions, parameters, clock)
     return Encoded(logits[0] if len(logits) == 1 else np.concatenate(logits, axis=2), sam.get("features"))
 
 
@@ -124,34 +125,3 @@ def mean_similarities(per_window: np.ndarray, method: Method) -> np.ndarray:
     if method.mean_over == "window":
         return per_window
     return np.full_like(per_window, per_window.mean(dtype=np.float64))
-
-
-def encode_sam(
-    photo: np.ndarray,
-    frame: SamFrame,
-    sessions: Sessions,
-    dimensions: Dimensions,
-    parameters: Parameters,
-    clock: Clock,
-) -> dict[str, Array]:
-    """Run `sam_encoder`, with or without the affinity, as its contract says; what it makes stays where it is made."""
-    with clock("sam_image"):
-        image = sam_image(photo, frame, dimensions.sam_side, dimensions.sam_padding)
-    feeds = {
-        "image": image,
-        "valid_tokens": valid_tokens(frame, dimensions.sam_grid),
-        "affinity_factor": np.array(parameters.affinity_factor, np.float32),
-        "keep_negative": np.array(parameters.keep_negative),
-    }
-    session = sessions["sam_encoder"]
-    with clock("sam_encoder"):
-        made = {name: session.empty(name) for name in session.contract.output_names}
-        session.run({name: feeds[name] for name in session.contract.input_names}, made)
-    return made
-
-
-def valid_tokens(frame: SamFrame, grid: int) -> np.ndarray:
-    """[grid²] float32: 1 for SAM's tokens that lie inside the photo, 0 for padding."""
-    mask = np.zeros((grid, grid), np.float32)
-    mask[: frame.tokens_hw[0], : frame.tokens_hw[1]] = 1
-    return mask.reshape(-1)

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...backends import Session
-from ...clock import Clock
+from ...backends.base import Session
 from ...labelling.coarse import Coarse, coarse_mask
 from ...labelling.refinement import Prompted, merge_prompted, prompt_regions
 from ...labelling.result import Result, photo_regions
 from ...recipe.parameters import Parameters
+from ...reporting import Clock
 from ...words.vocabulary import Vocabulary
 from .encoding import Encoded
 from .plan import Plan

@@ -10,10 +10,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from ...bundle.bundle import Dimensions
 from ...errors import ParameterError
-from ...geometry.bands import Bands
+from ...geometry.dimensions import Dimensions
 from ...geometry.photo_tables import PhotoTables
+from ...geometry.sam_frame import SamFrame, sam_frame, valid_tokens_hw
 from ...geometry.sizes import (
     HW,
     aligned_size,
@@ -22,30 +22,11 @@ from ...geometry.sizes import (
     resize_rows,
     resized_size,
     round_half_up,
-    round_up,
     splice_rows,
     window_starts,
 )
 from ...recipe.parameters import Parameters
 from .methods import Method
-
-
-@dataclass(frozen=True, eq=False)
-class SamFrame:
-    """How the photo lies in SAM's square input: at the top left, padded right and below."""
-
-    padded_hw: HW
-    """The photo with each side rounded up to a multiple (of CLIP's patch, in the pipeline)."""
-    columns: tuple[int, int]
-    """The columns of that which SAM sees, from and up to: all of them, or those of a half."""
-    valid_hw: HW
-    """Their size inside SAM's frame, in SAM's pixels."""
-    tokens_hw: HW
-    """Tokens that lie wholly inside the photo, at least one per axis."""
-    mask_rows: Bands
-    """Rows of SAM's low-resolution masks → rows of the photo, [H, m]."""
-    mask_columns: Bands
-    """[W, m], likewise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,20 +131,6 @@ def _window_logits_axis(starts: tuple[int, ...], length: int, grid: int, photo: 
     return resize_rows(splice_rows(bilinear_matrix(grid, crop), starts, length), photo)
 
 
-def sam_frame(photo_hw: HW, dimensions: Dimensions, multiple: int) -> SamFrame:
-    """How a whole photo lies in SAM's input once its sides have been rounded up to a multiple.
-
-    Args:
-        photo_hw: the photo's size.
-        dimensions: sizes that the engines fix.
-        multiple: CLIP's patch in Trident's pipeline; 1 for what SamPredictor does.
-    """
-    padded = (round_up(photo_hw[0], multiple), round_up(photo_hw[1], multiple))
-    valid = longest_side_size(padded, dimensions.sam_side)
-    masks = [_mask_axis(photo_hw[i], padded[i], valid[i], dimensions) for i in (0, 1)]
-    return SamFrame(padded, (0, padded[1]), valid, _tokens(valid, dimensions), masks[0], masks[1])
-
-
 def _aggregated_frames(whole: SamFrame, parameters: Parameters, dimensions: Dimensions) -> tuple[SamFrame, ...]:
     """The whole photo's frame, or those of its left and right half."""
     height, width = whole.padded_hw
@@ -172,17 +139,5 @@ def _aggregated_frames(whole: SamFrame, parameters: Parameters, dimensions: Dime
     halves = []
     for columns in ((0, width // 2), (width // 2, width)):
         valid = longest_side_size((height, columns[1] - columns[0]), dimensions.sam_side)
-        halves.append(replace(whole, columns=columns, valid_hw=valid, tokens_hw=_tokens(valid, dimensions)))
+        halves.append(replace(whole, columns=columns, valid_hw=valid, tokens_hw=valid_tokens_hw(valid, dimensions)))
     return tuple(halves)
-
-
-def _tokens(valid_hw: HW, dimensions: Dimensions) -> HW:
-    """Tokens that lie wholly inside the photo, at least one per axis."""
-    token = dimensions.sam_side // dimensions.sam_grid
-    return max(1, valid_hw[0] // token), max(1, valid_hw[1] // token)
-
-
-def _mask_axis(photo: int, padded: int, valid: int, dimensions: Dimensions) -> Bands:
-    """One axis of SAM's post-processing: low resolution → SAM's frame → its valid part → padded photo → photo."""
-    frame = bilinear_matrix(dimensions.mask_side, dimensions.sam_side)
-    return Bands(resize_rows(resize_rows(frame[:valid], padded), photo))

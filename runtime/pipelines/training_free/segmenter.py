@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ...backends import Session, SessionOptions, choose_backend, open_stage
-from ...backends.base import HOST
+from ...backends.base import HOST, Session
+from ...backends.options import SessionOptions
+from ...backends.registry import choose_backend
 from ...bundle.bundle import Bundle, Manifest
+from ...bundle.opening import open_stage
 from ...errors import BundleError, EngineError, ParameterError, PhotoError, VocabularyError
 from ...labelling.result import Result
 from ...recipe.parameters import Parameters, with_overrides

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...bundle.bundle import Manifest
-from ...clock import Clock
 from ...labelling.result import Result
 from ...photo.reading import as_photo
 from ...recipe.parameters import Parameters
+from ...reporting import Clock
 from ...words.vocabulary import Vocabulary
 from .encoding import Sessions, encode_photo
 from .labelling import finish, label_coarsely

@@ -14,7 +14,8 @@ from ovdeploy.calib.layers.measure import LayerMeter, propose_layers
 from ovdeploy.calib.layers.plot import draw_layers
 from ovdeploy.calib.layers.spatial_entropy import spatial_entropy
 from ovdeploy.runtime import Bundle, ParameterError, RecipeError, load_recipe
-from ovdeploy.runtime.backends import FakeSession, open_session
+from ovdeploy.runtime.backends.fake import FakeSession
+from ovdeploy.runtime.backends.registry import open_session
 from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.pipelines.training_free.plan import plan_photo
 from ovdeploy.runtime.recipe.writing import check_writable, write_parameters

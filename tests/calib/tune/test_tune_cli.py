@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from ovdeploy.runtime import Segmenter, load_parameters
-from ovdeploy.runtime.backends import Session
+from ovdeploy.runtime.backends.base import Session
 from ovdeploy.runtime.cli import main
 from support.layouts import LAYOUTS, make_layout
 

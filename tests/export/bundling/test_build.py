@@ -187,7 +187,7 @@ def test_a_crop_that_does_not_fit_the_patch_is_refused():
 
 
 def test_weights_past_the_limit_go_beside_the_graph(tiny_networks, tmp_path, monkeypatch):
-    from ovdeploy.runtime.backends import open_session
+    from ovdeploy.runtime.backends.registry import open_session
 
     monkeypatch.setattr(graph_model, "EXTERNAL_DATA_ABOVE", 1000)
     target = tmp_path / "b"

@@ -10,7 +10,7 @@ from ovdeploy.export.bundling.onnx_export import export_onnx
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.export.reference.training_free.contracts import stage_contract
 from ovdeploy.runtime import load_recipe
-from ovdeploy.runtime.backends import open_session
+from ovdeploy.runtime.backends.registry import open_session
 from ovdeploy.runtime.graph.census import take_census
 from ovdeploy.runtime.graph.emulate import emulated, model_session
 from ovdeploy.runtime.graph.half import to_half

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from ovdeploy.runtime import Bundle, EngineError, Segmenter
-from ovdeploy.runtime.backends import FakeSession, SessionOptions, open_session
+from ovdeploy.runtime.backends.fake import FakeSession
 from ovdeploy.runtime.backends.onnxruntime.providers import CUDA, TENSORRT, Provider, check_assignment, check_providers
 from ovdeploy.runtime.backends.onnxruntime.session import OnnxRuntimeSession, OrtBlock
+from ovdeploy.runtime.backends.options import SessionOptions
+from ovdeploy.runtime.backends.registry import open_session
 from ovdeploy.runtime.errors import ParameterError
 from ovdeploy.runtime.stage.arrays import Block, DeviceArray, to_host
 from ovdeploy.runtime.stage.contract import StageContract, TensorSpec

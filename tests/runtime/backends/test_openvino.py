@@ -14,9 +14,11 @@ from click.testing import CliRunner
 from onnx import helper
 
 from ovdeploy.runtime import Bundle, BundleError, EngineError, Segmenter
-from ovdeploy.runtime.backends import SessionOptions, choose_backend, graph_precision, open_session, open_stage
 from ovdeploy.runtime.backends.openvino import compiled
 from ovdeploy.runtime.backends.openvino import session as backend
+from ovdeploy.runtime.backends.options import SessionOptions
+from ovdeploy.runtime.backends.registry import choose_backend, open_session
+from ovdeploy.runtime.bundle.opening import graph_precision, open_stage
 from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.files import CACHE_VARIABLE
 from ovdeploy.runtime.stage.contract import StageContract, TensorSpec

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from ovdeploy.runtime import BundleError, EngineError, MissingExtraError, ParameterError, Segmenter
-from ovdeploy.runtime.backends import BACKENDS, FakeSession, available_backends, choose_backend, fake, open_session
+from ovdeploy.runtime.backends import fake
+from ovdeploy.runtime.backends.fake import FakeSession
+from ovdeploy.runtime.backends.registry import BACKENDS, available_backends, choose_backend, open_session
 from ovdeploy.runtime.bundle.bundle import Bundle
 from ovdeploy.runtime.stage.contract import StageContract, TensorSpec
 

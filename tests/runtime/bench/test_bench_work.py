@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from ovdeploy.runtime import Bundle, ParameterError, Segmenter
-from ovdeploy.runtime.backends import open_stage
 from ovdeploy.runtime.bench.plan import RunnerSpec, product_specs, rival_spec, runners_of, whole_precisions
 from ovdeploy.runtime.bench.sweep import AXES, Base
 from ovdeploy.runtime.bench.sweep import random_vocabulary as random_classes
 from ovdeploy.runtime.bench.work import photo_plan, product_flops, stage_calls
+from ovdeploy.runtime.bundle.opening import open_stage
 from ovdeploy.runtime.graph.flops import node_flops
 from ovdeploy.runtime.graph.model import load_model
 from ovdeploy.runtime.recipe.parameters import with_overrides

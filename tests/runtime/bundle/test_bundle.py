@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ovdeploy.runtime import Bundle, BundleError, Segmenter
-from ovdeploy.runtime.backends import open_stage
 from ovdeploy.runtime.bundle.bundle import file_entry, write_manifest
+from ovdeploy.runtime.bundle.opening import open_stage
 
 HEAD = "head.fp32.onnx"
 HEAD_FILES = ("stages", "head", "engines", "fp32", "files")

@@ -18,15 +18,15 @@ import pytest
 from click.testing import CliRunner
 
 from ovdeploy.runtime import Bundle, EngineError
-from ovdeploy.runtime.backends import choose_backend
 from ovdeploy.runtime.backends.measures import example_feeds, ranked, summarize
 from ovdeploy.runtime.backends.onnxruntime.profiling import node_times
 from ovdeploy.runtime.backends.openvino.profiling import operation_times
+from ovdeploy.runtime.backends.registry import choose_backend
 from ovdeploy.runtime.backends.tensorrt import trtexec
 from ovdeploy.runtime.backends.tensorrt.layers import layers_by_precision, parse_layers
 from ovdeploy.runtime.backends.tensorrt.trtexec_results import parse_profile, parse_times, read_results
 from ovdeploy.runtime.cli import main
-from ovdeploy.runtime.stage.axes import recipe_ranges
+from ovdeploy.runtime.pipelines.training_free.axes import recipe_ranges
 
 FIXTURES = Path(__file__).parent / "trtexec"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovdeploy.runtime.backends import open_session
+from ovdeploy.runtime.backends.registry import open_session
 from ovdeploy.runtime.graph.emulate import emulated, model_session
 from ovdeploy.runtime.graph.half import to_half
 from ovdeploy.runtime.graph.model import save_model

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovdeploy.runtime.bundle.bundle import Dimensions
+from ovdeploy.runtime.geometry.dimensions import Dimensions
 from ovdeploy.runtime.labelling.merge import merge
 from ovdeploy.runtime.labelling.regions import find_regions
 from ovdeploy.runtime.pipelines.training_free.methods import METHODS

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovdeploy.runtime.bundle.bundle import Dimensions
+from ovdeploy.runtime.geometry.dimensions import Dimensions
 from ovdeploy.runtime.geometry.sizes import half_size
 from ovdeploy.runtime.labelling.region_prompts import Prompts, make_prompts, prompt_sizes
 from ovdeploy.runtime.labelling.regions import find_regions

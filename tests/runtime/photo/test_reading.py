@@ -10,11 +10,13 @@ import torch.nn.functional as F
 from PIL import Image
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from ovdeploy.runtime.bundle.bundle import Dimensions
 from ovdeploy.runtime.errors import PhotoError
-from ovdeploy.runtime.photo.reading import as_photo, cut_windows, load_photo, sam_image
+from ovdeploy.runtime.geometry.dimensions import Dimensions
+from ovdeploy.runtime.photo.reading import as_photo, load_photo
+from ovdeploy.runtime.pipelines.promptable.sam_encoder import sam_image
 from ovdeploy.runtime.pipelines.training_free.methods import METHODS
 from ovdeploy.runtime.pipelines.training_free.plan import plan_photo
+from ovdeploy.runtime.pipelines.training_free.windows import cut_windows
 from ovdeploy.runtime.recipe.parameters import Parameters
 
 Image.init()

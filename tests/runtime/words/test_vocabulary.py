@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ovdeploy.runtime import Vocabulary, VocabularyError
-from ovdeploy.runtime.backends import FakeSession
+from ovdeploy.runtime.backends.fake import FakeSession
 from ovdeploy.runtime.pipelines.text_embedder import TextEmbedder, unit
 from ovdeploy.runtime.stage.contract import StageContract, TensorSpec
 from ovdeploy.runtime.words.vocabulary import parse_classes

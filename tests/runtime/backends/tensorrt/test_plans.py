@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from ovdeploy.runtime import Bundle, BundleError, EngineError
-from ovdeploy.runtime.backends import SessionOptions
+from ovdeploy.runtime.backends.options import SessionOptions
 from ovdeploy.runtime.backends.tensorrt.library import Here
 from ovdeploy.runtime.backends.tensorrt.options import PlanOptions
 from ovdeploy.runtime.backends.tensorrt.progress import Phases
@@ -17,7 +17,8 @@ from ovdeploy.runtime.errors import ExportError, MissingExtraError, ParameterErr
 from ovdeploy.runtime.graph.census import take_census
 from ovdeploy.runtime.graph.half import to_half
 from ovdeploy.runtime.graph.model import load_model, save_model
-from ovdeploy.runtime.stage.axes import parse_ranges, recipe_ranges, stage_ranges
+from ovdeploy.runtime.pipelines.training_free.axes import recipe_ranges, stage_ranges
+from ovdeploy.runtime.stage.axes import parse_ranges
 from support.tensorrt.world import World, install
 
 STAGE = ["clip_image"]

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from ovdeploy.runtime import Bundle, BundleError, EngineError, Segmenter
-from ovdeploy.runtime.backends import SessionOptions, open_stage, registry
+from ovdeploy.runtime.backends import registry
+from ovdeploy.runtime.backends.options import SessionOptions
 from ovdeploy.runtime.backends.tensorrt.session import TensorRTSession
+from ovdeploy.runtime.bundle.opening import open_stage
 from ovdeploy.runtime.bundle.plans import build_plans, plan_path
 from ovdeploy.runtime.stage.arrays import DeviceArray
 from support.tensorrt.world import OUT_OF_MEMORY, World, install

@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ovdeploy.runtime import Bundle, BundleError, PhotoError, Prompt, Prompter, PromptError, Segmenter
-from ovdeploy.runtime.backends import FakeSession
+from ovdeploy.runtime.backends.fake import FakeSession
 from ovdeploy.runtime.cli import main
+from ovdeploy.runtime.geometry.sam_frame import sam_frame
 from ovdeploy.runtime.pipelines.promptable.prompt_input import prompt_feeds
-from ovdeploy.runtime.pipelines.training_free.plan import sam_frame
 from support.samples import draw_photo
 
 HW = (150, 203)

@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ovdeploy.runtime.bundle.bundle import Dimensions
 from ovdeploy.runtime.errors import ParameterError
+from ovdeploy.runtime.geometry.dimensions import Dimensions
 from ovdeploy.runtime.pipelines.training_free.methods import METHODS
 from ovdeploy.runtime.pipelines.training_free.plan import plan_photo
 from ovdeploy.runtime.recipe.parameters import Parameters

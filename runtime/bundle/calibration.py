@@ -1,0 +1,72 @@
+"""What a bundle tells of how its INT8 engines came about."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..recipe.int8 import Int8Settings
+
+
+class LayerReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One product with a weight."""
+
+    node: str
+    block: str
+    precision: str
+    method: str
+    """What its range was taken by; of float ones, what it would have been."""
+    limit: float
+    """The magnitude that 127 stands for."""
+    largest: float
+    """The largest magnitude that was seen on the calibration photos (after balancing)."""
+    clipped: float
+    """Share of the values seen that are larger than `limit`."""
+    error: float
+    """Relative error at the stage's outputs with this product, or its block, alone in INT8."""
+
+
+class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What became of a stage."""
+
+    precision: str
+    reason: str = ""
+    """Why it stays float."""
+    smoothing: float = 0.0
+    weight_bits: int = 8
+    method: str = ""
+    """What won: one method's name, or "search"."""
+    cosine: float = 1.0
+    """The worst of its outputs, on the photos that the search measured on."""
+    relative: float = 0.0
+    methods: dict[str, float] = {}
+    """Relative error at its outputs by what was tried: method and strength of balancing, and the search."""
+    layers: tuple[LayerReport, ...] = ()
+
+
+class GateReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the gate measured."""
+
+    photos: int
+    labels: float
+    """Mean share of pixels on which the masks are those of the FP32 engines."""
+    worst: float
+    """Of the worst photo."""
+    milliseconds: dict[str, dict[str, float]] = {}
+    """Medians by what was run (a stage, or "photo") and engine ("fp32 on onnxruntime")."""
+    speedups: dict[str, float] = {}
+    """The best float engine's time over the best INT8 engine's, by stage, and of the whole photo."""
+    refused: tuple[str, ...] = ()
+    """What spoke against it; empty if it passed."""
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How the INT8 engines of a bundle came about."""
+
+    photos: int
+    photos_sha256: str
+    """Of the calibration photos' pixels, in order."""
+    settings: Int8Settings
+    stages: dict[str, StageReport]
+    gate: GateReport
+    kept_anyway: bool = False
+    """Whether the gate refused these engines and the user kept them nevertheless."""

@@ -1,0 +1,57 @@
+"""Opening the stages of a bundle: which file a backend reads, and with which options."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..backends.base import Session
+from ..backends.options import SessionOptions
+from ..backends.registry import BACKENDS, choose_backend, open_session
+from ..pipelines.training_free.axes import stage_ranges
+from ..stage.precision import FP32
+from .bundle import Bundle
+
+
+def graph_precision(bundle: Bundle, stage: str, precision: str, backend: str) -> str:
+    """Which of a stage's graphs a backend reads for a precision: its own, or the FP32 one if the backend makes it.
+
+    Args:
+        bundle: the bundle.
+        stage: its stage.
+        precision: as asked for.
+        backend: a key of `BACKENDS`.
+    """
+    makes = precision in BACKENDS[backend].makes and FP32 in bundle.stage(stage).engines
+    return FP32 if makes else bundle.stage(stage).resolved(precision)
+
+
+def open_stage(
+    bundle: Bundle, stage: str, precision: str, backend: str = "auto", options: SessionOptions | None = None
+) -> Session:
+    """Load a stage of a bundle, in the file that the backend reads.
+
+    Args:
+        bundle: the bundle.
+        stage: its stage.
+        precision: one that the bundle holds, or that the backend makes of FP32.
+        backend: a key of `BACKENDS`, or "auto".
+        options: how to open it.
+
+    Raises:
+        BundleError: the bundle has no such engine, or no plan that fits this machine; says what makes one.
+    """
+    backend = choose_backend(backend, precision)
+    contract, precision = bundle.stage(stage).contract, bundle.stage(stage).resolved(precision)
+    given = options or SessionOptions()
+    ranges = {**stage_ranges(contract, bundle), **given.ranges}
+    if BACKENDS[backend].engine == "plan":
+        from .plans import plan_path
+
+        given = dataclasses.replace(given, ranges=ranges, precision=precision)
+        path = plan_path(bundle, stage, precision, given)
+    else:
+        held = graph_precision(bundle, stage, precision, backend)
+        path = bundle.engine_path(stage, held)
+        identity = bundle.stage(stage).engines[held].digest
+        given = dataclasses.replace(given, ranges=ranges, precision=precision, identity=identity)
+    return open_session(path, contract, backend, options=given)

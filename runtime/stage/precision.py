@@ -1,0 +1,11 @@
+"""The precisions that engines go by, and what is said of several of them."""
+
+from __future__ import annotations
+
+FP32, INT8 = "fp32", "int8"
+
+HALF = ("fp16", "bf16")
+"""Those that live in a graph as 16-bit types."""
+
+LOWERED = (*HALF, INT8, "fp8")
+"""Those of which an engine must show that it has them: a plan by its layers, a graph by its census."""
