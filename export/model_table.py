@@ -1,6 +1,6 @@
 """The table of models: every method, backbone, extractor and SAM, exported and held against PyTorch.
 
-    python -m ovdeploy.export.model_table --update README.md
+    python -m ovdeploy.export.model_table --update docs/parity.md
 
 Weights are random with fixed seeds. Rows that are done are kept in the working folder, so that an interrupted run goes
 on where it stopped.
@@ -21,15 +21,21 @@ from ..runtime.bundle.bundle import Bundle
 from ..runtime.files import write_bytes
 from ..runtime.photo.reading import demo_photo
 from ..runtime.pipelines.training_free.methods import METHODS
+from ..runtime.pipelines.training_free.pipeline import PIPELINE
 from ..runtime.recipe.recipe import ModelChoice, Recipe, load_recipe
 from .bundling.build import build_bundle
-from .parity.check import Check, check_parity
+from .parity.check import check_parity
+from .reference.checks import Check
 from .reference.networks import Networks
+from .reference.training_free.tensors import PROXY
 
 BEGIN, END = "<!-- model table: begin -->", "<!-- model table: end -->"
-SEEDS = {"clip": "random:1", "dino": "random:2", "sam": "random:3"}
+SEEDS = {role: f"random:{number}" for number, role in enumerate(PIPELINE.roles, 1)}
 WINDOWS = {"short_side": 336, "window_batch": 2}
 """Fewer and smaller batches of windows than the recipes', which change nothing that an engine computes."""
+
+
+USUAL_PROXY = {PROXY: ModelChoice(model="vit_base_patch16_224.dino")}
 
 
 class Row(NamedTuple):
@@ -63,18 +69,18 @@ def _small(model: str) -> str:
 
 
 def _extractor(name: str) -> Row:
-    return Row("extractor", f"`{_small(name)}`", "s2clip-b16", {"dino": ModelChoice(model=name)})
+    return Row("extractor", f"`{_small(name)}`", "s2clip-b16", {PROXY: ModelChoice(model=name)})
 
 
 ROWS: tuple[Row, ...] = (
     *(Row("method", f"`{name}`", f"{name}-b16", refine=row.refine or row.affinity) for name, row in METHODS.items()),
-    Row("backbone", "CLIP ViT-L/14", "s2clip-l14", {"dino": ModelChoice(model="vit_base_patch16_224.dino")}),
-    Row("backbone", "CLIP ViT-L/14 at 336", "s2clip-l14-336", {"dino": ModelChoice(model="vit_base_patch16_224.dino")}),
+    Row("backbone", "CLIP ViT-L/14", "s2clip-l14", USUAL_PROXY),
+    Row("backbone", "CLIP ViT-L/14 at 336", "s2clip-l14-336", USUAL_PROXY),
     Row(
         "backbone",
         "OpenCLIP ViT-H/14",
         "s2clip-h14",
-        {"clip": ModelChoice(model="ViT-H-14", depth=8), "dino": ModelChoice(model="vit_base_patch16_224.dino")},
+        {"clip": ModelChoice(model="ViT-H-14", depth=8), **USUAL_PROXY},
     ),
     *(
         _extractor(name)
@@ -100,7 +106,7 @@ def recipe_of(row: Row) -> Recipe:
     seeded = {role: msgspec.structs.replace(choice, weights=SEEDS[role]) for role, choice in models.items()}
     changed: dict[str, Any] = {**WINDOWS, "refine": row.refine and base.parameters.refine}
     parameters = msgspec.structs.replace(base.parameters, **changed)
-    return msgspec.structs.replace(base, parameters=parameters, **{"sam": None, **seeded})
+    return msgspec.structs.replace(base, parameters=parameters, models=seeded)
 
 
 def run_row(row: Row, folder: Path) -> Outcome:
@@ -108,7 +114,7 @@ def run_row(row: Row, folder: Path) -> Outcome:
     recipe = recipe_of(row)
     networks = Networks.load(recipe)
     try:
-        build_bundle(networks, folder, stages=[stage for stage in recipe.stages if stage != "text_encoder"])
+        build_bundle(networks, folder, stages=recipe.running_stages)
         checks = list(check_parity(Bundle.load(folder), networks, demo_photo()))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -146,7 +152,7 @@ def outcomes(rows: Sequence[Row], work: Path, console: Console) -> Iterator[Outc
 
 
 def markdown(results: Sequence[Outcome]) -> str:
-    """The table, as it stands in the README."""
+    """The table, as it stands in docs/parity.md."""
     lines = [
         "| | | models | relative error | behind a threshold | masks equal |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -22,9 +22,10 @@ from .errors import (
 )
 from .labelling.result import Region, Result
 from .photo.reading import load_photo
-from .pipelines.promptable.interactive import PromptablePhoto, PromptedMasks, Prompter
-from .pipelines.promptable.prompt_input import Prompt
-from .pipelines.training_free.segmenter import Segmenter
+from .pipelines.base import Segmenter
+from .pipelines.prompt_input import Prompt
+from .pipelines.promptable.interactive import Prompter
+from .pipelines.prompted import PromptablePhoto, PromptedMasks
 from .recipe.parameters import Parameters
 from .recipe.parameters_file import load_parameters
 from .recipe.recipe import Recipe, available_recipes, load_recipe

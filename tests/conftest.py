@@ -46,11 +46,10 @@ def tiny_bundle(tiny_networks, tmp_path_factory: pytest.TempPathFactory) -> Path
 def complete_bundle(tiny_bundle: Path, tiny_networks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with all optional stages, which were added afterwards. Shared: copy it before changing it."""
     from ovdeploy.export.bundling.build import build_bundle
-    from ovdeploy.runtime.recipe.optional import OPTIONAL
 
     path = tmp_path_factory.mktemp("bundles") / "complete"
     shutil.copytree(tiny_bundle, path)
-    build_bundle(tiny_networks, path, stages=list(OPTIONAL))
+    build_bundle(tiny_networks, path, stages=[use.name for use in tiny_networks.recipe.uses if use.purpose])
     return path
 
 

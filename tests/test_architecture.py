@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -94,14 +96,28 @@ def test_the_runtime_segments_where_torch_cannot_be_imported(tiny_bundle, tmp_pa
     assert np.load(tmp_path / "mask.npy").tobytes() == expected.tobytes()
 
 
-def test_the_wheel_holds_every_module(tmp_path):
-    """Editable installs hide packages that are not listed; so the wheel is built, installed apart and imported."""
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT], check=True)
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, ROOT], check=True)
     for left in ("build", "ovdeploy.egg-info"):  # stale, they would shadow the entry points of the installed package
         shutil.rmtree(ROOT / left, ignore_errors=True)
-    wheel = next(tmp_path.glob("ovdeploy-*.whl"))
-    subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
+    return next(folder.glob("ovdeploy-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory) -> Path:
+    """The wheel, installed apart."""
+    folder = tmp_path_factory.mktemp("site")
+    subprocess.run([*PIP, "install", "--no-deps", "--target", folder, wheel], check=True)
+    return folder
+
+
+def test_the_wheel_holds_every_module(site, tmp_path):
+    """Editable installs hide packages that are not listed; so the wheel is built, installed apart and imported."""
     names = sorted(name for folder in FOLDERS for name in modules(folder))
     told = python(
         f"import importlib\nfor name in {names!r}: print(importlib.import_module(name).__file__)\n"
@@ -109,9 +125,9 @@ def test_the_wheel_holds_every_module(tmp_path):
         f"from ovdeploy.runtime.photo.reading import demo_photo\nassert demo_photo().is_file()\n"
         f"from ovdeploy.runtime.datasets import load_spec\nassert len(load_spec('voc21').classes) == 21",
         cwd=tmp_path,
-        path=tmp_path / "site",
+        path=site,
     ).splitlines()
-    assert all(line.startswith(str(tmp_path / "site")) for line in told[:-1])
+    assert all(line.startswith(str(site)) for line in told[:-1])
     assert told[-1].split() == sorted(path.stem for path in (ROOT / "engines").glob("*.toml"))
 
 
@@ -179,3 +195,139 @@ def test_the_readmes_commands_exist():
 def test_loading_a_segmenter_needs_no_export_extra(tiny_bundle):
     with Segmenter.load(tiny_bundle) as opened:
         assert opened.backend == choose_backend("auto")
+
+
+KEPT = (
+    *("errors", "scenes", "datasets", "recipe", "bundle", "photo", "overlay", "parameters_file"),
+    "cli",
+)
+"""Paths in runtime/ that users import; their names stay."""
+
+NAMES = {
+    "recipe": ("Recipe", "ModelChoice", "load_recipe", "available_recipes", "recipe_from", "with_optional"),
+    "bundle": ("Bundle", "Manifest", "StageEntry", "EngineEntry", "PlanEntry", "FileEntry", "Dimensions", "MANIFEST"),
+    "photo": ("load_photo", "as_photo", "demo_photo", "resize", "SUFFIXES"),
+    "overlay": ("draw_overlay", "palette", "add_legend"),
+    "parameters_file": ("load_parameters", "save_parameters", "with_parameters"),
+    "cli": ("main",),
+    "scenes": ("draw_scene", "ALL_NAMES", "FIRST_TEST_SEED"),
+    "datasets": ("load_spec", "available_specs", "Dataset", "FolderDataset", "ScenesDataset"),
+    "errors": ("OvdeployError", "BundleError", "EngineError"),
+}
+PUBLIC = [
+    "Bundle",
+    "BundleError",
+    "DatasetError",
+    "EngineError",
+    "MissingExtraError",
+    "OvdeployError",
+    "ParameterError",
+    "Parameters",
+    "PhotoError",
+    "Prompt",
+    "PromptError",
+    "PromptablePhoto",
+    "PromptedMasks",
+    "Prompter",
+    "Recipe",
+    "RecipeError",
+    "Region",
+    "Result",
+    "Segmenter",
+    "Vocabulary",
+    "VocabularyError",
+    "available_recipes",
+    "load_parameters",
+    "load_photo",
+    "load_recipe",
+]
+
+
+@pytest.mark.parametrize("path", KEPT)
+def test_the_paths_that_users_import_stay(path):
+    module = importlib.import_module(f"ovdeploy.runtime.{path}")
+    assert all(hasattr(module, name) for name in NAMES[path])
+
+
+def test_the_runtime_loses_no_public_name():
+    import ovdeploy.runtime as runtime
+
+    assert set(PUBLIC) <= set(runtime.__all__)
+
+
+GROUPS = {
+    "ovdeploy.commands": 14,
+    "ovdeploy.pipelines": 2,
+    "ovdeploy.methods": 1,
+    "ovdeploy.references": 2,
+    "ovdeploy.models": 3,
+    "ovdeploy.rivals": 2,
+    "ovdeploy.runners": 2,
+    "ovdeploy.products": 3,
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_entry_point_loads(group):
+    ours = [point for point in entry_points(group=group) if point.value.startswith("ovdeploy.")]
+    assert len({point.name for point in ours}) == GROUPS[group]
+    assert all(point.load() is not None for point in ours)
+
+
+@pytest.mark.parametrize("module", ["ovdeploy.export.model_table", "ovdeploy.export.tiny.train"])
+def test_what_is_run_as_a_module_runs(module):
+    done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "Usage" in done.stdout, done.stderr
+
+
+NOT_SHIPPED: dict[str, str] = {}
+"""Tracked files of the four folders that are not Python and not in the wheel, each with its reason."""
+
+
+def tracked(*folders: str) -> list[str]:
+    done = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("this is no git checkout")
+    return done.stdout.split()
+
+
+def test_no_file_of_the_package_is_ignored_by_git():
+    """What .gitignore hides would never be committed, and be missed by the next clone alone."""
+    if not tracked("runtime"):
+        pytest.skip("this is no git checkout")
+    there = [
+        str(path.relative_to(ROOT))
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and not _is_a_bundles(path)
+    ]
+    told = subprocess.run(
+        ["git", "check-ignore", "--no-index", "--stdin"],
+        cwd=ROOT,
+        input="\n".join(there),
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout.split() == []
+    for name in ("demo", "build", "dist", "site"):  # folders of such names may be packages
+        asked = subprocess.run(["git", "check-ignore", "-q", "--no-index", f"runtime/{name}/x.py"], cwd=ROOT)
+        assert asked.returncode == 1, f"runtime/{name}/ would be ignored"
+    asked = subprocess.run(
+        ["git", "check-ignore", "-q", "--no-index", "export/models/miniature/new.safetensors"], cwd=ROOT
+    )
+    assert asked.returncode == 1
+
+
+def _is_a_bundles(path: Path) -> bool:
+    """Bundles lie in engines/ by default, and are no part of the package."""
+    inside = path.relative_to(ROOT).parts
+    return inside[0] == "engines" and len(inside) > 2 and inside[1] not in ("datasets", "presets")
+
+
+def test_every_data_file_is_in_the_wheel(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    data = [name for name in tracked(*FOLDERS) if not name.endswith(".py")]
+    assert data, "there are recipes, datasets and weights"
+    assert [name for name in data if f"ovdeploy/{name}" not in held and name not in NOT_SHIPPED] == []
+    assert all(reason for reason in NOT_SHIPPED.values())

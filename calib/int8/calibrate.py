@@ -19,7 +19,7 @@ from ...runtime.bundle.calibration import Calibration
 from ...runtime.datasets import load_spec
 from ...runtime.errors import BundleError
 from ...runtime.files import cache_root
-from ...runtime.pipelines.training_free.segmenter import Segmenter
+from ...runtime.pipelines.base import Segmenter, open_trial
 from ...runtime.recipe.int8 import Int8Settings
 from ...runtime.reporting import Reporter
 from ...runtime.stage.precision import FP32
@@ -63,6 +63,11 @@ class Request:
     keep_anyway: bool = False
     now: Now = time.perf_counter
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that are tried: those that the settings name, or the pipeline's own choice."""
+        return self.settings.stages or self.bundle.recipe.int8_stages
+
 
 class Outcome(NamedTuple):
     """What came of it."""
@@ -100,10 +105,10 @@ class _Calibration:
     def __init__(self, request: Request, photos: Photos, tell: Reporter) -> None:
         self.request, self.photos, self.tell = request, photos, tell
         self.bundle, self.settings = request.bundle, request.settings
-        self.stages = [stage for stage in self.settings.stages if stage in self.bundle.manifest.stages]
+        self.stages = [stage for stage in request.stages if stage in self.bundle.manifest.stages]
         if not self.stages:
             raise BundleError(
-                f"{self.bundle.path} holds none of the stages {', '.join(self.settings.stages)}; name others in the "
+                f"{self.bundle.path} holds none of the stages {', '.join(request.stages)}; name others in the "
                 f"recipe's [int8] table"
             )
         self.backends = usable(self.bundle, self.stages[0], request.backends, tell)
@@ -205,7 +210,7 @@ class _Calibration:
         backend: str = "",
         wrap: Callable[[Session], Session] = lambda session: session,
     ) -> Segmenter:
-        return Segmenter.load(
+        return open_trial(
             bundle, precision=precision, backend=backend or self.backends[0],
             parameters=self.request.parameters, wrap=wrap,
         )  # fmt: skip
@@ -223,7 +228,7 @@ def _identity(request: Request, photos: Photos) -> dict[str, Any]:
     """All that feeds, ranges and FP32's masks depend on."""
     stages = request.bundle.manifest.stages
     for stage, entry in stages.items():
-        if FP32 not in entry.engines and stage in request.settings.stages:
+        if FP32 not in entry.engines and stage in request.stages:
             raise BundleError(
                 f"{request.bundle.path} holds {stage} in {', '.join(entry.engines)}, but not in {FP32}, which INT8 is "
                 f"made from: export-engines {request.bundle.recipe.name} --stages {stage}"

@@ -10,16 +10,13 @@ import numpy as np
 
 from ...runtime.backends.base import Session
 from ...runtime.photo.reading import as_photo
-from ...runtime.pipelines.training_free.segmenter import Segmenter
+from ...runtime.pipelines.base import Segmenter
 from ...runtime.reporting import Reporter
 from ...runtime.stage.arrays import Array, to_host
 from ...runtime.stage.contract import StageContract
 from ...runtime.words.vocabulary import Vocabulary
 from .photos import Photo
 from .steps import Steps
-
-ROWS = {"B": 2, "R": 4}
-"""Most windows and prompts of a photo that are kept; axes of other names are whole. SAM takes one image a photo."""
 
 Feeds = dict[str, np.ndarray]
 
@@ -111,15 +108,23 @@ def collect(
 
 
 def _part(contract: StageContract, feeds: Mapping[str, Array]) -> Feeds:
-    """Host copies of a call's feeds, with at most so many rows of their first axes, evenly chosen."""
-    kept = {}
+    """Host copies of a call's feeds, with at most a few rows of the axis that windows or prompts lie along."""
+    rows, kept = row_axis(contract), {}
     for spec in contract.inputs:
         array = to_host(feeds[spec.name])
-        most = ROWS.get(str(spec.shape[0])) if spec.shape else None
+        most = contract.axes[rows].example if rows in contract.axes and spec.shape[:1] == (rows,) else None
         if most is not None and len(array) > most:
             array = array[[i * len(array) // most for i in range(most)]]
         kept[spec.name] = np.array(array)
     return kept
+
+
+def row_axis(contract: StageContract) -> str:
+    """The axis of things that go through together: the first of every output, and of inputs alone; or ""."""
+    firsts = {spec.shape[0] if spec.shape else "" for spec in contract.outputs}
+    inputs = {spec.shape[0] for spec in contract.inputs if spec.shape and isinstance(spec.shape[0], str)}
+    shared = firsts if firsts == inputs else set()
+    return str(next(iter(shared))) if len(shared) == 1 else ""
 
 
 def _names(path: Path) -> list[str]:

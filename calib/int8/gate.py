@@ -15,7 +15,7 @@ from ...runtime.bundle.bundle import Bundle, EngineEntry
 from ...runtime.bundle.calibration import GateReport
 from ...runtime.errors import OvdeployError
 from ...runtime.photo.reading import as_photo
-from ...runtime.pipelines.training_free.segmenter import Segmenter
+from ...runtime.pipelines.base import Segmenter
 from ...runtime.recipe.int8 import Int8Settings
 from ...runtime.reporting import Reporter
 from ...runtime.stage.precision import INT8

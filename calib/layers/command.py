@@ -18,7 +18,6 @@ from ...runtime.cli.common import engine_options, fail_cleanly, parse_settings
 from ...runtime.errors import PhotoError
 from ...runtime.files import atomic_path
 from ...runtime.photo.reading import as_photo
-from ...runtime.recipe.parameters import with_overrides
 from ...runtime.recipe.recipe import load_recipe
 from ...runtime.recipe.writing import check_writable, write_parameters
 
@@ -69,16 +68,18 @@ def layers(
       export-engines my-s2clip.toml
     """
     from ...runtime.cli.segment import expand
-    from .measure import STAGE, LayerMeter, propose_layers
+    from ...runtime.pipelines.training_free.methods import method_of
+    from ...runtime.pipelines.training_free.stages import LAYERS
+    from .measure import LayerMeter, propose_layers
     from .plot import draw_layers
 
     opened = Bundle.load(bundle)
     if write:
         check_writable(write)
-    parameters = with_overrides(opened.recipe.parameters, parse_settings(settings))
+    parameters = opened.recipe.override(parse_settings(settings))
     photos = list(expand(images))[:limit]
     console = Console(stderr=True)
-    with open_stage(opened, STAGE, precision, backend) as session:
+    with open_stage(opened, LAYERS, precision, backend) as session:
         meter = LayerMeter(opened.manifest, session, parameters)
         failed = list(_measured(meter, photos, parameters.max_pixels, console, quiet=as_json))
     if not meter.photos:
@@ -90,7 +91,7 @@ def layers(
         draw_layers(blocks, chosen, title).save(temporary, format="PNG")
     if write:
         write_parameters(write, opened.recipe, {KEY: list(chosen)})
-        if not load_recipe(write).row.layers:
+        if not method_of(load_recipe(write)).layers:
             click.echo(f"note: method {load_recipe(write).method!r} does not use {KEY}; s2clip does", err=True)
     if as_json:
         told = {

@@ -12,12 +12,12 @@ import numpy as np
 from ...runtime.backends.base import Session
 from ...runtime.bundle.bundle import Manifest
 from ...runtime.errors import ParameterError
+from ...runtime.pipelines.training_free.methods import method_of
 from ...runtime.pipelines.training_free.plan import plan_photo
 from ...runtime.pipelines.training_free.windows import cut_windows
 from ...runtime.recipe.parameters import Parameters
 from .spatial_entropy import spatial_entropy
 
-STAGE = "clip_layers"
 WINDOWS_PER_CALL = 2
 """All blocks of a window are some 16 MB with ViT-B/16, 57 MB with ViT-L/14: this bounds the memory."""
 
@@ -73,7 +73,7 @@ class LayerMeter:
             [L, 4] float64: the `TERMS` of every block, averaged over the photo's windows.
         """
         hw = (photo.shape[0], photo.shape[1])
-        plan = plan_photo(hw, self._parameters, self._recipe.row, self._dimensions)
+        plan = plan_photo(hw, self._parameters, method_of(self._recipe), self._dimensions)
         windows = cut_windows(photo, plan, self._parameters.crop)
         measured: np.ndarray = np.mean(list(self._measure(windows)), axis=0)
         if not self.photos:

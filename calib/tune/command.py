@@ -22,7 +22,7 @@ from ...runtime.files import cache_root
 
 if TYPE_CHECKING:
     from ...runtime.datasets import Dataset
-    from ...runtime.pipelines.training_free.segmenter import Segmenter
+    from ...runtime.pipelines.base import Segmenter
     from .fit import Fit
     from .replay import Recorder
 
@@ -85,7 +85,7 @@ def tune(
       ovdeploy tune engines/trident-b16 --dataset voc21 --data VOCdevkit --photos 200 --output voc21.toml
       ovdeploy segment photos/ --bundle engines/trident-b16 --classes "cup; mug, table" --parameters voc21.toml
     """
-    from ...runtime.pipelines.training_free.segmenter import Segmenter
+    from ...runtime.pipelines.base import Segmenter
     from .fit import tunable
     from .report import comments
 

@@ -18,16 +18,18 @@ from ...runtime.backends.base import Session
 from ...runtime.datasets import Dataset, Sample
 from ...runtime.evaluation.predictors import Words, to_dataset
 from ...runtime.files import atomic_path
+from ...runtime.pipelines.base import Segmenter
 from ...runtime.pipelines.training_free.encoding import Encoded, encode_photo
 from ...runtime.pipelines.training_free.labelling import label_photo
+from ...runtime.pipelines.training_free.methods import method_of
+from ...runtime.pipelines.training_free.pipeline import PIPELINE
 from ...runtime.pipelines.training_free.plan import plan_photo
-from ...runtime.pipelines.training_free.segmenter import Segmenter
-from ...runtime.recipe.parameters import with_overrides
+from ...runtime.pipelines.training_free.stages import DECODER
 from ...runtime.reporting import Clock
 from ...runtime.stage.arrays import to_host
 
-PHOTO_FEED = "sam_features"
-"""The decoder's input that is the photo's; all others have a row for each prompt."""
+WHOLE = PIPELINE.by_name[DECODER].whole
+"""The decoder's inputs that are the photo's; all others have a row for each prompt."""
 
 
 class Recorded(NamedTuple):
@@ -110,7 +112,7 @@ class Recorder:
 
     def _encode(self, sample: Sample, embeddings: np.ndarray) -> Recorded:
         manifest, settings = self._segmenter.manifest, self._segmenter.parameters
-        method, dimensions = manifest.recipe.row, manifest.dimensions
+        method, dimensions = method_of(manifest.recipe), manifest.dimensions
         plan = plan_photo((sample.photo.shape[0], sample.photo.shape[1]), settings, method, dimensions)
         sessions = self._segmenter.sessions
         made = encode_photo(sample.photo, embeddings, plan, sessions, method, dimensions, settings, Clock())
@@ -123,8 +125,8 @@ class Replay:
 
     def __init__(self, segmenter: Segmenter, recorder: Recorder, words: Words) -> None:
         self._segmenter, self._recorder, self._words = segmenter, recorder, words
-        decoder = segmenter.sessions.get("sam_decoder")
-        self._decoder = RememberingDecoder(decoder) if decoder else None
+        decoder = segmenter.engines[DECODER] if DECODER in segmenter.engines else None  # noqa: SIM401 (get would open it)
+        self._decoder = RememberingDecoder(decoder, WHOLE) if decoder else None
 
     def masks(self, name: str, points: Iterable[Mapping[str, Any]]) -> tuple[np.ndarray, list[dict[str, np.ndarray]]]:
         """A photo under several settings.
@@ -142,13 +144,13 @@ class Replay:
         photo = np.broadcast_to(np.uint8(0), (*hw, 3))  # only the result's picture would need the real one
         sample = Sample(photo, recorded.labels, recorded.given)
         manifest, base = self._segmenter.manifest, self._segmenter.parameters
-        plan = plan_photo((hw[0], hw[1]), base, manifest.recipe.row, manifest.dimensions)
+        plan = plan_photo((hw[0], hw[1]), base, method_of(manifest.recipe), manifest.dimensions)
         encoded, vocabulary = Encoded(recorded.logits, recorded.sam_features), self._words.given(sample)
         if self._decoder:
             self._decoder.forget()
         found = []
         for point in points:
-            settings = with_overrides(base, point)
+            settings = manifest.recipe.family.override(base, point)
             result = label_photo(encoded, photo, plan, vocabulary, self._decoder, settings, Clock())
             masks = {"refined": result.mask} if settings.refine else {}
             found.append(
@@ -167,9 +169,9 @@ class RememberingDecoder(Session):
         run_on: those of them that the engine was run on.
     """
 
-    def __init__(self, decoder: Session) -> None:
+    def __init__(self, decoder: Session, whole: frozenset[str] = WHOLE) -> None:
         super().__init__(decoder.contract)
-        self._decoder = decoder
+        self._decoder, self._whole = decoder, whole
         self._answers: dict[bytes, dict[str, np.ndarray]] = {}
         self.asked = self.run_on = 0
 
@@ -178,7 +180,7 @@ class RememberingDecoder(Session):
         self._answers = {}
 
     def _execute(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        prompts = {name: feed for name, feed in feeds.items() if name != PHOTO_FEED}
+        prompts = {name: feed for name, feed in feeds.items() if name not in self._whole}
         keys = [_digest(rows) for rows in zip(*prompts.values(), strict=True)]
         first = {key: index for index, key in reversed(list(enumerate(keys))) if key not in self._answers}
         new = sorted(first.values())
@@ -186,7 +188,7 @@ class RememberingDecoder(Session):
         self.run_on += len(new)
         if new:
             rows = {name: np.ascontiguousarray(feed[new]) for name, feed in prompts.items()}
-            outputs = self._decoder.run({PHOTO_FEED: feeds[PHOTO_FEED], **rows})
+            outputs = self._decoder.run({**{name: feeds[name] for name in self._whole}, **rows})
             for place, index in enumerate(new):
                 self._answers[keys[index]] = {name: output[place] for name, output in outputs.items()}
         return {name: np.stack([self._answers[key][name] for key in keys]) for name in self.contract.output_names}

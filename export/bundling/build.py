@@ -17,6 +17,7 @@ from ...runtime.bundle.bundle import (
     EngineEntry,
     Manifest,
     StageEntry,
+    TextAssets,
     file_entry,
 )
 from ...runtime.bundle.calibration import Calibration
@@ -25,9 +26,7 @@ from ...runtime.reporting import Reporter, silent
 from ...runtime.stage.census import Census
 from ...runtime.stage.contract import StageContract
 from ...runtime.stage.precision import FP32, INT8
-from ..models.text_assets import imagenet_templates, write_tokenizer
 from ..reference.networks import Networks
-from ..reference.training_free.contracts import stage_contract
 from .fingerprint import MAKERS, derived, fingerprint_of, versions_of_makers
 from .onnx_export import export_onnx
 from .staging import fresh, noted, put_in_place, staged, unchanged
@@ -100,14 +99,12 @@ def build_bundle(
     entries = {item.stage: entry for item in work if (entry := item.entry(previous))}
     for item in work:
         item.tell(progress)
-    write_tokenizer(staging / TOKENIZER, networks.models["clip"].vocab_size)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         recipe=networks.recipe,
         dimensions=networks.dimensions,
         stages=entries,
-        tokenizer=file_entry(staging / TOKENIZER),
-        templates=imagenet_templates(),
+        text=_text_assets(networks, staging),
         provenance=dict(networks.provenance),
         versions=versions_of_makers(("ovdeploy", *MAKERS)),
         calibration=_calibration(previous, entries),
@@ -123,7 +120,7 @@ class _Work:
 
     def __init__(self, stage: str, networks: Networks, precision: str, conversion: Conversion | None) -> None:
         self.stage, self.networks, self.precision = stage, networks, precision
-        self.contract = stage_contract(stage, networks)
+        self.contract = networks.contract(stage)
         self.source = fingerprint_of(stage, networks, self.contract)
         self.fingerprint = derived(self.source, conversion.variant) if conversion else self.source
         self.engine: EngineEntry | None = None
@@ -204,6 +201,14 @@ class _Work:
         progress(f"{self.told}{size}{took}", about=self.stage, lasting=True)
 
 
+def _text_assets(networks: Networks, staging: Path) -> TextAssets | None:
+    """The tokenizer, written beside the engines, and the templates; None of a pipeline that takes no words."""
+    if networks.family.write_text is None:
+        return None
+    templates = networks.family.write_text(networks, staging / TOKENIZER)
+    return TextAssets(tokenizer=file_entry(staging / TOKENIZER), templates=templates)
+
+
 def _chosen_stages(networks: Networks, stages: Sequence[str] | None, previous: Bundle | None) -> Sequence[str]:
     recipe = networks.recipe
     for stage in stages or ():
@@ -239,5 +244,5 @@ def _previous(output: Path) -> Bundle | None:
 
 def _export(networks: Networks, stage: str, staging: Path, fingerprint: str) -> EngineEntry:
     path = fresh(staging / f"{stage}.{FP32}.onnx")
-    census = export_onnx(networks.modules[stage], stage_contract(stage, networks), path)
+    census = export_onnx(networks.modules[stage], networks.contract(stage), path)
     return noted(staging, stage, path, FP32, fingerprint, census)

@@ -1,7 +1,8 @@
 """The code that an engine depends on, as a hash: what is imported on the way to it, and nothing else.
 
-Comments, docstrings and layout are no code. Imports are followed through this package alone, also those inside
-functions, but not those for type checkers; of other packages the versions count (`fingerprint.versions_of_makers`).
+Comments, docstrings and layout are no code. Imports are followed, also those inside functions, but not those for type
+checkers, through this package and through those that a pipeline from outside is made of; of the libraries that are
+wrapped the versions count (`fingerprint.versions_of_makers`).
 """
 
 from __future__ import annotations
@@ -27,29 +28,36 @@ def source_of(module: str) -> str:
     return Path(spec.origin).read_text(encoding="utf-8")
 
 
-def code_digest(roots: Iterable[str], read: Reader = source_of) -> str:
+def code_digest(roots: Iterable[str], read: Reader = source_of, packages: Iterable[str] = (PACKAGE,)) -> str:
     """SHA-256 of some modules and of all that they import from this package.
 
     Args:
         roots: names of modules.
         read: gives a module's source.
+        packages: through which imports are followed.
     """
     digest = hashlib.sha256()
-    for name in sorted(import_closure(roots, read)):
+    for name in sorted(import_closure(roots, read, packages)):
         digest.update(f"{name}\n{bare(read(name))}\n".encode())
     return digest.hexdigest()
 
 
-def import_closure(roots: Iterable[str], read: Reader = source_of) -> set[str]:
-    """Names of the modules, and of all modules of this package that they import, directly or not."""
+def import_closure(roots: Iterable[str], read: Reader = source_of, packages: Iterable[str] = (PACKAGE,)) -> set[str]:
+    """Names of the modules, and of all modules of some packages that they import, directly or not."""
     seen: set[str] = set()
-    waiting = [name for name in roots if _ours(name)]
+    followed = {*packages, PACKAGE}
+    waiting = [name for name in roots if package_of(name) in followed]
     while waiting:
         name = waiting.pop()
         if name not in seen:
             seen.add(name)
-            waiting += _imported(name, read(name))
+            waiting += [each for each in _imported(name, read(name)) if package_of(each) in followed]
     return seen
+
+
+def package_of(module: str) -> str:
+    """The outermost package of a module."""
+    return module.partition(".")[0]
 
 
 @cache
@@ -68,13 +76,13 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _imported(module: str, source: str) -> Iterator[str]:
-    """The modules of this package that a module imports by name; those that only their package imports are not."""
+    """The modules that a module imports by name; those that only their package imports are not."""
     for node in _code(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if _ours(alias.name))
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             stem = _stem(module, node)
-            if _ours(stem):
+            if package_of(stem) in {PACKAGE, package_of(module)}:  # finding others would import them
                 yield from dict.fromkeys(_module_of(stem, alias.name) for alias in node.names)
 
 
@@ -104,7 +112,3 @@ def _module_of(stem: str, name: str) -> str:
     if spec is None or spec.submodule_search_locations is None:
         return stem
     return f"{stem}.{name}" if find_spec(f"{stem}.{name}") is not None else stem
-
-
-def _ours(module: str) -> bool:
-    return module.startswith(f"{PACKAGE}.")

@@ -9,27 +9,32 @@ from typing import Any
 
 import msgspec
 
-from ...runtime.recipe.parameters import BAKED_INTO
+from ...runtime.stage.contract import StageContract
 from ..models.weights import state_digest
 from ..reference.networks import Networks
 from . import onnx_export
-from .code import bare, code_digest, source_of
+from .code import code_digest, package_of
 
 MAKERS = ("torch", "onnx", "onnxscript", "onnxslim", "open_clip_torch", "timm", "segment-anything")
 """Packages on which the graphs depend, beside this one, whose code is hashed."""
 
 
-def fingerprint_of(stage: str, networks: Networks, contract: Any) -> str:
-    """Hash of all that an FP32 engine depends on: weights, code, sizes, baked parameters, versions."""
-    parameters = msgspec.structs.asdict(networks.recipe.parameters)
+def fingerprint_of(stage: str, networks: Networks, contract: StageContract) -> str:
+    """Hash of all that an FP32 engine depends on: weights, code, sizes, baked parameters, versions.
+
+    Of the contract, what may be asked of the engine later (ranges of axes) is no part of the graph.
+    """
+    parameters, maker = msgspec.structs.asdict(networks.recipe.parameters), networks.makers[stage]
+    module = networks.modules[stage]
     facts = {
         "stage": stage,
         "opset": onnx_export.OPSET,
-        "contract": contract,
-        "method": networks.recipe.row,
-        "baked": {name: parameters[name] for name in BAKED_INTO.get(stage, ())},
-        "weights": state_digest(networks.modules[stage].state_dict()),
-        "code": [code_digest(makers_of(networks.modules[stage])), bare(source_of(Networks.__module__))],
+        "contract": msgspec.structs.replace(contract, axes={}),
+        "examples": {name: axis.example for name, axis in contract.axes.items()},
+        "facts": maker.facts(networks),
+        "baked": {name: parameters[name] for name in networks.recipe.family.by_name[stage].baked},
+        "weights": state_digest(module.state_dict()),
+        "code": code_digest(makers_of(module) | maker.code, packages=map(package_of, maker.code)),
         "versions": versions_of_makers(),
     }
     return hashlib.sha256(msgspec.json.encode(facts, order="sorted")).hexdigest()

@@ -5,27 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from ...runtime.backends.base import Session
-from ...runtime.bundle.bundle import TOKENIZER, Manifest
 from ...runtime.errors import ExportError
 from ...runtime.graph.emulate import emulated, model_session
 from ...runtime.graph.half import to_half
 from ...runtime.graph.islands import CLASSES, STANDARD, StageIslands, island_nodes
 from ...runtime.graph.model import View, load_model
 from ...runtime.graph.search import Case, IslandSearch, Limits
-from ...runtime.pipelines.training_free.segmenter import Segmenter
 from ...runtime.reporting import Reporter
 from ...runtime.stage.contract import StageContract
-from ..models.text_assets import write_tokenizer
-from ..parity.cases import Traced, stage_case, trace_photo
 from ..reference.networks import Networks
-from ..reference.training_free.contracts import stage_contract
+from ..reference.trace import Trace
 
 PIPELINE: dict[str, Any] = {"about": "pipeline", "lasting": True}
 """How what concerns the whole is told."""
@@ -35,14 +30,6 @@ TURNS = 3
 
 TIGHTER = 4.0
 """By how much 1 − cosine is lowered each time."""
-
-
-class Photo(NamedTuple):
-    """A calibration photo as the reference saw it."""
-
-    traced: Traced
-    cases: Mapping[str, Case]
-    """By stage."""
 
 
 class _OnDemand(Session):
@@ -74,12 +61,12 @@ def search_islands(
     """
     tolerances = networks.recipe.tolerances
     limits = Limits(tolerances.half_cosine, tolerances.half_relative)
-    seen = [_see(networks, photo, graphs) for photo in photos]
+    seen = [networks.family.trace(networks, photo, None) for photo in photos]
     found: dict[str, StageIslands] = {}
     for _ in range(TURNS):
         for stage, path in graphs.items():
             found[stage] = _search_stage(stage, path, networks, seen, precision, limits, found.get(stage), tell)
-        if set(networks.recipe.stages) - {"text_encoder"} - set(graphs):
+        if set(networks.recipe.running_stages) - set(graphs):
             event = "masks are not compared, since only some stages are made now; see `ovdeploy parity`"
             tell(event, **PIPELINE)
             return found
@@ -93,31 +80,22 @@ def search_islands(
     )
 
 
-def _see(networks: Networks, photo: Path, stages: Mapping[str, Path]) -> Photo:
-    traced = trace_photo(networks, photo)
-    with TemporaryDirectory(prefix="ovdeploy-") as folder:
-        tokenizer = Path(folder) / TOKENIZER
-        write_tokenizer(tokenizer, networks.models["clip"].vocab_size)
-        cases = {stage: stage_case(stage, tokenizer, networks, traced) for stage in stages}
-    return Photo(traced, {stage: Case(*case) for stage, case in cases.items() if case is not None})
-
-
 def _search_stage(
     stage: str,
     path: Path,
     networks: Networks,
-    seen: Sequence[Photo],
+    seen: Sequence[Trace],
     precision: str,
     limits: Limits,
     start: StageIslands | None,
     tell: Reporter,
 ) -> StageIslands:
-    cases = [photo.cases[stage] for photo in seen if stage in photo.cases]
+    cases = [Case(*trace.case(stage)) for trace in seen if stage in trace.stages]
     if not cases:
         event = "did not run on these photos, and gets the usual islands; take photos with regions to refine"
         tell(event, about=stage, lasting=True)
         return STANDARD
-    contract = stage_contract(stage, networks)
+    contract = networks.contract(stage)
     search = IslandSearch(
         load_model(path), contract, cases, precision, limits, partial(tell, about=stage, lasting=True)
     )
@@ -130,7 +108,7 @@ def _search_masks(
     graphs: Mapping[str, Path],
     islands: dict[str, StageIslands],
     precision: str,
-    seen: Sequence[Photo],
+    seen: Sequence[Trace],
     tell: Reporter,
 ) -> tuple[dict[str, StageIslands], float]:
     """Add classes to all stages that have them, what decides first, as long as the masks gain and must.
@@ -170,7 +148,7 @@ def _mask_agreement(
     graphs: Mapping[str, Path],
     islands: Mapping[str, StageIslands],
     precision: str,
-    seen: Sequence[Photo],
+    seen: Sequence[Trace],
 ) -> float:
     """The least share of pixels on which the emulated pipeline's masks are the reference's, refined or not."""
 
@@ -178,18 +156,14 @@ def _mask_agreement(
         def open_it() -> Session:
             model = load_model(graphs[stage])
             half = to_half(model, precision, island_nodes(model, islands[stage]))
-            return model_session(emulated(half), stage_contract(stage, networks))
+            return model_session(emulated(half), networks.contract(stage))
 
         return open_it
 
-    manifest = Manifest.bare(networks.recipe, networks.dimensions)
     sessions = {
-        stage: _OnDemand(stage_contract(stage, networks), opener(stage)) for stage in graphs if stage != "text_encoder"
+        stage: _OnDemand(networks.contract(stage), opener(stage))
+        for stage in graphs
+        if stage in networks.recipe.running_stages
     }
-    shares = []
-    with Segmenter(manifest, sessions) as segmenter:
-        for traced in (photo.traced for photo in seen):
-            result = segmenter.segment(traced.trace.photo, traced.vocabulary, parameters=traced.overrides)
-            for came, expected in ((result.mask, traced.trace.mask), (result.coarse_mask, traced.trace.coarse)):
-                shares.append(float(np.mean(came == expected)))
-    return min(shares)
+    pairs = (pair for trace in seen for pair in networks.family.masks(networks, trace, sessions))
+    return min(float(np.mean(came == expected)) for came, expected in pairs)

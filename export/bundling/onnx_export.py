@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,6 @@ OPSET = 20
 
 SET_ASIDE_ABOVE = 1_000_000
 """Bytes of a weight past which it is kept from the simplifier in such a graph."""
-
-EXAMPLE_SIZES = {"B": 2, "P": 3, "Q": 5, "R": 3, "N": 4, "Wy": 2, "Wx": 3, "vh": 6, "vw": 7}
-"""Sizes of the dynamic axes while tracing; all differ from each other where they meet, and from 1."""
 
 
 def export_onnx(module: nn.Module, contract: StageContract, path: Path) -> Census:
@@ -56,12 +53,12 @@ def export_onnx(module: nn.Module, contract: StageContract, path: Path) -> Censu
 
 def example_inputs(contract: StageContract) -> dict[str, torch.Tensor]:
     """Inputs for tracing; values do not matter."""
-    return {spec.name: _example(spec) for spec in contract.inputs}
+    examples = {name: axis.example for name, axis in contract.axes.items()}
+    return {spec.name: _example(spec, examples) for spec in contract.inputs}
 
 
-def _example(spec: TensorSpec) -> torch.Tensor:
-    shape = [EXAMPLE_SIZES[dim] if isinstance(dim, str) else dim for dim in spec.shape]
-    return torch.from_numpy(np.ones(shape, dtype=spec.dtype))
+def _example(spec: TensorSpec, examples: Mapping[str, int]) -> torch.Tensor:
+    return torch.from_numpy(np.ones(spec.sized(examples), dtype=spec.dtype))
 
 
 def _trace(module: nn.Module, contract: StageContract) -> onnx.ModelProto:

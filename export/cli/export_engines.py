@@ -12,10 +12,12 @@ from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.plans import require_tensorrt
 from ...runtime.cli.build_plans import build_with_bar, make_options, plan_options
 from ...runtime.cli.common import fail_cleanly, line_reporter
+from ...runtime.pipelines.promptable.interactive import Prompter
 from ...runtime.recipe.parameters_file import with_parameters
 from ...runtime.recipe.presets import available_presets, with_preset
 from ...runtime.recipe.recipe import Recipe, available_recipes, load_recipe, with_optional
-from .options import require_export_extra, weight_options
+from ..models.extra import require_export_extra
+from .options import weight_options
 
 if TYPE_CHECKING:
     from ..reference.networks import Networks
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     help="Photos that --islands auto measures on. Default: the one in the package.",
 )
 @click.option("--stages", metavar="A,B", help="Export only these; others are kept where they are unchanged.")
-@click.option("--interactive", is_flag=True, help="Add sam_prompt_decoder, for `ovdeploy prompt` and segmenter.prompt.")
+@click.option("--interactive", is_flag=True, help="Add what `ovdeploy prompt` and segmenter.prompt need.")
 @click.option("--force", is_flag=True, help="Export again what is unchanged.")
 @click.option(
     "--backend",
@@ -67,9 +69,7 @@ def export_engines(
     output: Path | None,
     preset: str | None,
     overlay: Path | None,
-    clip_weights: str | None,
-    dino_weights: str | None,
-    sam_weights: str | None,
+    weights: dict[str, str],
     precision: str,
     islands: str,
     calibration_images: Path | None,
@@ -108,7 +108,7 @@ def export_engines(
 
     console = Console(stderr=True)
     target = output or Path("engines") / (f"{chosen.name}-{preset}" if preset else chosen.name)
-    networks = _load(chosen, {"clip": clip_weights, "dino": dino_weights, "sam": sam_weights}, console)
+    networks = _load(chosen, weights, console)
     conversion = None
     if precision != "fp32":
         conversion = HalfConversion(networks, precision, islands, calibration_photos(calibration_images))
@@ -130,10 +130,10 @@ def _chosen(name: str, preset: str | None, overlay: Path | None, interactive: bo
         recipe = with_preset(recipe, preset)
     if overlay:
         recipe = with_parameters(recipe, overlay)
-    return with_optional(recipe, "sam_prompt_decoder") if interactive else recipe
+    return with_optional(recipe, *recipe.family.needed_by(Prompter)) if interactive else recipe
 
 
-def _load(recipe: Recipe, weights: dict[str, str | None], console: Console) -> Networks:
+def _load(recipe: Recipe, weights: dict[str, str], console: Console) -> Networks:
     """Make the models, and tell where their weights come from and what the preset assumes."""
     from ..reference.networks import Networks
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -12,12 +12,13 @@ from rich.console import Console
 
 from ...runtime.backends.registry import choose_backend
 from ...runtime.bundle.bundle import Bundle
-from ...runtime.cli.common import engine_options, fail_cleanly
+from ...runtime.cli.common import engine_options, fail_cleanly, line_reporter
 from ...runtime.photo.reading import demo_photo
-from .options import require_export_extra, weight_options
+from ..models.extra import require_export_extra
+from .options import weight_options
 
 if TYPE_CHECKING:
-    from ..parity.check import Check
+    from ..reference.checks import Check
 
 
 @click.command()
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 @fail_cleanly
 def parity(
     bundle: Path,
-    clip_weights: str | None,
-    dino_weights: str | None,
-    sam_weights: str | None,
+    weights: dict[str, str],
     image: Path | None,
     backend: str,
     precision: str,
@@ -50,12 +49,11 @@ def parity(
       ovdeploy parity engines/trident-b16 --clip-weights clip.safetensors --dino-weights dino.pth --sam-weights sam.pth
     """
     require_export_extra()
-    from ..parity.check import check_parity, check_weights, missing_stages, must_emulate, weight_sources
+    from ..parity.check import check_parity, check_weights, must_emulate, weight_sources
     from ..reference.networks import Networks
 
     opened = Bundle.load(bundle)
-    given = {"clip": clip_weights, "dino": dino_weights, "sam": sam_weights}
-    networks = Networks.load(opened.recipe, weight_sources(opened, given))
+    networks = Networks.load(opened.recipe, weight_sources(opened, weights))
     check_weights(opened, networks)
     console = Console(stderr=True)
     checks: list[Check] = []
@@ -64,12 +62,13 @@ def parity(
     console.print(f"engines: {backend}, {precision}", highlight=False)
     if emulated:
         console.print(f"{precision} is emulated: this backend would compute it in FP32", highlight=False)
+    how: dict[str, Any] = {"backend": backend, "precision": precision, "tell": line_reporter(console)}
     with console.status("running the PyTorch reference", spinner="line"):
-        for check in check_parity(opened, networks, image or demo_photo(), backend=backend, precision=precision):
+        for check in check_parity(opened, networks, image or demo_photo(), **how):
             checks.append(check)
             if not as_json:
                 click.echo(_parity_line(check))
-    if missing := missing_stages(opened):
+    if missing := opened.missing_stages():
         console.print(f"the pipeline was not checked: the bundle has no {', '.join(missing)}", highlight=False)
     failed = [check for check in checks if not check.passed]
     if as_json:

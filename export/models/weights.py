@@ -19,8 +19,7 @@ from torch import nn
 from ...runtime.bundle.bundle import Provenance
 from ...runtime.errors import WeightsError
 from ...runtime.recipe.recipe import ModelChoice
-from .families import FAMILIES, StateDict, build_model
-from .miniature import networks as tiny
+from .families import TINY, StateDict, build_model, family_of
 
 PRETRAINED, PACKAGE, RANDOM = "pretrained", "package", "random:"
 WRAPPERS = ("state_dict", "model")
@@ -39,7 +38,7 @@ def load_model(role: str, choice: ModelChoice, source: str | None = None) -> tup
     """Make a model and fill it with weights.
 
     Args:
-        role: `clip`, `dino` or `sam`.
+        role: `clip`, `dino`, `sam`, or another that a package brings.
         choice: the recipe's table for this role.
         source: `pretrained`, `package`, `random:SEED`, or a checkpoint's path; None means the recipe's.
 
@@ -142,14 +141,14 @@ def _seed(source: str) -> int:
 
 def _in_package(role: str, model: str) -> Path:
     """The weights that come with this package; half precision."""
-    if model != tiny.NAME:
-        raise WeightsError(f"the package has weights for the model {tiny.NAME!r} alone, not for {role} {model!r}")
+    if model != TINY:
+        raise WeightsError(f"the package has weights for the model {TINY!r} alone, not for {role} {model!r}")
     return Path(str(resources.files(__package__))) / "miniature" / f"{role}.safetensors"
 
 
 def _published(role: str, model: str, tag: str) -> StateDict:
     try:
-        return FAMILIES[role].pretrained(model, tag)
+        return family_of(role).pretrained(model, tag)
     except WeightsError:
         raise
     except Exception as error:  # each library has its own errors for a download that fails

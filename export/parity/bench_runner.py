@@ -46,8 +46,7 @@ class TorchRunner:
         trace = self._reference.segment(photo, vocabulary, parameters=overrides)
         milliseconds = (time.perf_counter() - start) * 1e3
         assert trace.mask is not None and trace.coarse is not None
-        regions = len(trace.prompted.regions) if trace.prompted else 0
-        return Outcome(milliseconds, dict(trace.timings), trace.mask, trace.coarse, regions)
+        return Outcome(milliseconds, dict(trace.timings), trace.mask, trace.coarse, trace.regions)
 
 
 @contextmanager

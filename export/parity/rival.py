@@ -15,7 +15,7 @@ from ...runtime.evaluation.predictors import Predictor, Settings, Words, kinds
 from ...runtime.pipelines.text_embedder import ensemble
 from ...runtime.words.tokenizer import ClipTokenizer
 from ...runtime.words.vocabulary import parse_classes
-from ..cli.options import require_export_extra
+from ..models.extra import require_export_extra
 
 
 @contextmanager
@@ -42,25 +42,25 @@ def load_reference(path: Path, weights: Mapping[str, str] | None) -> Any:
     """
     require_export_extra()
     from ..reference.networks import Networks
-    from ..reference.training_free.pipeline import Reference
     from .check import check_weights, weight_sources
 
     bundle = Bundle.load(path)
     networks = Networks.load(bundle.recipe, weight_sources(bundle, dict(weights or {})))
     check_weights(bundle, networks)
-    return Reference(networks)
+    return networks.family.reference(networks)
 
 
 class TorchPredictor:
     """The reference: its own words' embeddings, its own masks."""
 
     def __init__(self, bundle: Bundle, reference: Any, settings: Settings) -> None:
+        assert bundle.manifest.text is not None, "what is evaluated takes words"
         networks = reference.networks
         self._reference = reference
         self._parameters = settings.parameters
         self.identity = {"weights": {role: each.sha256 for role, each in networks.provenance.items()}}
         tokenizer = ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
-        templates = settings.templates or bundle.manifest.templates
+        templates = settings.templates or bundle.manifest.text.templates
 
         def embed(entries: Sequence[str]) -> np.ndarray:
             words = [word for synonyms in parse_classes(entries) for word in synonyms]
@@ -80,6 +80,8 @@ def embed_word(networks: Any, tokenizer: ClipTokenizer, word: str, templates: Se
     """A name's embedding by the reference's text encoder: [E] float32, unit length."""
     import torch
 
+    from ...runtime.pipelines.training_free.stages import TEXT
+
     tokens = torch.from_numpy(tokenizer([template.replace("{}", word) for template in templates]))
     with torch.no_grad():
-        return ensemble(networks.modules["text_encoder"](tokens).numpy())
+        return ensemble(networks.modules[TEXT](tokens).numpy())

@@ -1,1 +1,1 @@
-"""The miniature CLIP, DINO-like extractor and SAM that come with the package: their shapes, words and training."""
+"""How the miniature CLIP, DINO-like extractor and SAM that come with the package are trained."""

@@ -19,7 +19,8 @@ from ...runtime.labelling.regions import NO_REGION, Regions, find_regions
 from ...runtime.recipe.parameters import Parameters
 from ...runtime.recipe.recipe import load_recipe
 from ...runtime.scenes.materials import Rng
-from ..models.miniature.networks import CONTEXT, NAME, SAM_PATCH, SAM_SIDE
+from ..models.families import TINY
+from ..models.miniature.networks import CONTEXT, SAM_PATCH, SAM_SIDE
 from .dataset import Drawn
 from .sam_coarse import Parts, draw_coarse, half_resolution, split_parts
 
@@ -98,7 +99,7 @@ def halved(item: Prompted) -> Prompted:
 
 @cache
 def _settings() -> Parameters:
-    return msgspec.structs.replace(load_recipe(NAME).parameters, min_area=SMALLEST, region_threshold=LEAST)
+    return msgspec.structs.replace(load_recipe(TINY).parameters, min_area=SMALLEST, region_threshold=LEAST)
 
 
 def _meant(parts: Parts, regions: Regions) -> np.ndarray:

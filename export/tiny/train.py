@@ -21,7 +21,7 @@ from ...runtime.cli.common import fail_cleanly
 from ...runtime.files import atomic_path
 from ...runtime.scenes.names import FIRST_TEST_SEED
 from ...runtime.words.tokenizer import ClipTokenizer
-from ..models.miniature.networks import BUILDERS, CONTEXT
+from ..models.miniature.networks import CONTEXT, build_clip, build_dino, build_sam
 from ..models.text_assets import write_tokenizer
 from ..reference.embed import Upstream
 from .clip_task import ClipTask
@@ -31,6 +31,9 @@ from .device import choose_device, compute_repeatably
 from .dino_task import DinoTask
 from .loop import Budget, Cycle, Task, train
 from .sam_task import SamTask
+
+BUILDERS: dict[str, Callable[[], nn.Module]] = {"clip": build_clip, "dino": build_dino, "sam": build_sam}
+"""By role."""
 
 BUDGETS = {
     "clip": Budget((Cycle(2200),), 1.2e-3),

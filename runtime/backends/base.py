@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 import numpy as np
@@ -24,12 +24,14 @@ class Session:
     Attributes:
         contract: what it takes and gives.
         device: where it computes: "cpu", "cuda:0", …
+        listener: is told the sizes of the named axes of every call; None while nobody counts.
     """
 
     device = HOST
 
     def __init__(self, contract: StageContract) -> None:
         self.contract = contract
+        self.listener: Callable[[dict[str, int]], None] | None = None
         self._closed = False
 
     def run(self, feeds: Mapping[str, Array], into: Mapping[str, Array] | None = None) -> dict[str, np.ndarray]:
@@ -62,7 +64,10 @@ class Session:
         if self._closed:
             raise EngineError(f"the {self.contract.stage} engine is closed; open it again", self.contract.stage)
         into = into or {}
-        self.contract.check_into(into, self.contract.check_feeds(feeds))
+        sizes = self.contract.check_feeds(feeds)
+        self.contract.check_into(into, sizes)
+        if self.listener is not None:
+            self.listener(sizes)
         feeds = {name: self._reachable(array) for name, array in feeds.items()}
         try:
             return self._run(feeds, into)

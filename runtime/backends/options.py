@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import ParameterError
-from ..stage.axes import Range
+from ..stage.contract import Range
 
 
 @dataclass(frozen=True)

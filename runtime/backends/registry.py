@@ -48,7 +48,7 @@ BACKENDS = {
     "onnxruntime-tensorrt": Backend("onnxruntime.session", "open_tensorrt", "onnxruntime", "gpu"),
     "tensorrt": Backend("tensorrt.session", "open_plan", "tensorrt", "tensorrt", engine="plan"),
 }
-"""By name, the preferred first. OpenVINO is the faster of the two on CPUs (README, "On a CPU"); a GPU is asked for."""
+"""By name, the preferred first. OpenVINO is the faster of the two on CPUs (docs/cpu.md); a GPU is asked for."""
 
 
 def available_backends() -> list[str]:

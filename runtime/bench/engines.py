@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..pipelines.training_free.segmenter import Segmenter
+from ..pipelines.base import Segmenter, open_trial
 from ..words.vocabulary import Vocabulary
 from .plan import Outcome, RunnerSpec
 
@@ -24,7 +24,7 @@ def open_engines(spec: RunnerSpec) -> Iterator[EngineRunner]:
         EngineError: the backend does not work here.
         ParameterError: an override cannot be used.
     """
-    with Segmenter.load(
+    with open_trial(
         spec.bundle, backend=spec.backend, precision=spec.precision, threads=spec.threads, parameters=spec.parameters
     ) as segmenter:
         yield EngineRunner(segmenter)
@@ -38,11 +38,12 @@ class EngineRunner:
 
     def run(self, photo: np.ndarray, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None = None) -> Outcome:
         """Segment [H, W, 3] uint8 RGB once."""
-        start = time.perf_counter()
-        result = self._segmenter.segment(photo, vocabulary, parameters=parameters)
-        milliseconds = (time.perf_counter() - start) * 1e3
+        with self._segmenter.engines.counted() as calls:
+            start = time.perf_counter()
+            result = self._segmenter.segment(photo, vocabulary, parameters=parameters)
+            milliseconds = (time.perf_counter() - start) * 1e3
         steps = {name: value for name, value in result.timings.items() if name != "total"}
-        return Outcome(milliseconds, steps, result.mask, result.coarse_mask, len(result.regions))
+        return Outcome(milliseconds, steps, result.mask, result.coarse_mask, len(result.regions), calls)
 
     def embed(self, classes: Sequence[str] | None, background: bool | None) -> Vocabulary:
         """Class names (the recipe's, if None) with their embeddings."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ import numpy as np
 from ..backends.registry import BACKENDS, available_backends
 from ..bundle.bundle import MANIFEST, Bundle
 from ..errors import ParameterError, one_of
+from ..pipelines.engines import Calls
 from ..words.vocabulary import Vocabulary
 
 RUNNERS = "ovdeploy.runners"
@@ -77,6 +78,8 @@ class Outcome:
     """[H, W] class index, before refinement."""
     regions: int
     """How many went through SAM's decoder."""
+    calls: Calls = field(default_factory=dict)
+    """The calls of its engines; none where there are no engines."""
 
 
 class Runner(Protocol):
@@ -120,7 +123,7 @@ def runners_of(bundle: Bundle, how: RunnerSpec, chosen: Iterable[str] = ()) -> l
 
 def whole_precisions(bundle: Bundle) -> list[str]:
     """Precisions in which all of the pipeline's stages are there, fp32 first."""
-    stages = [bundle.stage(stage).engines for stage in bundle.recipe.stages if stage != "text_encoder"]
+    stages = [bundle.stage(stage).engines for stage in bundle.recipe.running_stages]
     there = [p for p in bundle.precisions() if all(p in engines for engines in stages)]
     return sorted(there, key=lambda precision: (precision != "fp32", precision))
 

@@ -100,7 +100,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     boundary: str = BOUNDARY
     machine: dict[str, str]
     photo_hw: tuple[int, int]
-    windows: int
+    calls: dict[str, int]
+    """How often the photo called every stage's engine."""
     queries: int
     rounds: int
     cut_short: str = ""

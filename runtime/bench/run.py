@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..bundle.bundle import Bundle
 from ..errors import ExportError
-from ..recipe.parameters import Parameters, with_overrides
+from ..pipelines.engines import Calls
+from ..pipelines.sweeps import Base
 from ..reporting import Reporter, silent
 from ..words.vocabulary import Vocabulary
 from .machine import machine_facts
@@ -24,8 +26,8 @@ from .report import Report, RunnerReport, judge, measured_peaks, peak_of, runner
 from .rounds import Series, alternate
 from .soak import Soak, soak
 from .start import Opened, Products, Start, open_runners
-from .sweep import Base, Sweep, sweep
-from .work import photo_plan, product_flops, stage_calls
+from .sweep import Sweep, sweep
+from .work import product_flops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +58,9 @@ class Job:
         """The photo's size."""
         return self.photo.shape[0], self.photo.shape[1]
 
-    def settings(self, bundle: Bundle) -> Parameters:
+    def settings(self, bundle: Bundle) -> Any:
         """The parameters in force with a bundle."""
-        return with_overrides(bundle.recipe.parameters, self.parameters)
+        return bundle.recipe.override(self.parameters)
 
 
 def bench(job: Job, say: Reporter = silent, start: Start = Process) -> Report:
@@ -93,7 +95,7 @@ def bench(job: Job, say: Reporter = silent, start: Start = Process) -> Report:
         bundle=job.bundle.path.resolve().name,
         machine=machine_facts(),
         photo_hw=job.photo_hw,
-        windows=_product(photo_plan(job.bundle, job.photo_hw, job.settings(job.bundle)).windows_grid),
+        calls={stage: len(made) for stage, made in _calls(series).items()},
         queries=len(job.vocabulary.embeddings),
         rounds=done,
         reference=next(iter(opened)),
@@ -153,9 +155,11 @@ def _gflop(
     known: dict[tuple[Any, ...], dict[str, float]] = {}
     try:
         for label, each in opened.items():
-            key = (each.spec.bundle, series[label].regions[0])
+            calls = _calls(series, label, each.spec.bundle, opened)
+            key = (each.spec.bundle, str(calls))
             if key not in known:
-                known[key] = _counted(job, Bundle.load(each.spec.bundle), series[label].regions[0])
+                flops = product_flops(Bundle.load(each.spec.bundle), calls)
+                known[key] = {stage: count / 1e9 for stage, count in flops.items()}
             found[label] = known[key]
     except ImportError:
         return {}, "operations were not counted: pip install 'ovdeploy[graph]'"
@@ -164,11 +168,24 @@ def _gflop(
     return found, ""
 
 
-def _counted(job: Job, bundle: Bundle, regions: int) -> dict[str, float]:
-    settings = job.settings(bundle)
-    plan = photo_plan(bundle, job.photo_hw, settings)
-    calls = stage_calls(plan, bundle.recipe, settings, len(job.vocabulary.embeddings), regions)
-    return {stage: flops / 1e9 for stage, flops in product_flops(bundle, calls).items()}
+def _calls(
+    series: Mapping[str, Series],
+    label: str = "",
+    bundle: Path | None = None,
+    opened: Mapping[str, Opened] | None = None,
+) -> Calls:
+    """The calls of a runner's engines; of one without engines, those of another on the same bundle, else nothing.
+
+    Args:
+        series: what the runners did.
+        label: whose; without one, the first that has any.
+        bundle, opened: which bundle, and what the runners were opened on.
+    """
+    own = series[label].first if label else None
+    if own is not None and own.calls:
+        return own.calls
+    others = [each for name, each in series.items() if opened is None or opened[name].spec.bundle == bundle]
+    return next((each.first.calls for each in others if each.first is not None and each.first.calls), {})
 
 
 def _runner_report(
@@ -185,7 +202,3 @@ def _runner_report(
         label, precision, series[label], reference, job.bundle.recipe.stages, gflop, peak_of(precision, peaks),
         each.cold_starts, memory,
     )  # fmt: skip
-
-
-def _product(grid: tuple[int, int]) -> int:
-    return grid[0] * grid[1]

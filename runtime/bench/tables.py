@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .report import Report, RunnerReport, Step
-from .sweep import AXES, Sweep
+from .sweep import Sweep
 
 MIB = 1 << 20
 
@@ -20,8 +20,8 @@ LARGEST_STEPS = 6
 def tables(report: Report) -> Iterator[RenderableType]:
     """All of a report, part by part."""
     h, w = report.photo_hw
-    yield f"[bold]{escape(report.bundle)}[/]: photo {w}×{h}, {report.windows} windows, {report.queries} embeddings, " \
-          f"{report.rounds} rounds"  # fmt: skip
+    yield f"[bold]{escape(report.bundle)}[/]: photo {w}×{h}, {report.queries} embeddings, {report.rounds} rounds"
+    yield "calls of a photo: " + ", ".join(f"{escape(stage)} {count}" for stage, count in report.calls.items())
     yield escape(", ".join(f"{name} {value}" for name, value in report.machine.items()))
     yield _noise(report)
     yield steps_table(report)
@@ -86,7 +86,7 @@ def sweep_table(sweep: Sweep) -> Table:
     longest = sorted(names, key=lambda name: -max(point.steps.get(name, 0.0) for point in sweep.points))
     columns = longest[:LARGEST_STEPS]
     title = f"{sweep.runner}: ms by {sweep.axis}"
-    table = Table(AXES[sweep.axis].units, "R", "whole photo", *columns, box=None, title=escape(title))
+    table = Table(sweep.units, "R", "whole photo", *columns, box=None, title=escape(title))
     for point in sweep.points:
         values = [f"{point.steps.get(name, 0.0):.1f}" for name in columns]
         table.add_row(f"{point.at:.4g}", str(point.regions), f"{point.milliseconds:.1f}", *values)

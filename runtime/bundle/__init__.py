@@ -10,6 +10,7 @@ from .bundle import TOKENIZER as TOKENIZER
 from .bundle import Bundle as Bundle
 from .bundle import Manifest as Manifest
 from .bundle import Provenance as Provenance
+from .bundle import TextAssets as TextAssets
 from .bundle import file_entry as file_entry
 from .bundle import write_manifest as write_manifest
 from .entries import EngineEntry as EngineEntry

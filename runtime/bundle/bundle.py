@@ -8,26 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 
 from ..errors import BundleError, RecipeError, one_of
 from ..files import sha256_of, write_bytes
-from ..geometry.dimensions import Dimensions
-from ..pipelines.training_free.methods import method_named
-from ..recipe.recipe import Recipe
+from ..recipe.recipe import Recipe, with_typed_parameters
 from ..stage.census import Census, check_census
+from ..stage.contract import Range
+from ..stage.precision import FP32, INT8
 from .calibration import Calibration
 from .entries import EngineEntry as EngineEntry
 from .entries import FileEntry as FileEntry
 from .entries import PlanEntry as PlanEntry
 from .entries import StageEntry as StageEntry
+from .migration import SCHEMA_VERSION as SCHEMA_VERSION
+from .migration import migrated
 
-SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
 
-MAKERS = {"int8": "ovdeploy calibrate {bundle} --images PHOTOS"}
+MAKERS = {INT8: "ovdeploy calibrate {bundle} --images PHOTOS"}
 """What makes engines of a precision, where it is not `export-engines`."""
 
 
@@ -35,23 +37,37 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Where a model's weights came from."""
 
     model: str
+    """The model's name in the recipe."""
     source: str
-    """`pretrained:TAG`, `random:SEED` or `file:NAME` (the name only: no machine's paths go into a bundle)."""
+    """`pretrained:TAG`, `package`, `random:SEED` or `file:NAME` (the name alone: no machine's paths in a bundle)."""
     sha256: str
     """Of the weights' values, independent of the file format they came in."""
+
+
+class TextAssets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What turns words into what a text engine takes."""
+
+    tokenizer: FileEntry
+    """`tokenizer.json`."""
+    templates: tuple[str, ...]
+    """Prompt templates; `{}` stands for the name."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`bundle.json`."""
 
     schema_version: int
+    """The version of this format."""
     recipe: Recipe
-    dimensions: Dimensions
+    """What the bundle was built from, with the parameters in force."""
+    dimensions: Any
+    """The sizes that the engines fix: the pipeline's own struct (`recipe.family.sizes`)."""
     stages: dict[str, StageEntry]
-    tokenizer: FileEntry
-    templates: tuple[str, ...]
-    """Prompt templates; `{}` stands for the name."""
+    """By the stage's name."""
+    text: TextAssets | None = None
+    """None of a pipeline that takes no words."""
     provenance: dict[str, Provenance]
+    """By the model's role."""
     versions: dict[str, str]
     """Of what made the bundle."""
     calibration: Calibration | None = None
@@ -59,20 +75,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def files(self) -> Iterator[FileEntry]:
         """Every file that the manifest names."""
-        yield self.tokenizer
+        if self.text is not None:
+            yield self.text.tokenizer
         for stage in self.stages.values():
             for engine in stage.engines.values():
                 yield from engine.files
             yield from (plan.file for plan in stage.plans)
 
     @classmethod
-    def bare(cls, recipe: Recipe, dimensions: Dimensions) -> Manifest:
+    def bare(cls, recipe: Recipe, dimensions: Any) -> Manifest:
         """A manifest without engines, for sessions that come from elsewhere than a bundle."""
-        nothing = FileEntry(path=TOKENIZER, sha256="", bytes=0)
         return cls(
-            schema_version=SCHEMA_VERSION, recipe=recipe, dimensions=dimensions, stages={}, tokenizer=nothing,
-            templates=(), provenance={}, versions={},
-        )  # fmt: skip
+            schema_version=SCHEMA_VERSION, recipe=recipe, dimensions=dimensions, stages={}, provenance={}, versions={}
+        )
 
 
 class Bundle:
@@ -147,7 +162,7 @@ class Bundle:
         precision = self.stage(stage).resolved(precision)
         entry = self.stage(stage).engines[precision]
         path = self.path / entry.files[0].path
-        if precision == "fp32" or path.suffix != ".onnx":
+        if precision == FP32 or path.suffix != ".onnx":
             return entry.census
         try:
             from ..graph.census import census_of_file
@@ -156,8 +171,23 @@ class Bundle:
         return census_of_file(path, self.stage(stage).contract)
 
     def tokenizer_path(self) -> Path:
-        """The path of the verified `tokenizer.json`."""
-        return self.verified(self.manifest.tokenizer)
+        """The path of the verified `tokenizer.json`.
+
+        Raises:
+            BundleError: the pipeline takes no words, or the file is missing, truncated or altered.
+        """
+        if self.manifest.text is None:
+            raise BundleError(f"{self.path} has no tokenizer: its pipeline, {self.recipe.pipeline!r}, takes no words")
+        return self.verified(self.manifest.text.tokenizer)
+
+    def ranges(self) -> dict[str, Range]:
+        """The smallest, usual and largest size of every dynamic axis, over all stages."""
+        stages = self.manifest.stages.values()
+        return {name: sizes for stage in stages for name, sizes in stage.contract.ranges.items()}
+
+    def missing_stages(self) -> list[str]:
+        """Stages that photos need and the bundle was exported without."""
+        return [name for name in self.recipe.running_stages if name not in self.manifest.stages]
 
     def verified(self, entry: FileEntry) -> Path:
         """The path of a file, after its size and SHA-256 have been compared with the manifest.
@@ -200,22 +230,17 @@ def file_entry(path: Path) -> FileEntry:
     return FileEntry(path=path.name, sha256=sha256_of(path), bytes=path.stat().st_size)
 
 
-class _Schema(msgspec.Struct):
-    schema_version: int
-
-
 def _decode(path: Path) -> Manifest:
-    """Decode a manifest, its version first, so that another version is told as such."""
-    data = path.read_bytes()
+    """Decode a manifest, its version first, so that another version is told as such.
+
+    What depends on the recipe's pipeline (its parameters, the sizes) is converted when the pipeline is known.
+    """
     try:
-        version = msgspec.json.decode(data, type=_Schema).schema_version
-        if version != SCHEMA_VERSION:
-            raise BundleError(
-                f"{path} has schema version {version}, this ovdeploy reads {SCHEMA_VERSION}. "
-                f"Export the bundle again with this version, or install the ovdeploy that made it."
-            )
-        manifest = msgspec.json.decode(data, type=Manifest)
-        method_named(manifest.recipe.method)
-        return manifest
+        data = migrated(msgspec.json.decode(path.read_bytes()), path)
+        manifest = msgspec.convert(data, Manifest)
+        recipe = with_typed_parameters(manifest.recipe)
+        recipe.family.check(recipe)
+        sizes = msgspec.convert(manifest.dimensions, recipe.family.sizes)
+        return msgspec.structs.replace(manifest, recipe=recipe, dimensions=sizes)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecipeError) as error:
         raise BundleError(f"{path} cannot be read: {error}. Export the bundle again.") from error

@@ -11,8 +11,11 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One product with a weight."""
 
     node: str
+    """The product's node in the graph."""
     block: str
+    """The block of the network that it belongs to."""
     precision: str
+    """`int8` or `float`."""
     method: str
     """What its range was taken by; of float ones, what it would have been."""
     limit: float
@@ -29,24 +32,30 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What became of a stage."""
 
     precision: str
+    """`int8` or `float`."""
     reason: str = ""
     """Why it stays float."""
     smoothing: float = 0.0
+    """The strength of balancing outliers into weights that was chosen."""
     weight_bits: int = 8
+    """Of the quantised weights."""
     method: str = ""
     """What won: one method's name, or "search"."""
     cosine: float = 1.0
     """The worst of its outputs, on the photos that the search measured on."""
     relative: float = 0.0
+    """The worst relative error of its outputs, on the same photos."""
     methods: dict[str, float] = {}
     """Relative error at its outputs by what was tried: method and strength of balancing, and the search."""
     layers: tuple[LayerReport, ...] = ()
+    """Its products with weights, one by one."""
 
 
 class GateReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the gate measured."""
 
     photos: int
+    """How many photos it judged by."""
     labels: float
     """Mean share of pixels on which the masks are those of the FP32 engines."""
     worst: float
@@ -63,10 +72,14 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How the INT8 engines of a bundle came about."""
 
     photos: int
+    """How many photos it calibrated on."""
     photos_sha256: str
     """Of the calibration photos' pixels, in order."""
     settings: Int8Settings
+    """The recipe's `[int8]` in force."""
     stages: dict[str, StageReport]
+    """By the stage's name."""
     gate: GateReport
+    """What decided whether the engines are kept."""
     kept_anyway: bool = False
     """Whether the gate refused these engines and the user kept them nevertheless."""

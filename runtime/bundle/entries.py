@@ -15,14 +15,18 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A file of the bundle. The path is relative to the bundle, with forward slashes."""
 
     path: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\\]+$")]
+    """At most 200 characters, without control characters and backslashes."""
     sha256: str
+    """Of the file."""
     bytes: int
+    """Its size."""
 
 
 class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One stage in one precision: the graph first, then its external data."""
 
     files: Annotated[tuple[FileEntry, ...], msgspec.Meta(min_length=1)]
+    """The graph first, then its external data."""
     fingerprint: str
     """Hash of all that the export depended on: code, weights, sizes, versions."""
     source: str = ""
@@ -41,6 +45,7 @@ class PlanEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A TensorRT plan of a stage: which graph it was built from, and which machine it fits."""
 
     file: FileEntry
+    """The plan."""
     precision: str
     """Of the engine it was built from."""
     onnx_sha256: str
@@ -54,11 +59,13 @@ class PlanEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ranges: dict[str, tuple[int, int, int]] = {}
     """The smallest, usual and largest size of every dynamic axis."""
     optimization_level: int = 3
+    """TensorRT's builder optimisation level."""
     tf32: bool = False
+    """Whether TensorRT may round FP32 products to TF32."""
     version_compatible: bool = False
     """Whether newer versions of TensorRT can run it."""
     hardware_compatibility: str = "none"
-    """Which other GPUs can run it: a key of `runtime.tensorrt.options.HARDWARE`."""
+    """Which other GPUs can run it: a key of `runtime.backends.tensorrt.options.HARDWARE`."""
     layers: dict[str, int] = {}
     """Layers by the precision of what they give, as the engine inspector told."""
 
@@ -67,8 +74,11 @@ class StageEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A stage: its contract, its engines by precision, and the TensorRT plans that were built from them."""
 
     contract: StageContract
+    """What its engines take and give, whatever their precision."""
     engines: Annotated[dict[str, EngineEntry], msgspec.Meta(min_length=1)]
+    """By precision: `fp32`, `fp16`, `bf16`, `int8`, …."""
     plans: tuple[PlanEntry, ...] = ()
+    """TensorRT plans, of any number of machines."""
     substitutes: dict[str, str] = {}
     """Which precision's engine serves where there is none in another: an INT8 bundle's float stages."""
 

@@ -7,7 +7,6 @@ import dataclasses
 from ..backends.base import Session
 from ..backends.options import SessionOptions
 from ..backends.registry import BACKENDS, choose_backend, open_session
-from ..pipelines.training_free.axes import stage_ranges
 from ..stage.precision import FP32
 from .bundle import Bundle
 
@@ -43,7 +42,7 @@ def open_stage(
     backend = choose_backend(backend, precision)
     contract, precision = bundle.stage(stage).contract, bundle.stage(stage).resolved(precision)
     given = options or SessionOptions()
-    ranges = {**stage_ranges(contract, bundle), **given.ranges}
+    ranges = {**contract.ranges, **given.ranges}
     if BACKENDS[backend].engine == "plan":
         from .plans import plan_path
 

@@ -18,7 +18,6 @@ from ..backends.tensorrt.library import Here, import_tensorrt, this_machine
 from ..backends.tensorrt.options import PlanOptions
 from ..errors import BundleError, ExportError, one_of
 from ..files import write_bytes
-from ..pipelines.training_free.axes import stage_ranges
 from ..reporting import Reporter, silent
 from ..stage.precision import LOWERED
 from .bundle import Bundle, FileEntry, PlanEntry, StageEntry, file_entry, write_manifest
@@ -137,7 +136,7 @@ def build_plans(
     chosen = options or PlanOptions()
     try:
         for stage in _stages(bundle, precision, stages):
-            ranges = stage_ranges(bundle.stage(stage).contract, bundle)
+            ranges = bundle.stage(stage).contract.ranges
             given = {axis: size for axis, size in chosen.ranges.items() if axis in ranges}
             wanted = dataclasses.replace(chosen, ranges={**ranges, **given})
             entry = _wanted_entry(bundle, stage, precision, here, wanted)

@@ -18,15 +18,13 @@ from ..bench.process import Process
 from ..bench.report import LEAST_ROUNDS, NOISY, Report
 from ..bench.run import Job
 from ..bench.run import bench as run_bench
-from ..bench.sweep import AXES, random_vocabulary
 from ..bench.tables import tables
 from ..bundle.bundle import Bundle
 from ..errors import ParameterError, one_of
 from ..evaluation.pictures import save
 from ..files import write_bytes
 from ..photo.reading import demo_photo, load_photo, resize
-from ..recipe.parameters import with_overrides
-from ..words.vocabulary import Vocabulary
+from ..words.vocabulary import Vocabulary, random_vocabulary
 from .common import fail_cleanly, parse_pairs, parse_settings, status_reporter
 
 CLASSES_WITHOUT_WORDS = 6
@@ -52,7 +50,12 @@ runner's rounds spreads over more than {NOISY:.0%} of their median. Figures are 
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of every runner.  [default: each one's choice]")
 @click.option("--weights", multiple=True, metavar="ROLE=SOURCE", help="For --against torch, if weights were files.")
-@click.option("--sweep", "axes", metavar="A,B", help=f"How time grows along {', '.join(AXES)}.")
+@click.option(
+    "--sweep",
+    "axes",
+    metavar="A,B",
+    help="How time grows along size, windows, classes, regions: those that the pipeline has.",
+)
 @click.option("--soak", type=click.IntRange(min=4), metavar="N", help="Memory over N photos, mixed sizes.")
 @click.option("--many", type=click.IntRange(min=2), metavar="N", help="segment_many on N files, and a loop.")
 @click.option("--workers", type=click.IntRange(min=1), help="Of segment_many.")
@@ -105,7 +108,7 @@ def bench(
     rivals = [rival_spec(name, how) for name in dict.fromkeys(against)]
     runners = runners_of(opened, how, chosen)
     pixels = _resized(load_photo(photo or demo_photo()), size)
-    sweeps = _axes(axes)
+    sweeps = _axes(axes, opened)
     with Console(stderr=True).status("starting") as status:
         vocabulary = _vocabulary(opened, runners[0], classes, class_count, overrides, status)
         job = Job(
@@ -142,9 +145,10 @@ def _vocabulary(
     """Words embedded by a process of its own, which the runners' memory does not remember; or random embeddings."""
     if classes and count:
         raise click.UsageError("--classes and --class-count exclude each other")
-    parameters = with_overrides(bundle.recipe.parameters, overrides)
-    background = True if parameters.probability_threshold > 0 else None
-    if count or not (classes or bundle.recipe.classes):
+    threshold = getattr(bundle.recipe.override(overrides), "probability_threshold", 0)
+    background = True if threshold > 0 else None
+    takes_words = bundle.manifest.text is not None
+    if takes_words and (count or not (classes or bundle.recipe.classes)):
         length = bundle.manifest.dimensions.embedding
         return random_vocabulary(count or CLASSES_WITHOUT_WORDS, length, background=bool(background))
     status.update("embedding the classes")
@@ -163,8 +167,9 @@ def _resized(photo: np.ndarray, size: str | None) -> np.ndarray:
     return resize(photo, (int(height), int(width)))
 
 
-def _axes(text: str | None) -> list[str]:
+def _axes(text: str | None, bundle: Bundle) -> list[str]:
+    known = bundle.recipe.family.sweeps
     names = [name.strip() for name in text.split(",")] if text else []
-    if wrong := [name for name in names if name not in AXES]:
-        raise ParameterError(one_of("axis", wrong[0], AXES))
+    if wrong := [name for name in names if name not in known]:
+        raise ParameterError(one_of("axis", wrong[0], known))
     return list(dict.fromkeys(names))

@@ -11,7 +11,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from ..backends.tensorrt.options import HARDWARE, PlanOptions
 from ..bundle.bundle import Bundle
 from ..bundle.plans import build_plans as build
-from ..pipelines.training_free.axes import recipe_ranges
 from ..stage.axes import parse_ranges
 from .common import fail_cleanly
 
@@ -64,7 +63,7 @@ def make_options(
         tf32=tf32,
         version_compatible=version_compatible,
         hardware_compatibility=hardware_compatibility,
-        ranges=parse_ranges(ranges, recipe_ranges(bundle.recipe, bundle.manifest.dimensions)),
+        ranges=parse_ranges(ranges, bundle.ranges()),
     )
 
 

@@ -1,6 +1,7 @@
 """What the commands share: errors told in one line, and exit codes.
 
-Exit codes: 0 all well; 1 something failed (a photo, a parity check, a bundle); 2 the command line was wrong.
+Exit codes: 0 all well; 1 something failed (a photo, a parity check, a bundle); 2 the command line was wrong; 3 the
+gate of `calibrate` refused its engines; 130 interrupted.
 """
 
 from __future__ import annotations

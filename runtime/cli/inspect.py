@@ -34,7 +34,8 @@ def inspect(bundle: Path, as_json: bool, verify: bool) -> None:
     """
     opened = Bundle.load(bundle)
     if verify:
-        opened.tokenizer_path()
+        if opened.manifest.text is not None:
+            opened.tokenizer_path()
         for name, stage in opened.manifest.stages.items():
             for precision in stage.engines:
                 opened.engine_path(name, precision)
@@ -46,7 +47,7 @@ def inspect(bundle: Path, as_json: bool, verify: bool) -> None:
     console = Console()
     recipe = opened.recipe
     console.print(f"[bold]{escape(recipe.name)}[/]  {escape(recipe.description)}", highlight=False)
-    console.print(f"method {recipe.method}; {recipe.row.source}", highlight=False)
+    console.print(f"pipeline {recipe.pipeline}; {escape(recipe.family.describe(recipe))}", highlight=False)
     for line in _classes(recipe):
         console.print(line, highlight=False)
     console.print(_weights(opened))

@@ -24,8 +24,8 @@ from ..bundle.bundle import Bundle, PlanEntry
 from ..bundle.opening import graph_precision
 from ..errors import BundleError, OvdeployError, ParameterError, one_of
 from ..files import write_bytes
-from ..pipelines.training_free.axes import recipe_ranges
-from ..stage.axes import Range, dynamic_axes, parse_ranges
+from ..stage.axes import parse_ranges
+from ..stage.contract import Range
 from .common import fail_cleanly
 
 FOLDER = "profile"
@@ -50,7 +50,7 @@ class Job(NamedTuple):
 
     def sizes_of(self, stage: str) -> dict[str, int]:
         """Sizes of a stage's dynamic axes."""
-        return {axis: self.sizes[axis] for axis in dynamic_axes(self.bundle.stage(stage).contract)}
+        return {axis: self.sizes[axis] for axis in self.bundle.stage(stage).contract.dynamic_axes}
 
     def command(self, stage: str, program: str, *, relative: bool) -> list[str]:
         """The trtexec line of a stage, with paths relative to the bundle or as they are here."""
@@ -172,7 +172,7 @@ def _job(
         engines = bundle.stage(name).engines
         if (precision if by == "trtexec" else graph_precision(bundle, name, precision, by)) not in engines:
             raise BundleError(f"{bundle.path}, stage {name}: {one_of('precision', precision, engines)}")
-    ranges = recipe_ranges(bundle.recipe, bundle.manifest.dimensions)
+    ranges = bundle.ranges()
     chosen = {axis: given[1] for axis, given in {**ranges, **parse_ranges(sizes, ranges)}.items()}
     for axis, size in chosen.items():  # a size outside the recipe's range widens what trtexec builds for
         ranges[axis] = (min(ranges[axis][0], size), ranges[axis][1], max(ranges[axis][2], size))

@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 
 from ..errors import PromptError
 from ..files import atomic_path, write_bytes
-from ..pipelines.promptable.interactive import PromptedMasks, Prompter
+from ..pipelines.promptable.interactive import Prompter
+from ..pipelines.prompted import PromptedMasks
 from .common import engine_options, fail_cleanly, gpu_options
 
 COLOUR, OPACITY = (230, 60, 60), 0.45

@@ -17,7 +17,7 @@ from ..bundle.bundle import Bundle
 from ..errors import EngineError, PhotoError
 from ..labelling.result import Result
 from ..photo.reading import SUFFIXES
-from ..pipelines.training_free.segmenter import Segmenter
+from ..pipelines.base import Segmenter
 from ..words.vocabulary import Vocabulary
 from .common import engine_options, fail_cleanly, gpu_options, parameter_options, read_overrides, thread_option
 

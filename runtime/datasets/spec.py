@@ -8,8 +8,8 @@ from typing import Annotated
 
 import msgspec
 
+from .. import toml
 from ..errors import DatasetError, VocabularyError, one_of
-from ..toml import read_toml
 from ..words.vocabulary import BACKGROUND, parse_classes
 
 PLACE = "{}"
@@ -81,9 +81,9 @@ def load_spec(name_or_path: str | Path) -> DatasetSpec:
     if not path.is_file():
         raise DatasetError(f"{one_of('dataset', str(name_or_path), known)} Or give the path of a TOML file.")
     try:
-        data = read_toml(path, DatasetError, "the dataset")
+        data = toml.loads(path.read_text(encoding="utf-8"))
         spec = msgspec.convert({"name": path.stem, **data}, DatasetSpec)
-    except msgspec.ValidationError as error:
+    except (toml.DecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise DatasetError(f"{path} does not describe a dataset: {error}") from error
     _check(spec, str(path))
     return spec

@@ -16,7 +16,7 @@ import numpy as np
 from ..bundle.bundle import MANIFEST
 from ..datasets.sample import Dataset, Sample
 from ..errors import ParameterError, one_of
-from ..pipelines.training_free.segmenter import Segmenter
+from ..pipelines.base import Segmenter
 from ..words.vocabulary import Vocabulary
 
 RIVALS = "ovdeploy.rivals"

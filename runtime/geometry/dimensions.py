@@ -7,16 +7,9 @@ from typing import Annotated
 import msgspec
 
 
-class Dimensions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sizes that the engines fix and the runtime's geometry needs. Pixels, unless said otherwise."""
+class SamDimensions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The sizes of SAM's engines. Pixels, unless said otherwise."""
 
-    clip_patch: Annotated[int, msgspec.Meta(ge=1)]
-    feature_grid: tuple[int, int]
-    """Rows and columns of a window's features."""
-    embedding: int
-    """Length of a text embedding, E."""
-    context_length: int
-    """Tokens of a text."""
     sam_side: int = 0
     """Side of SAM's square input; 0 without SAM."""
     sam_grid: int = 0
@@ -28,3 +21,16 @@ class Dimensions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def mask_side(self) -> int:
         """Side of SAM's mask prompts and low-resolution masks: four times its grid."""
         return 4 * self.sam_grid
+
+
+class Dimensions(SamDimensions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The sizes that the training-free pipeline's engines fix. Pixels, unless said otherwise."""
+
+    clip_patch: Annotated[int, msgspec.Meta(ge=1)]
+    """Side of CLIP's patches."""
+    feature_grid: tuple[int, int]
+    """Rows and columns of a window's features."""
+    embedding: int
+    """Length of a text embedding, E."""
+    context_length: int
+    """Tokens of a text."""

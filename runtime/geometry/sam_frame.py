@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .bands import Bands
-from .dimensions import Dimensions
+from .dimensions import SamDimensions
 from .sizes import HW, bilinear_matrix, longest_side_size, resize_rows, round_up
 
 
@@ -27,7 +27,7 @@ class SamFrame:
     """[W, m], likewise."""
 
 
-def sam_frame(photo_hw: HW, dimensions: Dimensions, multiple: int) -> SamFrame:
+def sam_frame(photo_hw: HW, dimensions: SamDimensions, multiple: int) -> SamFrame:
     """How a whole photo lies in SAM's input once its sides have been rounded up to a multiple.
 
     Args:
@@ -41,13 +41,13 @@ def sam_frame(photo_hw: HW, dimensions: Dimensions, multiple: int) -> SamFrame:
     return SamFrame(padded, (0, padded[1]), valid, valid_tokens_hw(valid, dimensions), masks[0], masks[1])
 
 
-def valid_tokens_hw(valid_hw: HW, dimensions: Dimensions) -> HW:
+def valid_tokens_hw(valid_hw: HW, dimensions: SamDimensions) -> HW:
     """Tokens that lie wholly inside the photo, at least one per axis."""
     token = dimensions.sam_side // dimensions.sam_grid
     return max(1, valid_hw[0] // token), max(1, valid_hw[1] // token)
 
 
-def _mask_axis(photo: int, padded: int, valid: int, dimensions: Dimensions) -> Bands:
+def _mask_axis(photo: int, padded: int, valid: int, dimensions: SamDimensions) -> Bands:
     """One axis of SAM's post-processing: low resolution → SAM's frame → its valid part → padded photo → photo."""
     frame = bilinear_matrix(dimensions.mask_side, dimensions.sam_side)
     return Bands(resize_rows(resize_rows(frame[:valid], padded), photo))

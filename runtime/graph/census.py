@@ -25,10 +25,6 @@ NAMES = {
 }
 """Precisions by ONNX's element type; integers that are indices and sizes are no precision."""
 
-NOMINAL = {"B": 1, "P": 80, "Q": 20, "R": 16, "N": 3, "Wy": 1, "Wx": 2, "vh": 48, "vw": 64}
-"""Sizes of the dynamic axes for FLOPs: a window, a class name's prompts, twenty classes, sixteen regions or
-prompts of three points."""
-
 QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -37,7 +33,7 @@ def take_census(model: ModelProto, contract: StageContract) -> Census:
 
     Args:
         model: a graph with named nodes.
-        contract: its inputs; dynamic sizes are the nominal ones.
+        contract: its inputs; dynamic sizes are the usual ones.
     """
     flops = node_flops(model, nominal_shapes(contract))
     types, view = value_types(model), View(model)
@@ -61,9 +57,10 @@ def census_of_file(path: Path, contract: StageContract) -> Census:
 
 
 def nominal_shapes(contract: StageContract) -> dict[str, tuple[int, ...]]:
-    """Sizes of a stage's inputs at which FLOPs are counted."""
+    """Sizes of a stage's inputs at which FLOPs are counted: the usual ones, 1 where none is known."""
+    usual = {name: axis.usual for name, axis in contract.axes.items()}
     return {
-        spec.name: tuple(dim if isinstance(dim, int) else NOMINAL.get(dim, 1) for dim in spec.shape)
+        spec.name: tuple(usual.get(dim, 1) if isinstance(dim, str) else dim for dim in spec.shape)
         for spec in contract.inputs
     }
 

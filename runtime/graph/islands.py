@@ -13,9 +13,9 @@ import msgspec
 import tomli_w
 from onnx import ModelProto, NodeProto
 
+from .. import toml
 from ..errors import RecipeError, one_of
 from ..files import write_bytes
-from ..toml import read_toml
 from .model import MOVEMENT, View, words
 from .patterns import NORMS, affine_after, ancestors, decomposed_norms
 
@@ -55,8 +55,8 @@ def read_islands(path: Path) -> IslandRecipe:
         RecipeError: missing, not TOML, or with keys and values that do not belong there.
     """
     try:
-        recipe = msgspec.convert(read_toml(path, RecipeError, "the file of islands"), IslandRecipe)
-    except msgspec.ValidationError as error:
+        recipe = msgspec.convert(toml.loads(path.read_text(encoding="utf-8")), IslandRecipe)
+    except (OSError, UnicodeDecodeError, toml.DecodeError, msgspec.ValidationError) as error:
         raise RecipeError(f"{path} is not a file of islands: {error}") from error
     for stage in recipe.stages.values():
         for name in stage.classes:

@@ -88,31 +88,33 @@ class TextEmbedder:
 
 
 def text_embedder(
-    bundle: Bundle, precision: str, backend: str, open_engine: Callable[[], Session]
+    bundle: Bundle, stage: str, precision: str, backend: str, open_engine: Callable[[], Session]
 ) -> TextEmbedder | None:
     """An embedder for a bundle's text engine; None if the bundle has no such stage.
 
     Args:
         bundle: the bundle.
+        stage: the text engine's.
         precision: what is computed in.
         backend: what runs the engine.
         open_engine: opens it.
     """
-    if "text_encoder" not in bundle.manifest.stages:
+    if stage not in bundle.manifest.stages or bundle.manifest.text is None:
         return None
-    precision = bundle.stage("text_encoder").resolved(precision)
-    held = graph_precision(bundle, "text_encoder", precision, backend)
-    engine = bundle.stage("text_encoder").engines.get(held)
+    precision = bundle.stage(stage).resolved(precision)
+    held = graph_precision(bundle, stage, precision, backend)
+    engine = bundle.stage(stage).engines.get(held)
     if engine is None:
         return None
     if all((bundle.path / file.path).exists() for file in engine.files):
-        bundle.engine_path("text_encoder", held)  # damage is told now; a box may do without the file
+        bundle.engine_path(stage, held)  # damage is told now; a box may do without the file
     made = [precision] if precision != held else []  # else embeddings of both would be taken for the same
-    hashes = [file.sha256 for file in (*engine.files, bundle.manifest.tokenizer)]
+    hashes = [file.sha256 for file in (*engine.files, bundle.manifest.text.tokenizer)]
 
     def open_text() -> tuple[Session, ClipTokenizer]:
-        tokenizer = ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
-        return open_engine(), tokenizer
+        length = bundle.stage(stage).contract.input("tokens").shape[1]
+        assert isinstance(length, int), "texts have one length"
+        return open_engine(), ClipTokenizer(bundle.tokenizer_path(), length)
 
     return TextEmbedder(open_text, " ".join([*hashes, *made]))
 

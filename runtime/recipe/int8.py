@@ -19,8 +19,8 @@ class Int8Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     float in any case.
     """
 
-    stages: tuple[str, ...] = ("dino", "clip_image", "sam_encoder")
-    """Those that are tried; the others (the head, SAM's decoder, the text encoder) stay float."""
+    stages: tuple[str, ...] = ()
+    """Those that are tried, others stay float; none means the pipeline's own choice, its large encoders."""
     keep: tuple[Part, ...] = ("last_block",)
     """Parts of every stage that stay float."""
     blocks: dict[str, tuple[str, ...]] = {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -76,40 +77,21 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     prompt_batch: Positive = 16
     """Regions per call of the `sam_decoder` engine. Does not change the result."""
     as_published: bool = True
-    """Reproduce the three departures of Trident's published code from its paper and from SAM (README). Baked."""
+    """Reproduce the three departures of Trident's published code from its paper and SAM (as-published.md). Baked."""
 
 
-WINDOWS = {"crop": "the shape of the dino and clip_image engines' input depends on it"}
-
-BAKED_INTO: dict[str, dict[str, str]] = {
-    "dino": WINDOWS,
-    "clip_image": {
-        **WINDOWS,
-        "similarity_beta": "it is a constant inside the clip_image engine",
-        "similarity_gamma": "it is a constant inside the clip_image engine",
-        "similarity_layers": "the clip_image engine takes these blocks",
-        "similarity_eta": "it is a constant inside the clip_image engine",
-        "dino_share": "it is a constant inside the clip_image engine",
-    },
-    "sam_encoder": {"affinity_kind": "the sam_encoder engine computes this kind"},
-    "sam_decoder": {
-        "prompts": "the sam_decoder engine takes these prompts",
-        "as_published": "the sam_decoder engine is built one way or the other",
-    },
-    "clip_layers": WINDOWS,
-}
-"""Parameters that an export fixes, and why, by the stage that they go into."""
-
-BAKED = {name: why for stage in BAKED_INTO.values() for name, why in stage.items()}
-"""The same of all stages together."""
+Values = TypeVar("Values", bound=msgspec.Struct)
 
 
-def with_overrides(parameters: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
+def with_overrides(
+    parameters: Values, overrides: Mapping[str, Any] | None, baked: Mapping[str, str] = MappingProxyType({})
+) -> Values:
     """`parameters` with some values replaced.
 
     Args:
         parameters: what holds now.
         overrides: values by name; None means none.
+        baked: parameters that an export fixes, and why.
 
     Raises:
         ParameterError: a name is unknown, a value has the wrong type or is out of range, or the parameter is baked
@@ -122,15 +104,15 @@ def with_overrides(parameters: Parameters, overrides: Mapping[str, Any] | None) 
         if name not in values:
             raise ParameterError(one_of("parameter", name, values))
         plain = value.item() if isinstance(value, np.generic) else value
-        if name not in BAKED:
+        if name not in baked:
             values[name] = plain
         elif not _same(plain, values[name]):
             raise ParameterError(
-                f"{name}={value!r} cannot be set here: {BAKED[name]} (this bundle has {values[name]!r}). "
+                f"{name}={value!r} cannot be set here: {baked[name]} (this bundle has {values[name]!r}). "
                 f"Set it in the recipe's [parameters] and run export-engines again."
             )
     try:
-        return msgspec.convert(values, Parameters)
+        return msgspec.convert(values, type(parameters))
     except msgspec.ValidationError as error:
         raise ParameterError(f"a parameter has a value that it cannot take: {error}") from error
 

@@ -63,11 +63,11 @@ def with_parameters(recipe: Recipe, path: str | Path) -> Recipe:
     return msgspec.structs.replace(recipe, parameters=_laid_over(recipe.parameters, values, str(path)))
 
 
-def _laid_over(parameters: Parameters, values: Mapping[str, Any], where: str) -> Parameters:
+def _laid_over(parameters: Any, values: Mapping[str, Any], where: str) -> Any:
     for name in values:
-        if name not in Parameters.__struct_fields__:
-            raise ParameterError(f"{where}: {one_of('parameter', name, Parameters.__struct_fields__)}")
+        if name not in parameters.__struct_fields__:
+            raise ParameterError(f"{where}: {one_of('parameter', name, parameters.__struct_fields__)}")
     try:
-        return msgspec.convert({**msgspec.structs.asdict(parameters), **values}, Parameters)
+        return msgspec.convert({**msgspec.structs.asdict(parameters), **values}, type(parameters))
     except msgspec.ValidationError as error:
         raise ParameterError(f"{where}: {error}") from error

@@ -14,7 +14,6 @@ import msgspec
 from ..datasets import available_specs, load_spec
 from ..errors import RecipeError, one_of
 from ..toml import read_toml
-from .parameters import Parameters
 from .recipe import PresetNote, Recipe
 
 
@@ -71,7 +70,7 @@ def with_preset(recipe: Recipe, name: str) -> Recipe:
     values = {**msgspec.structs.asdict(recipe.parameters), **settings.parameters, **benchmark.parameters}
     return msgspec.structs.replace(
         recipe,
-        parameters=msgspec.convert(values, Parameters),
+        parameters=msgspec.convert(values, type(recipe.parameters)),
         classes=spec.entries,
         background=spec.background,
         preset=note,

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import msgspec
 
 from ..errors import RecipeError, VocabularyError, one_of
-from ..pipelines.training_free.methods import Method, method_named
 from ..toml import read_toml
 from ..words.vocabulary import parse_classes
 from .int8 import Int8Settings
-from .optional import OPTIONAL, optional_stages
-from .parameters import Parameters
+from .registry import pipeline_named
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline, StageUse
+
+TRAINING_FREE = "training-free"
+"""The pipeline of a recipe that names none."""
 
 Tolerance = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -66,7 +71,9 @@ class PresetNote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Which benchmark's settings a recipe has, and where they come from."""
 
     name: str
+    """The benchmark."""
     source: str
+    """Where the settings were published."""
     assumed: tuple[str, ...] = ()
     """Parameters whose published value was not found."""
     left_out: str = ""
@@ -74,51 +81,78 @@ class PresetNote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `export-engines` builds a bundle from."""
+    """What `export-engines` builds a bundle from.
+
+    In the file, every model has a table of its own, named by its role: `[clip]`, `[dino]`, `[sam]`, …
+    """
 
     name: str
+    """What bundles and messages call it."""
     description: str = ""
-    method: str
-    clip: ModelChoice
-    dino: ModelChoice | None = None
-    sam: ModelChoice | None = None
+    """A line for people."""
+    pipeline: str = TRAINING_FREE
+    """The family that it belongs to: an entry point of `ovdeploy.pipelines`."""
+    method: str = ""
+    """A row of the methods table, in pipelines that have one."""
+    models: dict[str, ModelChoice] = {}
+    """The foundation models by role."""
     optional_stages: tuple[str, ...] = ()
-    """Stages beside the pipeline's that are exported too (`runtime.optional`)."""
+    """Stages that photos do not need and that are exported too."""
     classes: tuple[str, ...] = ()
     """What is looked for unless the user names classes: one entry a class, synonyms separated by semicolons."""
     background: bool | None = None
     """Whether the first of these is the background; None means that it is if one of its synonyms is "background"."""
     preset: PresetNote | None = None
     """Set by `export-engines --preset`."""
-    parameters: Parameters = msgspec.field(default_factory=Parameters)
+    parameters: Any = msgspec.field(default_factory=dict)
+    """The pipeline's own struct (`family.parameters`)."""
     tolerances: Tolerances = msgspec.field(default_factory=Tolerances)
+    """What `ovdeploy parity` accepts."""
     int8: Int8Settings = msgspec.field(default_factory=Int8Settings)
+    """What `ovdeploy calibrate` does."""
 
     @property
-    def row(self) -> Method:
-        """The row of the methods table that this recipe names."""
-        return method_named(self.method)
+    def family(self) -> Pipeline:
+        """The pipeline that it names."""
+        return pipeline_named(self.pipeline)
+
+    @property
+    def uses(self) -> tuple[StageUse, ...]:
+        """The stages that its models and its method allow, in running order; those that photos do not need last."""
+        return tuple(use for use in self.family.stages if use.when(self))
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages of the pipeline, in running order."""
-        return self.row.stages(with_sam=self.sam is not None)
+        """Names of the stages that photos need, in running order."""
+        return tuple(use.name for use in self.uses if not use.purpose)
+
+    @property
+    def running_stages(self) -> tuple[str, ...]:
+        """Those of them that are open while photos run: all but the lazy ones."""
+        return tuple(use.name for use in self.uses if not use.purpose and not use.lazy)
 
     @property
     def possible_stages(self) -> tuple[str, ...]:
-        """The pipeline's stages, then all optional ones that these models allow."""
-        return (*self.stages, *optional_stages(with_sam=self.sam is not None))
+        """Names of all stages that a bundle of it may hold."""
+        return tuple(use.name for use in self.uses)
+
+    @property
+    def int8_stages(self) -> tuple[str, ...]:
+        """The stages that a calibration tries to make INT8."""
+        return self.int8.stages or tuple(use.name for use in self.uses if use.int8)
 
     @property
     def origin(self) -> str:
         """What to give `export-engines` for this recipe."""
         return self.name + (f" --preset {self.preset.name}" if self.preset else "")
 
-    @property
-    def models(self) -> dict[str, ModelChoice]:
-        """The foundation models by role: `clip`, `dino`, `sam`."""
-        chosen = {"clip": self.clip, "dino": self.dino, "sam": self.sam}
-        return {role: choice for role, choice in chosen.items() if choice is not None}
+    def override(self, overrides: Mapping[str, Any] | None) -> Any:
+        """Its parameters with some values replaced.
+
+        Raises:
+            ParameterError: a name is unknown, a value cannot be had, or the parameter is baked with another value.
+        """
+        return self.family.override(self.parameters, overrides)
 
 
 def available_recipes() -> dict[str, Path]:
@@ -151,20 +185,44 @@ def recipe_from(data: Mapping[str, Any], where: str) -> Recipe:
     Raises:
         RecipeError: with the offending key and the valid ones.
     """
-    _refuse_unknown_keys(data, Recipe, where)
     try:
-        recipe = msgspec.convert(data, Recipe)
-        refine = recipe.row.refine and recipe.sam is not None
-        recipe = msgspec.convert({**data, "parameters": {"refine": refine, **data.get("parameters", {})}}, Recipe)
+        family = pipeline_named(str(data.get("pipeline", TRAINING_FREE)))
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error
+    tables = dict.fromkeys(family.roles, ModelChoice) | {"parameters": family.parameters}
+    _refuse_unknown_keys(data, Recipe, where, tables)
+    rest = {key: value for key, value in data.items() if key not in family.roles}
+    try:
+        models = {role: _model(role, data[role]) for role in family.roles if role in data}
+        recipe = msgspec.convert({**rest, "models": models}, Recipe)
+        family.check(recipe)
+        recipe = with_typed_parameters(recipe)
         recipe = with_optional(recipe, *recipe.optional_stages)
         if recipe.classes:
             parse_classes(recipe.classes)
     except (msgspec.ValidationError, RecipeError, VocabularyError) as error:
         raise RecipeError(f"{where}: {error}") from error
-    for role, needed in {"dino": recipe.row.proxy, "sam": recipe.row.affinity}.items():
-        if needed and role not in recipe.models:
-            raise RecipeError(f"{where}: method {recipe.method!r} needs a [{role}] table with a model")
     return recipe
+
+
+def _model(role: str, table: Any) -> ModelChoice:
+    try:
+        return msgspec.convert(table, ModelChoice)
+    except msgspec.ValidationError as error:
+        raise RecipeError(f"[{role}]: {error}") from error
+
+
+def with_typed_parameters(recipe: Recipe) -> Recipe:
+    """A recipe whose parameters are the pipeline's struct instead of plain values.
+
+    Raises:
+        RecipeError: there is no such pipeline.
+        msgspec.ValidationError: a value is not of its type, or out of range.
+    """
+    family, given = recipe.family, recipe.parameters
+    if isinstance(given, Mapping):
+        given = msgspec.convert({**family.defaults(recipe), **given}, family.parameters)
+    return msgspec.structs.replace(recipe, parameters=given)
 
 
 def with_optional(recipe: Recipe, *stages: str) -> Recipe:
@@ -173,19 +231,35 @@ def with_optional(recipe: Recipe, *stages: str) -> Recipe:
     Raises:
         RecipeError: there is no such stage, or the recipe's models do not allow it.
     """
+    optional = {use.name: use for use in recipe.family.stages if use.purpose}
     for stage in stages:
-        if stage not in OPTIONAL:
-            raise RecipeError(one_of("optional stage", stage, OPTIONAL))
+        if stage not in optional:
+            raise RecipeError(one_of("optional stage", stage, optional))
         if stage not in recipe.possible_stages:
-            raise RecipeError(f"the optional stage {stage} needs a [sam] table with a model")
+            lacking = [role for role in optional[stage].roles if role not in recipe.models]
+            raise RecipeError(f"the optional stage {stage} needs a [{'] and a ['.join(lacking)}] table with a model")
     return msgspec.structs.replace(recipe, optional_stages=tuple(dict.fromkeys((*recipe.optional_stages, *stages))))
 
 
-def _refuse_unknown_keys(data: Mapping[str, Any], kind: type[msgspec.Struct], where: str) -> None:
-    hints = get_type_hints(kind)
+def _refuse_unknown_keys(
+    data: Mapping[str, Any],
+    kind: type[msgspec.Struct],
+    where: str,
+    tables: Mapping[str, type[msgspec.Struct]] = MappingProxyType({}),
+) -> None:
+    """Answer a key that does not belong there with the likeliest and the valid ones.
+
+    Args:
+        data: what was read.
+        kind: what it should be.
+        where: what to call it.
+        tables: what tables are whose type the kind does not tell.
+    """
+    hints = {**get_type_hints(kind), **tables}
+    names = [name for name in (*kind.__struct_fields__, *tables) if name != "models" or not tables]
     for key, value in data.items():
-        if key not in hints:
-            raise RecipeError(f"{where}: {one_of('key', key, kind.__struct_fields__)}")
+        if key not in names:
+            raise RecipeError(f"{where}: {one_of('key', key, dict.fromkeys(names))}")
         struct = _struct_in(hints[key])
         if struct and isinstance(value, Mapping):
             _refuse_unknown_keys(value, struct, f"{where} [{key}]")

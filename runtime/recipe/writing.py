@@ -60,9 +60,10 @@ def write_parameters(path: Path, recipe: Recipe, values: Mapping[str, Any]) -> N
 
 def _text(recipe: Recipe) -> str:
     """A recipe as TOML, without what goes without saying. It takes its name from its file."""
-    kept = {name: value for name, value in _told(recipe).items() if name != "name"}
-    kept["parameters"] = {"refine": recipe.parameters.refine, **kept.get("parameters", {})}  # its default varies
-    return tomli_w.dumps(kept)
+    kept = {name: value for name, value in _told(recipe).items() if name not in ("name", "models", "parameters")}
+    varying = {name: getattr(recipe.parameters, name) for name in recipe.family.defaults(recipe)}
+    models = {role: _told(choice) for role, choice in recipe.models.items()}
+    return tomli_w.dumps({**kept, **models, "parameters": {**varying, **_told(recipe.parameters)}})
 
 
 def _told(struct: msgspec.Struct) -> dict[str, Any]:

@@ -1,19 +1,11 @@
-"""Dynamic axes: their ranges, which TensorRT's profiles are made of, and how users write them."""
+"""Ranges of dynamic axes, which TensorRT's profiles are made of: as a contract has them, and as users write them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from ..errors import ParameterError, one_of
-from .contract import StageContract
-
-Range = tuple[int, int, int]
-"""The smallest, the usual and the largest size of an axis. Kernels are chosen for the usual one."""
-
-
-def dynamic_axes(contract: StageContract) -> list[str]:
-    """Names of the inputs' dynamic axes, in order."""
-    return list(dict.fromkeys(dim for spec in contract.inputs for dim in spec.shape if isinstance(dim, str)))
+from .contract import Range, StageContract
 
 
 def with_ranges(contract: StageContract, ranges: Mapping[str, Range]) -> tuple[dict[str, int], ...]:
@@ -22,7 +14,7 @@ def with_ranges(contract: StageContract, ranges: Mapping[str, Range]) -> tuple[d
     Raises:
         ParameterError: an axis has no range.
     """
-    names = dynamic_axes(contract)
+    names = contract.dynamic_axes
     if missing := [name for name in names if name not in ranges]:
         raise ParameterError(
             f"{contract.stage}: no range is known for axis {', '.join(missing)}; "

@@ -25,7 +25,7 @@ class Census(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     nodes: dict[str, int]
     """Nodes that compute; what only moves or casts is not counted."""
     flops: dict[str, int]
-    """Floating-point operations of those nodes, at the sizes in `graph.census.NOMINAL`."""
+    """Floating-point operations of those nodes, at the usual sizes of dynamic axes."""
 
     def share(self, of: str, precision: str) -> float:
         """The share of `weights`, `nodes` or `flops` in a precision; 1 where there is nothing to count."""

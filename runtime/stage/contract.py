@@ -12,11 +12,15 @@ from .arrays import Array
 
 Dim = int | str
 
+Range = tuple[int, int, int]
+"""The smallest, the usual and the largest size of an axis. Kernels are chosen for the usual one."""
+
 
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One input or output of an engine."""
 
     name: str
+    """Its name in the graph."""
     dtype: str
     """NumPy's name: float32, int32, …"""
     shape: tuple[Dim, ...]
@@ -36,12 +40,58 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return tuple(sizes[dim] if isinstance(dim, str) else dim for dim in self.shape)
 
 
+class Axis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The sizes that a recipe can give to a dynamic axis."""
+
+    smallest: int
+    """The least of them; plans take none below it."""
+    usual: int
+    """Kernels are chosen for it, and operations are counted at it."""
+    largest: int
+    """The largest of them; plans take none above it."""
+    example: int
+    """While the stage is traced: different from those that it meets, and from 1. Also few enough rows to try out."""
+
+    @property
+    def range(self) -> Range:
+        """Smallest, usual and largest."""
+        return self.smallest, self.usual, self.largest
+
+
 class StageContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What goes into a stage and what comes out, in order."""
 
     stage: str
+    """The stage's name."""
     inputs: tuple[TensorSpec, ...]
+    """In the order in which the graph has them."""
     outputs: tuple[TensorSpec, ...]
+    """Likewise."""
+    axes: dict[str, Axis] = {}
+    """The sizes of the inputs' dynamic axes, by their names."""
+
+    @property
+    def dynamic_axes(self) -> tuple[str, ...]:
+        """Names of the inputs' dynamic axes, in order."""
+        return tuple(dict.fromkeys(dim for spec in self.inputs for dim in spec.shape if isinstance(dim, str)))
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """The ranges of the dynamic axes of which one is known, in order."""
+        return {name: self.axes[name].range for name in self.dynamic_axes if name in self.axes}
+
+    def with_axes(self, axes: Mapping[str, Axis]) -> StageContract:
+        """The contract with the sizes of its own dynamic axes.
+
+        Args:
+            axes: of all stages.
+
+        Raises:
+            EngineError: an axis is not among them.
+        """
+        if missing := [name for name in self.dynamic_axes if name not in axes]:
+            raise EngineError(f"{self.stage}: the pipeline tells no sizes of axis {', '.join(missing)}", self.stage)
+        return msgspec.structs.replace(self, axes={name: axes[name] for name in self.dynamic_axes})
 
     @property
     def input_names(self) -> tuple[str, ...]:

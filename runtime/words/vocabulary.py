@@ -89,6 +89,20 @@ class Vocabulary:
             raise VocabularyError(f"{path} is not a vocabulary saved by Vocabulary.save: {state}") from error
 
 
+def random_vocabulary(count: int, length: int, *, background: bool = False, seed: int = 0) -> Vocabulary:
+    """Classes without words: random unit embeddings, so that no text engine takes part.
+
+    Args:
+        count: of classes.
+        length: of an embedding.
+        background: whether class 0 is one.
+        seed: the first classes of a larger vocabulary are those of a smaller one.
+    """
+    rows = np.random.default_rng(seed).standard_normal((count, length))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return Vocabulary([f"class {index}" for index in range(count)], rows, background=background)
+
+
 def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """Split every class into its synonyms.
 

@@ -21,7 +21,6 @@ from ovdeploy.runtime import Bundle, load_recipe
 from ovdeploy.runtime.backends.measures import example_feeds, summarize, timed_runs
 from ovdeploy.runtime.bundle.opening import open_stage
 from ovdeploy.runtime.photo.reading import demo_photo
-from ovdeploy.runtime.pipelines.training_free.axes import recipe_ranges
 
 WEIGHTS = {"clip": "random:1", "dino": "random:2", "sam": "random:3"}
 HALF_COSINE, HALF_LABELS = 0.999, 0.99
@@ -35,7 +34,7 @@ def cuda_is_here() -> bool:
 
 
 def usual_feeds(bundle: Bundle, stage: str) -> dict[str, np.ndarray]:
-    ranges = recipe_ranges(bundle.recipe, bundle.manifest.dimensions)
+    ranges = bundle.ranges()
     sizes = {axis: usual for axis, (_, usual, _) in ranges.items()}
     return example_feeds(bundle.stage(stage).contract, sizes)
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ovdeploy.export import model_table
 from ovdeploy.export.model_table import BEGIN, END, ROWS, Outcome, Row, main, markdown, outcomes, recipe_of
-from ovdeploy.export.parity.check import Check
+from ovdeploy.export.reference.checks import Check
 from ovdeploy.runtime import available_recipes
 from ovdeploy.runtime.pipelines.training_free.methods import METHODS
 

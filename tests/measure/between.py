@@ -20,6 +20,7 @@ from ovdeploy.runtime import Segmenter, Vocabulary, load_recipe
 from ovdeploy.runtime.backends.base import Session
 from ovdeploy.runtime.bundle.bundle import Manifest
 from ovdeploy.runtime.geometry.dimensions import Dimensions
+from ovdeploy.runtime.pipelines.training_free.segmenter import TrainingFreeSegmenter
 from ovdeploy.runtime.stage.contract import StageContract, TensorSpec
 
 ENGINES = {
@@ -84,7 +85,7 @@ def segmenter() -> Segmenter:
         "sam_decoder": ovals,
     }
     sessions = {stage: Ready(stage, answer) for stage, answer in answers.items()}
-    return Segmenter(Manifest.bare(load_recipe("trident-b16"), SIZES), sessions)
+    return TrainingFreeSegmenter(Manifest.bare(load_recipe("trident-b16"), SIZES), sessions)
 
 
 def measure(opened: Segmenter, photo: np.ndarray, classes: int, rounds: int) -> None:

@@ -6,8 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from ovdeploy.runtime import Bundle, Segmenter
+from ovdeploy.runtime import Bundle
 from ovdeploy.runtime.backends.fake import FakeSession
+from ovdeploy.runtime.pipelines.training_free.segmenter import TrainingFreeSegmenter
 
 EVERYTHING = {"iou_threshold": -10.0, "min_area": 1, "region_threshold": 0.0}  # every region is refined and accepted
 ENGINES = ("dino", "clip_image", "sam_encoder", "head", "sam_decoder")
@@ -25,7 +26,7 @@ def faked(tiny_bundle, **functions):
     contracts = {stage: manifest.stages[stage].contract for stage in ENGINES}
     made = {stage: functions.get(stage, partial(random_outputs, contract)) for stage, contract in contracts.items()}
     sessions = {stage: FakeSession(contract, made[stage]) for stage, contract in contracts.items()}
-    return Segmenter(manifest, sessions), sessions
+    return TrainingFreeSegmenter(manifest, sessions), sessions
 
 
 def random_outputs(contract, feeds):

@@ -6,7 +6,6 @@ so an exported graph has the same operators.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import open_clip
@@ -16,7 +15,6 @@ from torch import nn
 
 from .words import cut_vocabulary
 
-NAME = "tiny"
 WINDOW = 96
 """Side of the windows that CLIP and the extractor are trained on, in pixels."""
 CONTEXT = 24
@@ -61,7 +59,3 @@ def build_sam(width: int = 96, heads: int = 3) -> nn.Module:
             iou_head_hidden_dim=64,
         ),
     )
-
-
-BUILDERS: dict[str, Callable[[], nn.Module]] = {"clip": build_clip, "dino": build_dino, "sam": build_sam}
-"""By role."""

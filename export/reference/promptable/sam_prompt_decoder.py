@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ....runtime.stage.contract import TensorSpec
 from ..embed import Upstream
+from ..maker import StageMaker, tensor
+from .tensors import features
+
+if TYPE_CHECKING:
+    from ..networks import Networks
+
 
 DROPPED = -1e4
 """Added to the attention scores of keys that do not count: exp of it is 0, and it fits half precision."""
@@ -109,6 +117,35 @@ class SamPromptDecoder(nn.Module):
         kinds = torch.cat([embedding.weight for embedding in self.prompts.point_embeddings])  # [4, 256]
         tokens = self.prompts.pe_layer._pe_encoding(scaled) + F.embedding(labels.clamp(min=0).long(), kinds)
         no_point = self.prompts.not_a_point_embed.weight.expand(points.shape[0], 1, -1)
-        clicked = ((labels == 0) | (labels == 1)).any(dim=1, keepdim=True)
-        boxed = (labels > 1).any(dim=1, keepdim=True)
+        clicked = _any((labels == 0) | (labels == 1))
+        boxed = _any(labels > 1)
         return torch.cat([tokens, no_point], dim=1), torch.cat([labels >= 0, clicked & ~boxed], dim=1)
+
+
+def _any(flags: torch.Tensor) -> torch.Tensor:
+    """[R, N] bool → [R, 1] bool. By floats: `any` is exported as a maximum of int64, which TensorRT handles badly."""
+    return flags.float().amax(dim=1, keepdim=True) > 0
+
+
+def _inputs(networks: Networks) -> tuple[TensorSpec, ...]:
+    side, mask = networks.dimensions.sam_side, networks.dimensions.mask_side
+    labels = "1 foreground, 0 background, 2 and 3 a box's corners, -1 padding"
+    return (
+        features(networks, "sam_features"),
+        tensor("points", ("R", "N", 2), "prompt, point, x y in SAM's pixels", f"0 to {side}"),
+        tensor("labels", ("R", "N"), "prompt, point", labels, "int32"),
+        tensor("mask_prompts", ("R", 1, mask, mask), "prompt, mask, y, x", "logits of a round before"),
+        tensor("has_mask", ("R",), "prompt", "true or false", "bool"),
+    )
+
+
+def _outputs(networks: Networks) -> tuple[TensorSpec, ...]:
+    mask = networks.dimensions.mask_side
+    masks = 1 + networks.models["sam"].mask_decoder.num_multimask_outputs
+    return (
+        tensor("low_res_logits", ("R", masks, mask, mask), "prompt, mask (the single one first), y, x"),
+        tensor("iou", ("R", masks), "prompt, mask", "about 0 to 1"),
+    )
+
+
+MAKER = StageMaker(module=lambda networks: SamPromptDecoder(networks.models["sam"]), inputs=_inputs, outputs=_outputs)

@@ -7,13 +7,16 @@ what goes into the block's out projection.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ....runtime.recipe.parameters import Parameters
 from ..embed import Upstream
+
+if TYPE_CHECKING:
+    from ....runtime.recipe.parameters import Parameters
 
 Grid = tuple[int, int]
 NEIGHBOUR_SIGMA = 5.0

@@ -5,14 +5,21 @@ Its published settings are for CLIP ViT-B/16; deeper models take the blocks at t
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 
-from ....runtime.pipelines.training_free.methods import Method
-from ....runtime.recipe.parameters import Parameters
 from ..embed import Upstream
 from .attention import Grid, above_mean, join_heads, products, project_values, split_heads
+from .clip_image import MAKER as CLIP_IMAGE
 from .clip_image import ClipTower
+
+if TYPE_CHECKING:
+    from ....runtime.pipelines.training_free.methods import Method
+    from ....runtime.recipe.parameters import Parameters
+
 
 DEPTH = 12
 """Blocks of the model that the following are stated for."""
@@ -114,3 +121,11 @@ def outliers(tokens: torch.Tensor) -> torch.Tensor:
     factors = (farthest[..., None] / others).mean(dim=-1)
     called = count - 1 - int((1 - OUTLYING) * (count - 1))  # as many as lie above that quantile
     return (factors >= factors.topk(max(1, called), dim=-1).values[..., -1:]).float()
+
+
+MAKER = replace(
+    CLIP_IMAGE,
+    module=lambda networks: CalibratedClipImage(
+        networks.models["clip"].visual, networks.dimensions.feature_grid, networks.row, networks.recipe.parameters
+    ),
+)

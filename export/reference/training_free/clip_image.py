@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 import torch
 from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import nn
 
-from ....runtime.pipelines.training_free.methods import Method
-from ....runtime.recipe.parameters import Parameters
+from ....runtime.stage.contract import TensorSpec
 from ..embed import Normalise, Upstream, resample_positions
+from ..maker import StageMaker, tensor
 from .attention import ATTENTIONS, Grid
+from .tensors import dino_features, mean_similarity, width, windows
+
+if TYPE_CHECKING:
+    from ....runtime.pipelines.training_free.methods import Method
+    from ....runtime.recipe.parameters import Parameters
+    from ..networks import Networks
 
 
 class ClipTower(nn.Module):
@@ -42,7 +51,7 @@ class ClipTower(nn.Module):
 
 
 class ClipImage(ClipTower):
-    """CLIP's image tower with other attention in its last blocks (`runtime.methods`).
+    """CLIP's image tower with other attention in its last blocks (the methods table).
 
     For most methods that is one block, without residual and MLP.
     """
@@ -87,3 +96,28 @@ def similarity_layers(parameters: Parameters, depth: int) -> tuple[int, ...]:
         return tuple(sorted(set(parameters.similarity_layers)))
     first, last = round(depth * 4 / 12), round(depth * 10 / 12)
     return tuple(range(max(1, first), min(last, depth - 1) + 1))
+
+
+def _inputs(networks: Networks) -> tuple[TensorSpec, ...]:
+    similarity = (dino_features(networks, "dino_features"), mean_similarity()) if networks.row.proxy else ()
+    return (windows(networks), *similarity)
+
+
+def _outputs(networks: Networks) -> tuple[TensorSpec, ...]:
+    grid = networks.dimensions.feature_grid
+    return (tensor("features", ("B", width(networks), *grid), "window, channel, y, x"),)
+
+
+def facts(networks: Networks) -> dict[str, Any]:
+    """What the methods table says of the tower, without where it says it."""
+    return {name: value for name, value in msgspec.structs.asdict(networks.row).items() if name != "source"}
+
+
+MAKER = StageMaker(
+    module=lambda networks: ClipImage(
+        networks.models["clip"].visual, networks.dimensions.feature_grid, networks.row, networks.recipe.parameters
+    ),
+    inputs=_inputs,
+    outputs=_outputs,
+    facts=facts,
+)

@@ -14,6 +14,8 @@ from torch import nn
 
 from ....runtime.errors import RecipeError
 from ..embed import Normalise, Upstream, resample_positions
+from ..maker import StageMaker
+from .tensors import PROXY, dino_features, mean_similarity, windows
 
 
 class VitTokens(nn.Module):
@@ -115,3 +117,10 @@ class Dino(nn.Module):
         mean_similarity = tokens.mean(dim=1).square().sum(dim=-1)
         features = tokens.transpose(1, 2).unflatten(2, self.grid)
         return features, mean_similarity
+
+
+MAKER = StageMaker(
+    module=lambda networks: Dino(networks.models[PROXY], networks.recipe.parameters.crop),
+    inputs=lambda networks: (windows(networks),),
+    outputs=lambda networks: (dino_features(networks), mean_similarity()),
+)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ....runtime.stage.contract import Dim, TensorSpec
 from ..embed import Upstream
+from ..maker import StageMaker, tensor
+from .tensors import affinity, width
+
+if TYPE_CHECKING:
+    from ..networks import Networks
 
 
 class Project(nn.Module):
@@ -29,7 +37,7 @@ class Project(nn.Module):
 class FeatureHead(nn.Module):
     """Splice-then-segment: windows' features are spliced, aggregated by SAM's affinity, then projected.
 
-    Splicing, averaging and resizing to SAM's grid are one linear map per axis (`runtime.plan`).
+    Splicing, averaging and resizing to SAM's grid are one linear map per axis (`plan.py` of the runtime's pipeline).
     """
 
     def __init__(self, visual: Upstream, grid: int) -> None:
@@ -91,3 +99,31 @@ class WindowHead(nn.Module):
 
 HEADS = {"features": FeatureHead, "logits": WindowHead}
 """By what a method puts together across windows."""
+
+
+def _inputs(networks: Networks) -> tuple[TensorSpec, ...]:
+    h, w = networks.dimensions.feature_grid
+    inputs = [
+        tensor("window_features", ("Wy", "Wx", width(networks), h, w), "window row, window column, channel, y, x"),
+        tensor("embeddings", ("Q", networks.dimensions.embedding), "query, channel", "unit length"),
+    ]
+    if networks.row.across == "features":
+        inputs += [
+            tensor("row_weights", ("vh", "Wy", h), "row, window row, y", "0 to 1; sums to 1"),
+            tensor("column_weights", ("vw", "Wx", w), "column, window column, x", "0 to 1; sums to 1"),
+            affinity(networks),
+        ]
+    return tuple(inputs)
+
+
+def _outputs(networks: Networks) -> tuple[TensorSpec, ...]:
+    grid: tuple[Dim, Dim] = ("vh", "vw") if networks.row.across == "features" else ("Ly", "Lx")
+    return (tensor("logits", ("Q", *grid), "query, y, x", "-1 to 1 with unit embeddings"),)
+
+
+MAKER = StageMaker(
+    module=lambda networks: HEADS[networks.row.across](networks.models["clip"].visual, networks.dimensions.sam_grid),
+    inputs=_inputs,
+    outputs=_outputs,
+    facts=lambda networks: networks.row.across,
+)

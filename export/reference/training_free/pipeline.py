@@ -18,11 +18,13 @@ from segment_anything.utils.transforms import ResizeLongestSide
 
 from ....runtime.geometry.sizes import HW, aligned_size, half_size, resized_size, round_half_up, round_up, window_starts
 from ....runtime.photo.reading import as_photo
-from ....runtime.recipe.parameters import with_overrides
+from ....runtime.pipelines.training_free.stages import CLIP, DECODER, DINO, HEAD, SAM
+from ....runtime.recipe.parameters import Parameters
 from ....runtime.words.vocabulary import Vocabulary
 from ..networks import Networks
-from ..trace import Tensors, Trace
+from ..trace import Tensors
 from .refine import Prompted, find_regions, merge_masks, prompts_for
+from .trace import TrainingFreeTrace
 
 
 class Reference:
@@ -30,10 +32,12 @@ class Reference:
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
-        self.method = networks.recipe.row
+        self.method = networks.row
         self.dimensions = networks.dimensions
 
-    def segment(self, photo: Any, vocabulary: Vocabulary, *, parameters: Mapping[str, Any] | None = None) -> Trace:
+    def segment(
+        self, photo: Any, vocabulary: Vocabulary, *, parameters: Mapping[str, Any] | None = None
+    ) -> TrainingFreeTrace:
         """Name every pixel of a photo.
 
         Args:
@@ -46,15 +50,15 @@ class Reference:
         return trace
 
     @torch.no_grad()
-    def encode(self, photo: Any, *, parameters: Mapping[str, Any] | None = None) -> Trace:
+    def encode(self, photo: Any, *, parameters: Mapping[str, Any] | None = None) -> TrainingFreeTrace:
         """All that does not depend on the vocabulary: windows, features, SAM, image features."""
-        settings = with_overrides(self.networks.recipe.parameters, parameters)
-        trace = Trace(as_photo(photo, settings.max_pixels), settings)
+        settings: Parameters = self.networks.recipe.override(parameters)
+        trace = TrainingFreeTrace(photo=as_photo(photo, settings.max_pixels), settings=settings)
         features = self._window_features(self._windows(trace), trace)
         if self.method.affinity or settings.refine:
             self._encode_sam(trace)
-        with trace.time("head"):
-            project = self.networks.modules["head"].project
+        with trace.time(HEAD):
+            project = self.networks.modules[HEAD].project
             if self.method.across == "features":
                 trace.aggregated = self._aggregate(self._splice(features, trace), trace)
                 trace.image_features = project.image_features(trace.aggregated)
@@ -63,11 +67,11 @@ class Reference:
         return trace
 
     @torch.no_grad()
-    def decide(self, trace: Trace, vocabulary: Vocabulary) -> None:
+    def decide(self, trace: TrainingFreeTrace, vocabulary: Vocabulary) -> None:
         """Compare with the vocabulary, label every pixel, and refine."""
         hw = (trace.photo.shape[0], trace.photo.shape[1])
         embeddings = torch.from_numpy(vocabulary.embeddings)
-        with trace.time("head"):
+        with trace.time(HEAD):
             join = self._token_logits if self.method.across == "features" else self._window_logits
             logits = join(embeddings, trace)
         with trace.time("coarse"):
@@ -76,7 +80,7 @@ class Reference:
         if trace.settings.refine:
             self._refine(trace, hw)
 
-    def _run(self, stage: str, trace: Trace, **inputs: torch.Tensor) -> Tensors:
+    def _run(self, stage: str, trace: TrainingFreeTrace, **inputs: torch.Tensor) -> Tensors:
         """Run a stage's module and remember what went in and out."""
         with trace.time(stage):
             outputs = self.networks.modules[stage](*inputs.values())
@@ -85,7 +89,7 @@ class Reference:
         trace.stages[stage] = (inputs, named)
         return named
 
-    def _windows(self, trace: Trace) -> torch.Tensor:
+    def _windows(self, trace: TrainingFreeTrace) -> torch.Tensor:
         """[B, 3, c, c], RGB in [0, 1]."""
         settings, image = trace.settings, trace.photo
         h, w = resized_size((image.shape[0], image.shape[1]), settings.short_side, settings.max_long_side)
@@ -100,19 +104,19 @@ class Reference:
         cuts = [pixels[0, :, y : y + settings.crop, x : x + settings.crop] for y, x in trace.starts]
         return torch.stack(cuts)
 
-    def _window_features(self, windows: torch.Tensor, trace: Trace) -> torch.Tensor:
+    def _window_features(self, windows: torch.Tensor, trace: TrainingFreeTrace) -> torch.Tensor:
         """[B, D, h, w]: CLIP's features of every window."""
         if not self.method.proxy:
-            return self._run("clip_image", trace, windows=windows)["features"]
-        dino = self._run("dino", trace, windows=windows)
+            return self._run(CLIP, trace, windows=windows)["features"]
+        dino = self._run(DINO, trace, windows=windows)
         similarity = dino["mean_similarity"]
         if self.method.mean_over == "image":
             similarity = similarity.mean().expand(len(windows))
-        return self._run(
-            "clip_image", trace, windows=windows, dino_features=dino["features"], mean_similarity=similarity
-        )["features"]
+        return self._run(CLIP, trace, windows=windows, dino_features=dino["features"], mean_similarity=similarity)[
+            "features"
+        ]
 
-    def _encode_sam(self, trace: Trace) -> None:
+    def _encode_sam(self, trace: TrainingFreeTrace) -> None:
         """The affinity of the photo, or of its halves, where the method has one; and SAM's features to refine with."""
         patch, settings = self.dimensions.clip_patch, trace.settings
         h, w = (round_up(n, patch) for n in trace.photo.shape[:2])
@@ -128,7 +132,7 @@ class Reference:
         if settings.refine and len(trace.affinities) != 1:
             trace.sam_features = self._run_sam(padded, trace)[1]["features"]
 
-    def _run_sam(self, seen: np.ndarray, trace: Trace) -> tuple[HW, Tensors]:
+    def _run_sam(self, seen: np.ndarray, trace: TrainingFreeTrace) -> tuple[HW, Tensors]:
         """SAM's encoder on [h, w, 3] uint8: the valid tokens, and its outputs."""
         side, grid = self.dimensions.sam_side, self.dimensions.sam_grid
         resized = ResizeLongestSide(side).apply_image(np.ascontiguousarray(seen))
@@ -145,9 +149,9 @@ class Reference:
             if trace.settings.affinity_kind != "attention":
                 inputs["affinity_factor"] = torch.tensor(trace.settings.affinity_factor, dtype=torch.float32)
                 inputs["keep_negative"] = torch.tensor(trace.settings.keep_negative)
-        return tokens_hw, self._run("sam_encoder", trace, **inputs)
+        return tokens_hw, self._run(SAM, trace, **inputs)
 
-    def _splice(self, features: torch.Tensor, trace: Trace) -> torch.Tensor:
+    def _splice(self, features: torch.Tensor, trace: TrainingFreeTrace) -> torch.Tensor:
         """Sum the windows' features on the image's grid and divide by how many windows cover each cell: [D, h, w]."""
         patch, crop = self.dimensions.clip_patch, trace.settings.crop
         ratio = max(1, round_half_up(features.shape[-1] / (crop // patch)))
@@ -162,7 +166,7 @@ class Reference:
             count[:, top : top + cells, left : left + cells] += 1
         return total / count
 
-    def _aggregate(self, spliced: torch.Tensor, trace: Trace) -> torch.Tensor:
+    def _aggregate(self, spliced: torch.Tensor, trace: TrainingFreeTrace) -> torch.Tensor:
         """SAM's affinity over valid tokens times the features on SAM's grid: [vh·vw, D]."""
         assert trace.tokens_hw is not None, "methods that splice have SAM"
         tokens = F.interpolate(spliced[None], trace.tokens_hw, mode="bilinear", align_corners=False)[0]  # [D, vh, vw]
@@ -173,20 +177,20 @@ class Reference:
             parts.append((valid @ part.flatten(1).T).view(vh, vw, -1))
         return torch.cat(parts, dim=1).flatten(0, 1)
 
-    def _token_logits(self, embeddings: torch.Tensor, trace: Trace) -> torch.Tensor:
+    def _token_logits(self, embeddings: torch.Tensor, trace: TrainingFreeTrace) -> torch.Tensor:
         """[Q, vh, vw]: every valid token's dot products."""
         assert trace.image_features is not None and trace.tokens_hw is not None
         logits = (embeddings @ trace.image_features.T).view(-1, *trace.tokens_hw)
-        trace.stages["head"] = ({"embeddings": embeddings}, {"logits": logits})
+        trace.stages[HEAD] = ({"embeddings": embeddings}, {"logits": logits})
         return logits
 
-    def _window_logits(self, embeddings: torch.Tensor, trace: Trace) -> torch.Tensor:
+    def _window_logits(self, embeddings: torch.Tensor, trace: TrainingFreeTrace) -> torch.Tensor:
         """Every window's logits are enlarged to its pixels, and averaged where windows overlap: [Q, h, w]."""
         assert trace.image_features is not None
         h, w = self.dimensions.feature_grid
         crop = trace.settings.crop
         logits = (trace.image_features @ embeddings.T).transpose(1, 2).unflatten(2, (h, w))  # [B, Q, h, w]
-        trace.stages["head"] = ({"embeddings": embeddings}, {"logits": logits})
+        trace.stages[HEAD] = ({"embeddings": embeddings}, {"logits": logits})
         total = torch.zeros(len(embeddings), *trace.aligned_hw)
         count = torch.zeros(1, *trace.aligned_hw)
         for window, (y, x) in zip(logits, trace.starts, strict=True):
@@ -195,7 +199,7 @@ class Reference:
             count[:, y : y + crop, x : x + crop] += 1
         return total / count
 
-    def _coarse(self, logits: torch.Tensor, vocabulary: Vocabulary, trace: Trace) -> None:
+    def _coarse(self, logits: torch.Tensor, vocabulary: Vocabulary, trace: TrainingFreeTrace) -> None:
         """Softmax over queries, the largest synonym, argmax, threshold."""
         settings = trace.settings
         probabilities = (logits * settings.logit_scale).softmax(dim=0)
@@ -206,7 +210,7 @@ class Reference:
         trace.coarse, trace.scores = labels.numpy(), scores.numpy()
         trace.mask = trace.coarse
 
-    def _refine(self, trace: Trace, hw: HW) -> None:
+    def _refine(self, trace: TrainingFreeTrace, hw: HW) -> None:
         """Split the coarse mask into regions, prompt SAM's decoder with each, and merge."""
         assert trace.coarse is not None and trace.probabilities is not None
         settings = trace.settings
@@ -226,12 +230,12 @@ class Reference:
         chosen = dict(named for kind, named in prompts.items() if kind in kinds)
         batches = zip(*(tensor.split(settings.prompt_batch) for tensor in chosen.values()), strict=True)
         parts = [
-            self._run("sam_decoder", trace, sam_features=features, **dict(zip(chosen, batch, strict=True)))
+            self._run(DECODER, trace, sam_features=features, **dict(zip(chosen, batch, strict=True)))
             for batch in batches
         ]
         low_res = torch.cat([part["low_res_logits"] for part in parts])
         iou = torch.cat([part["iou"] for part in parts])
-        trace.stages["sam_decoder"] = (
+        trace.stages[DECODER] = (
             {"sam_features": features, **chosen},
             {"low_res_logits": low_res, "iou": iou},
         )
@@ -243,9 +247,9 @@ class Reference:
 
 
 OUTPUTS = {
-    "dino": ("features", "mean_similarity"),
-    "clip_image": ("features",),
-    "sam_encoder": ("features", "affinity"),
-    "sam_decoder": ("low_res_logits", "iou"),
+    DINO: ("features", "mean_similarity"),
+    CLIP: ("features",),
+    SAM: ("features", "affinity"),
+    DECODER: ("low_res_logits", "iou"),
 }
 """What the modules return, by name; a stage may return fewer."""

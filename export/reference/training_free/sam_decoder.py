@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from ....runtime.stage.contract import TensorSpec
 from ..embed import Upstream
+from ..maker import StageMaker, tensor
+from ..promptable.tensors import features
+
+if TYPE_CHECKING:
+    from ..networks import Networks
+
 
 PROMPTS = ("point", "box", "mask")
 """All kinds, in the order in which the decoder takes them."""
@@ -105,3 +113,31 @@ class SamDecoder(nn.Module):
         scaled = (places + 0.5) / torch.tensor([width, height], dtype=places.dtype)
         embedded: torch.Tensor = self.prompts.pe_layer._pe_encoding(scaled) + self.prompts.point_embeddings[kind].weight
         return embedded
+
+
+def _inputs(networks: Networks) -> tuple[TensorSpec, ...]:
+    side, mask = networks.dimensions.sam_side, networks.dimensions.mask_side
+    pixels = f"0 to {side}"
+    prompts = {
+        "point": tensor("points", ("R", 2), "region, x y in SAM's pixels", pixels),
+        "box": tensor("boxes", ("R", 4), "region, x0 y0 x1 y1 in SAM's pixels", pixels),
+        "mask": tensor("mask_prompts", ("R", 1, mask, mask), "region, mask, y, x", "0 to 1 times mask_prompt_scale"),
+    }
+    chosen = [spec for kind, spec in prompts.items() if kind in networks.recipe.parameters.prompts]
+    return (features(networks, "sam_features"), *chosen)
+
+
+def _outputs(networks: Networks) -> tuple[TensorSpec, ...]:
+    mask = networks.dimensions.mask_side
+    return (
+        tensor("low_res_logits", ("R", 1, mask, mask), "region, mask, y, x"),
+        tensor("iou", ("R",), "region", "about 0 to 1"),
+    )
+
+
+def _module(networks: Networks) -> SamDecoder:
+    parameters = networks.recipe.parameters
+    return SamDecoder(networks.models["sam"], parameters.as_published, parameters.prompts)
+
+
+MAKER = StageMaker(module=_module, inputs=_inputs, outputs=_outputs)

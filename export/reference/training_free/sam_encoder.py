@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from ..embed import Normalise, Upstream
-from ..promptable.sam_blocks import Grid, Heads, embed, finish_block, join_heads, neck, run_block, split_heads
+from ....runtime.stage.contract import TensorSpec
+from ..maker import StageMaker, tensor
+from ..promptable.sam_blocks import Heads, embed, finish_block, join_heads, neck, run_block, split_heads
+from ..promptable.sam_image import SamImage
+from ..promptable.tensors import features, image
+from .tensors import affinity
+
+if TYPE_CHECKING:
+    from ..networks import Networks
+
 
 LARGEST_THRESHOLD = 0.9
 NEGATIVE_THRESHOLD = 0.6
-
-
-class SamImage(nn.Module):
-    """SAM's image encoder, for methods that only refine."""
-
-    def __init__(self, sam: Upstream) -> None:
-        super().__init__()
-        self.encoder: Upstream = sam.image_encoder
-        self.normalise = Normalise(sam.pixel_mean.flatten().tolist(), sam.pixel_std.flatten().tolist())
-
-    @property
-    def grid(self) -> Grid:
-        """Rows and columns of tokens."""
-        side = self.encoder.img_size // self.encoder.patch_embed.proj.stride[0]
-        return side, side
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """image [1, 3, S, S] RGB in [0, 255], padded with the mean → features [1, 256, S/16, S/16]."""
-        tokens = embed(self.encoder, self.normalise(image))
-        for block in self.encoder.blocks:
-            tokens = run_block(block, tokens, self.grid)
-        return neck(self.encoder, tokens, self.grid)
 
 
 class SamEncoder(SamImage):
@@ -149,3 +135,22 @@ def _threshold(
     threshold = factor * (units * means).sum(dim=-1).mean(dim=0)
     threshold = torch.where((threshold < 0) & ~keep_negative, NEGATIVE_THRESHOLD, threshold)
     return threshold.clamp(max=LARGEST_THRESHOLD)
+
+
+def _inputs(networks: Networks) -> tuple[TensorSpec, ...]:
+    tokens = networks.dimensions.sam_grid**2
+    inputs = [image(networks), tensor("valid_tokens", (tokens,), "token", "1 inside the photo, 0 outside")]
+    if networks.recipe.parameters.affinity_kind != "attention":
+        inputs += [
+            tensor("affinity_factor", (), "scalar", "0 or more"),
+            tensor("keep_negative", (), "scalar", "true or false", "bool"),
+        ]
+    return tuple(inputs)
+
+
+MAKER = StageMaker(
+    module=lambda networks: SAM_ENCODERS[networks.recipe.parameters.affinity_kind](networks.models["sam"]),
+    inputs=_inputs,
+    outputs=lambda networks: (features(networks), affinity(networks)),
+)
+"""For methods that aggregate by SAM's affinity; others take SAM's image encoder alone."""

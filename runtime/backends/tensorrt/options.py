@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...errors import ParameterError, one_of
-from ...stage.axes import Range
+from ...stage.contract import Range
 
 HARDWARE = {"none": "NONE", "ampere-plus": "AMPERE_PLUS", "same-compute-capability": "SAME_COMPUTE_CAPABILITY"}
 """Which other GPUs a plan may run on, in TensorRT's words."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...errors import EngineError
-from ...stage.axes import Range, with_ranges
-from ...stage.contract import StageContract, TensorSpec
+from ...stage.axes import with_ranges
+from ...stage.contract import Range, StageContract, TensorSpec
 
 COMPARABLE = ("--useCudaGraph", "--noDataTransfers", "--useSpinWait", "--separateProfileRun")
 """Version 11 has made these its defaults and still reads them: with all four, 10 and 11 time the same thing."""

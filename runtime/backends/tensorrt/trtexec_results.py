@@ -1,7 +1,7 @@
 """The files that trtexec leaves, of versions 10 and 11.
 
 `--exportTimes` is a list of objects with milliseconds; `--exportProfile` a list whose first object counts the runs and
-whose others are layers; `--exportLayerInfo` what the engine inspector tells (`runtime.tensorrt.layers`). trtexec writes
+whose others are layers; `--exportLayerInfo` what the engine inspector tells (`layers` beside this). trtexec writes
 names as they are, without escaping them, and numbers as C++ prints them, nan included.
 """
 

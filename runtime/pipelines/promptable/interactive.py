@@ -5,8 +5,7 @@ The manner and the results are those of segment_anything's SamPredictor, on engi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,124 +13,37 @@ from typing import Any
 import numpy as np
 
 from ...backends.base import Session
-from ...backends.options import SessionOptions
 from ...bundle.bundle import Bundle
-from ...bundle.opening import open_stage
-from ...errors import BundleError
-from ...geometry.bands import resize
-from ...geometry.dimensions import Dimensions
-from ...geometry.sam_frame import SamFrame, sam_frame
+from ...geometry.dimensions import SamDimensions
+from ...geometry.sam_frame import sam_frame
 from ...photo.reading import as_photo
-from ...recipe.parameters import Parameters
+from ...recipe.pipeline import Interface
 from ...reporting import Clock
 from ...stage.arrays import to_host
-from .prompt_input import Prompt, prompt_feeds
+from ..base import open_bundle
+from ..engines import Engines
+from ..prompted import PromptablePhoto
+from .parameters import PromptingParameters
 from .sam_encoder import encode_sam
-
-ENCODER, DECODER = "sam_encoder", "sam_prompt_decoder"
-
-
-@dataclass(frozen=True, eq=False)
-class PromptedMasks:
-    """SAM's answer to one prompt.
-
-    Attributes:
-        masks: [M, H, W] bool at the photo's size; M is 3 for `multimask`, else 1.
-        iou: [M] float32, SAM's own estimate of each mask's IoU.
-        low_res_logits: [M, m, m] float32 over SAM's square frame; one of them can be the next round's mask prompt.
-    """
-
-    masks: np.ndarray
-    iou: np.ndarray
-    low_res_logits: np.ndarray
-
-    @property
-    def best(self) -> int:
-        """Index of the mask with the largest IoU estimate."""
-        return int(self.iou.argmax())
-
-
-class PromptablePhoto:
-    """A photo that SAM has encoded. Made by `Segmenter.prompt` and `Prompter.encode`.
-
-    Attributes:
-        photo: [H, W, 3] uint8 RGB, upright.
-        features: [1, 256, 64, 64] float32 for SAM's usual sizes.
-        timings: milliseconds per step of the encoding.
-    """
-
-    def __init__(
-        self, photo: np.ndarray, features: np.ndarray, frame: SamFrame, decoder: Session, batch: int, clock: Clock
-    ) -> None:
-        self.photo = photo
-        self.features = features
-        self.timings = clock.timings()
-        self._frame = frame
-        self._decoder = decoder
-        self._batch = batch
-
-    def predict(
-        self, points: Any = None, labels: Any = None, *, box: Any = None, mask: Any = None, multimask: bool = True
-    ) -> PromptedMasks:
-        """Masks of one object.
-
-        Args:
-            points: [N, 2], x y in photo pixels.
-            labels: [N], 1 for a point on the object, 0 for one off it; None means that all are on it.
-            box: [4], x₀ y₀ x₁ y₁ in photo pixels.
-            mask: [m, m] low-resolution logits of a round before.
-            multimask: three masks for what may be meant (good for a single point), or one (better for several
-                prompts).
-
-        Raises:
-            PromptError: nothing is given, or something of a wrong shape or value.
-            EngineError: the engine failed or returned NaN.
-        """
-        return self.predict_many([Prompt(points, labels, box, mask)], multimask=multimask)[0]
-
-    def predict_many(self, prompts: Sequence[Prompt], *, multimask: bool = True) -> list[PromptedMasks]:
-        """Masks of several objects, in as few calls of the engine as the batch size allows.
-
-        Prompts may differ in their kinds and numbers of points; the answers are those of `predict` for each alone.
-
-        Args:
-            prompts: one an object.
-            multimask: three masks for each, or one.
-
-        Raises:
-            PromptError: a prompt is empty, or something in it has a wrong shape or value.
-            EngineError: the engine failed or returned NaN.
-        """
-        chosen = slice(1, None) if multimask else slice(0, 1)
-        hw = (self.photo.shape[0], self.photo.shape[1])
-        answers = []
-        for start in range(0, len(prompts), self._batch):
-            feeds = prompt_feeds(prompts[start : start + self._batch], hw, self._frame)
-            outputs = self._decoder.run({"sam_features": self.features, **feeds})
-            for logits, iou in zip(outputs["low_res_logits"][:, chosen], outputs["iou"][:, chosen], strict=True):
-                full = resize(self._frame.mask_rows, self._frame.mask_columns, logits)
-                answers.append(PromptedMasks(full > 0, iou, logits))
-        return answers
+from .stages import ENCODER, PROMPT_DECODER
 
 
 class Prompter:
     """SAM's engines of a bundle, without the rest of the pipeline. A context manager."""
 
-    def __init__(
-        self, dimensions: Dimensions, encoder: Session, decoder: Session, parameters: Parameters | None = None
-    ) -> None:
+    def __init__(self, dimensions: SamDimensions, encoder: Session, decoder: Session, parameters: Any = None) -> None:
         """A prompter over sessions that are open already (`Prompter.load` opens a bundle's).
 
         Args:
             dimensions: the bundle's.
-            encoder: `sam_encoder`, with or without the affinity.
-            decoder: `sam_prompt_decoder`.
+            encoder: SAM's image encoder, with or without the affinity.
+            decoder: SAM's decoder for prompts of any kind.
             parameters: `max_pixels` and `prompt_batch` are used.
         """
         self._dimensions = dimensions
         self._encoder = encoder
         self._decoder = decoder
-        self._parameters = parameters or Parameters()
+        self._parameters = parameters or PromptingParameters()
 
     @classmethod
     def load(
@@ -160,15 +72,11 @@ class Prompter:
             BundleError: the bundle is missing, damaged or lacks a stage.
             MissingExtraError: the backend is not installed.
         """
-        opened = Bundle.load(bundle)
-        if opened.recipe.sam is None:
-            raise BundleError(f"{opened.path} has no SAM, and so nothing to prompt; add a [sam] table to its recipe")
-        opened.stage(DECODER)  # what is missing is told before the larger engine is opened
-        options = SessionOptions(
-            threads=threads, device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code
-        )
-        encoder, decoder = (open_stage(opened, stage, precision, backend, options) for stage in (ENCODER, DECODER))
-        return cls(opened.manifest.dimensions, encoder, decoder, opened.recipe.parameters)
+        opened: Prompter = open_bundle(
+            Prompter, bundle, backend=backend, precision=precision, threads=threads, device=device,
+            allow_fallback=allow_fallback, allow_host_code=allow_host_code,
+        )  # fmt: skip
+        return opened
 
     def encode(self, photo: str | Path | np.ndarray) -> PromptablePhoto:
         """Encode a photo, as SamPredictor does it: its longest side resized to SAM's, nothing aligned to patches.
@@ -200,3 +108,14 @@ class Prompter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_prompter(bundle: Bundle, engines: Engines, parameters: Mapping[str, Any] | None) -> Prompter:
+    """The prompter of a bundle that holds the two stages which promptable pipelines have in common."""
+    engines.open((ENCODER, PROMPT_DECODER))
+    settings = bundle.recipe.override(parameters)
+    return Prompter(bundle.manifest.dimensions, engines[ENCODER], engines[PROMPT_DECODER], settings)
+
+
+PROMPTING = Interface(open=open_prompter, stages=(ENCODER, PROMPT_DECODER))
+"""How a pipeline with those stages is opened as a `Prompter`."""

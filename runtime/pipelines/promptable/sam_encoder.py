@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
 from ...backends.base import Session
-from ...geometry.dimensions import Dimensions
+from ...geometry.dimensions import SamDimensions
 from ...geometry.sam_frame import SamFrame
 from ...photo.reading import resize
-from ...recipe.parameters import Parameters
 from ...reporting import Clock
 from ...stage.arrays import Array
 
@@ -39,25 +40,30 @@ def sam_image(photo: np.ndarray, frame: SamFrame, side: int, padding: tuple[floa
 
 
 def encode_sam(
-    photo: np.ndarray,
-    frame: SamFrame,
-    encoder: Session,
-    dimensions: Dimensions,
-    parameters: Parameters,
-    clock: Clock,
+    photo: np.ndarray, frame: SamFrame, encoder: Session, dimensions: SamDimensions, parameters: Any, clock: Clock
 ) -> dict[str, Array]:
-    """Run SAM's encoder, with or without the affinity, as its contract says; what it makes stays where it is made."""
+    """Run SAM's encoder, with or without an affinity, as its contract says; what it makes stays where it is made.
+
+    Args:
+        photo: [H, W, 3] uint8 RGB.
+        frame: how it lies in SAM's input.
+        encoder: the engine. What it takes beside the image and the valid tokens are parameters of those names.
+        dimensions: SAM's sizes.
+        parameters: the parameters in force.
+        clock: gets the time of every step.
+    """
     with clock("sam_image"):
         image = sam_image(photo, frame, dimensions.sam_side, dimensions.sam_padding)
-    feeds = {
-        "image": image,
-        "valid_tokens": valid_tokens(frame, dimensions.sam_grid),
-        "affinity_factor": np.array(parameters.affinity_factor, np.float32),
-        "keep_negative": np.array(parameters.keep_negative),
+    made_here = {"image": image, "valid_tokens": valid_tokens(frame, dimensions.sam_grid)}
+    feeds: dict[str, Array] = {
+        spec.name: made_here[spec.name]
+        if spec.name in made_here
+        else np.array(getattr(parameters, spec.name), spec.dtype)
+        for spec in encoder.contract.inputs
     }
     with clock(encoder.contract.stage):
         made = {name: encoder.empty(name) for name in encoder.contract.output_names}
-        encoder.run({name: feeds[name] for name in encoder.contract.input_names}, made)
+        encoder.run(feeds, made)
     return made
 
 

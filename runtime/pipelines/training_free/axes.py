@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ...bundle.bundle import Bundle
 from ...geometry.dimensions import Dimensions
 from ...geometry.sizes import round_up, window_starts
 from ...recipe.recipe import Recipe
-from ...stage.axes import Range, dynamic_axes
-from ...stage.contract import StageContract
+from ...stage.contract import Axis
+from ..promptable.axes import POINTS, batch_axis
+from .methods import method_of
 from .plan import Plan, plan_photo
 
 USUAL_PHOTO = (1000, 1500)
@@ -17,39 +17,28 @@ TEMPLATES = 80
 """CLIP's prompts for one name; more texts than that are not embedded at once."""
 
 
-def recipe_ranges(recipe: Recipe, dimensions: Dimensions) -> dict[str, Range]:
-    """The range of every dynamic axis, by its name in the contracts.
+def axes_of(recipe: Recipe, dimensions: Dimensions) -> dict[str, Axis]:
+    """Every dynamic axis, by its name in the contracts.
 
     Photos may be upright or not, so rows and columns of windows have the same largest size: that of the longest side.
+    Examples differ from each other where they meet.
     """
     parameters = recipe.parameters
-    usual = plan_photo(USUAL_PHOTO, parameters, recipe.row, dimensions)
+    usual = plan_photo(USUAL_PHOTO, parameters, method_of(recipe), dimensions)
     longest = max(round_up(parameters.max_long_side, dimensions.clip_patch), parameters.crop)
     windows = len(window_starts(longest, parameters.crop, parameters.stride))
     tokens = max(dimensions.sam_grid, 1)
     return {
-        "B": _full(parameters.window_batch),
-        "R": _full(parameters.prompt_batch),
-        "P": _full(TEMPLATES),
-        "Q": (1, 32, 1024),
-        "N": (1, 2, 16),
-        "Wy": (1, usual.windows_grid[0], windows),
-        "Wx": (1, usual.windows_grid[1], windows),
-        "vh": (1, _tokens(usual, 0), tokens),
-        "vw": (1, _tokens(usual, 1), tokens),
+        "B": batch_axis(parameters.window_batch, example=2),
+        "R": batch_axis(parameters.prompt_batch, example=3),
+        "P": batch_axis(TEMPLATES, example=3),
+        "Q": Axis(smallest=1, usual=32, largest=1024, example=5),
+        "N": POINTS,
+        "Wy": Axis(smallest=1, usual=usual.windows_grid[0], largest=windows, example=2),
+        "Wx": Axis(smallest=1, usual=usual.windows_grid[1], largest=windows, example=3),
+        "vh": Axis(smallest=1, usual=_tokens(usual, 0), largest=tokens, example=6),
+        "vw": Axis(smallest=1, usual=_tokens(usual, 1), largest=tokens, example=7),
     }
-
-
-def stage_ranges(contract: StageContract, bundle: Bundle) -> dict[str, Range]:
-    """The ranges of one stage's dynamic inputs."""
-    names = dynamic_axes(contract)
-    known = recipe_ranges(bundle.recipe, bundle.manifest.dimensions) if names else {}
-    return {name: known[name] for name in names if name in known}
-
-
-def _full(largest: int) -> Range:
-    """Batches are full but for the last."""
-    return (1, largest, largest)
 
 
 def _tokens(plan: Plan, axis: int) -> int:

@@ -9,12 +9,14 @@ import numpy as np
 
 from ...backends.base import Session
 from ...geometry.dimensions import Dimensions
+from ...geometry.sam_frame import SamFrame
 from ...recipe.parameters import Parameters
 from ...reporting import Clock
 from ...stage.arrays import Array
 from ..promptable.sam_encoder import encode_sam
 from .methods import Method
 from .plan import Plan
+from .stages import CLIP, DINO, HEAD, SAM
 from .windows import cut_windows
 
 Sessions = Mapping[str, Session]
@@ -57,18 +59,27 @@ def encode_photo(
     features = encode_windows(windows, sessions, method, parameters.window_batch, clock)
     spread = features.reshape(*plan.windows_grid, *features.shape[1:])
     feeds: dict[str, Array] = {"window_features": spread, "embeddings": embeddings}
-    logits, sam = [], {}
-    for part, frame in enumerate(plan.aggregated if method.affinity else ()):
-        sam = encode_sam(photo, frame, sessions["sam_encoder"], dimensions, parameters, clock)
-        with clock("head"):  # before the next part is encoded, whose affinity may take the place of this one
-            logits.append(sessions["head"].run({**feeds, **head_part(plan, part, sam["affinity"])})["logits"])
+
+    def encoded_by_sam(frame: SamFrame) -> dict[str, Array]:
+        return encode_sam(photo, frame, sessions[SAM], dimensions, parameters, clock)
+
+    def logits_of(part: Mapping[str, Array]) -> np.ndarray:
+        with clock(HEAD):
+            return sessions[HEAD].run({**feeds, **part})["logits"]
+
     if not method.affinity:
-        with clock("head"):
-            logits.append(sessions["head"].run(feeds)["logits"])
-    if parameters.refine and plan.aggregated != (plan.sam,):  # else the features came with the affinity
+        logits, whole = logits_of({}), None
+    else:  # a part's logits are made before the next part is encoded, whose affinity may take the place of its own
+        parts, logits_of_parts = [], []
+        for part, frame in enumerate(plan.aggregated):
+            parts.append(encoded_by_sam(frame))
+            logits_of_parts.append(logits_of(head_part(plan, part, parts[-1]["affinity"])))
+        logits = logits_of_parts[0] if len(parts) == 1 else np.concatenate(logits_of_parts, axis=2)
+        whole = parts[0] if plan.aggregated == (plan.sam,) else None
+    if parameters.refine and whole is None:
         assert plan.sam is not None, "checked when the parameters were"
-        sam = encode_sam(photo, plan.sam, sessions["sam_encoder"], dimensions, parameters, clock)
-    return Encoded(logits[0] if len(logits) == 1 else np.concatenate(logits, axis=2), sam.get("features"))
+        whole = encoded_by_sam(plan.sam)
+    return Encoded(logits, whole["features"] if whole else None)
 
 
 def head_part(plan: Plan, part: int, affinity: AnyArray) -> dict[str, np.ndarray | AnyArray]:
@@ -101,19 +112,19 @@ def encode_windows(windows: np.ndarray, sessions: Sessions, method: Method, batc
     Returns:
         [B, D, h, w] float32.
     """
-    clip, count = sessions["clip_image"], len(windows)
+    clip, count = sessions[CLIP], len(windows)
     parts = [slice(start, min(start + batch, count)) for start in range(0, count, batch)]
-    inputs = (sessions["dino"] if method.proxy else clip).put("windows", windows)
+    inputs = (sessions[DINO] if method.proxy else clip).put("windows", windows)
     feeds: list[dict[str, Array]] = [{"windows": inputs[part]} for part in parts]
     if method.proxy:
-        dino = sessions["dino"]
-        with clock("dino"):
+        dino = sessions[DINO]
+        with clock(DINO):
             similar = dino.empty("features", B=count)
             outputs = [dino.run(feed, {"features": similar[part]}) for feed, part in zip(feeds, parts, strict=True)]
         means = mean_similarities(np.concatenate([output["mean_similarity"] for output in outputs]), method)
         for feed, part in zip(feeds, parts, strict=True):
             feed |= {"dino_features": similar[part], "mean_similarity": means[part]}
-    with clock("clip_image"):
+    with clock(CLIP):
         features = clip.empty("features", B=count)
         for feed, part in zip(feeds, parts, strict=True):
             clip.run(feed, {"features": features[part]})

@@ -1,6 +1,6 @@
 """The methods, as rows. A method is data: reference, export and runtime read these fields and nothing else.
 
-DESIGN terms: *splice-then-segment* (`across="features"`) puts the windows' features on one grid before the head;
+*Splice-then-segment* (`across="features"`) puts the windows' features on one grid before the head;
 *segment-then-splice* (`across="logits"`) averages the windows' logits.
 """
 
@@ -11,16 +11,17 @@ from typing import Literal
 import msgspec
 
 from ...errors import RecipeError, one_of
+from ...recipe.recipe import Recipe
+from ...recipe.registry import known_methods
 
 Across = Literal["features", "logits"]
-Stage = Literal["text_encoder", "dino", "clip_image", "sam_encoder", "head", "sam_decoder"]
 
 
 class Method(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the methods table."""
 
     attention: str
-    """What replaces attention in CLIP's last blocks: a key of `export.reference.attention.ATTENTIONS`."""
+    """What replaces attention in CLIP's last blocks: a key of `export.reference.training_free.attention.ATTENTIONS`."""
     blocks: int = 1
     """In how many of the last blocks. Their outputs are summed on a path of their own; the usual path feeds them."""
     class_token: bool = False
@@ -30,7 +31,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     mlp: bool = False
     """Whether the last block's MLP follows, with its residual."""
     tower: Literal["path", "calibrated"] = "path"
-    """How CLIP's features are made: the path above, or SC-CLIP's calibration (`export.reference.calibrated`)."""
+    """How CLIP's features are made: the path above, or SC-CLIP's calibration."""
     proxy: bool = False
     """Whether the attention is made from DINO's features, so that a `dino` stage is needed."""
     layers: bool = False
@@ -45,19 +46,6 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     """Whether SAM's decoder refines the mask, unless the recipe says otherwise."""
     source: str
     """Where the method was published."""
-
-    def stages(self, *, with_sam: bool) -> tuple[Stage, ...]:
-        """The stages that a bundle of this method holds, in the order in which they run."""
-        sam = with_sam or self.affinity
-        chosen: dict[Stage, bool] = {
-            "text_encoder": True,
-            "dino": self.proxy,
-            "clip_image": True,
-            "sam_encoder": sam,
-            "head": True,
-            "sam_decoder": sam,
-        }
-        return tuple(stage for stage, wanted in chosen.items() if wanted)
 
 
 TRIDENT = (
@@ -136,11 +124,24 @@ METHODS = {
 
 
 def method_named(name: str) -> Method:
-    """The method's row.
+    """The method's row, from whichever table has it (entry points of `ovdeploy.methods`).
 
     Raises:
         RecipeError: there is no such method; the message lists those there are.
     """
-    if name not in METHODS:
-        raise RecipeError(one_of("method", name, METHODS))
-    return METHODS[name]
+    known = known_methods()
+    if name not in known:
+        raise RecipeError(one_of("method", name, known))
+    method: Method = known[name]
+    return method
+
+
+def method_of(recipe: Recipe) -> Method:
+    """The row that a recipe names.
+
+    Raises:
+        RecipeError: it names none, or one that there is not.
+    """
+    if not recipe.method:
+        raise RecipeError(f"the recipe names no method; give method = one of: {', '.join(known_methods())}")
+    return method_named(recipe.method)

@@ -16,7 +16,9 @@ from ...reporting import Clock
 from ...words.vocabulary import Vocabulary
 from .encoding import Sessions, encode_photo
 from .labelling import finish, label_coarsely
+from .methods import method_of
 from .plan import plan_photo
+from .stages import DECODER
 
 
 class Turns(NamedTuple):
@@ -55,12 +57,12 @@ def segment_photo(
     with clock("decode"):
         image = as_photo(photo, parameters.max_pixels)
     hw = (image.shape[0], image.shape[1])
-    method, dimensions = manifest.recipe.row, manifest.dimensions
+    method, dimensions = method_of(manifest.recipe), manifest.dimensions
     with clock("plan"):
         plan = plan_photo(hw, parameters, method, dimensions)
     with turns.photo:
         with turns.engines:
             encoded = encode_photo(image, vocabulary.embeddings, plan, sessions, method, dimensions, parameters, clock)
-        decoder = sessions.get("sam_decoder")
+        decoder = sessions[DECODER] if parameters.refine else None
         labelled = label_coarsely(encoded, plan, vocabulary, decoder, parameters, clock, turns.engines)
     return finish(labelled, image, plan, vocabulary, parameters, clock)

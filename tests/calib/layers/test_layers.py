@@ -17,6 +17,7 @@ from ovdeploy.runtime import Bundle, ParameterError, RecipeError, load_recipe
 from ovdeploy.runtime.backends.fake import FakeSession
 from ovdeploy.runtime.backends.registry import open_session
 from ovdeploy.runtime.cli import main
+from ovdeploy.runtime.pipelines.training_free.methods import method_of
 from ovdeploy.runtime.pipelines.training_free.plan import plan_photo
 from ovdeploy.runtime.recipe.writing import check_writable, write_parameters
 from support.samples import draw_photo
@@ -74,7 +75,9 @@ def test_photos_count_once_and_windows_are_averaged(bundle):
         session = fake(bundle, noise)
         LayerMeter(bundle.manifest, session).add(photo)
         windows = np.concatenate([call["windows"] for call in session.calls])
-        plan = plan_photo(photo.shape[:2], bundle.recipe.parameters, bundle.recipe.row, bundle.manifest.dimensions)
+        plan = plan_photo(
+            photo.shape[:2], bundle.recipe.parameters, method_of(bundle.recipe), bundle.manifest.dimensions
+        )
         assert len(windows) == len(plan.row_starts) * len(plan.column_starts)
         per_window = [[spatial_entropy(noise(w[None])[:, b]).mean for b in range(BLOCKS)] for w in windows]
         expected.append(np.mean(per_window, axis=0))
@@ -150,7 +153,7 @@ def test_the_command_measures_draws_proposes_and_writes_a_recipe_that_loads(comp
     assert Image.open(folder / "layers.png").format == "PNG"
     made = load_recipe("mine.toml")
     assert made.parameters.similarity_layers == tuple(report["proposed"])
-    assert made.name == "mine" and made.clip == Bundle.load(complete_bundle).recipe.clip
+    assert made.name == "mine" and made.models == Bundle.load(complete_bundle).recipe.models
     assert "does not use similarity_layers" in result.stderr, "the tiny bundle is Trident's"
 
 

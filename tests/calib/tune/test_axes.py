@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from ovdeploy.calib.tune.axes import AXES, axes_for
-from ovdeploy.runtime.recipe.parameters import BAKED, Parameters, with_overrides
+from ovdeploy.runtime.pipelines.training_free.pipeline import PIPELINE
+from ovdeploy.runtime.recipe.parameters import Parameters, with_overrides
 
 BY_NAME = {axis.name: axis for axis in AXES}
 
@@ -22,7 +23,7 @@ def test_what_applies_follows_from_background_and_refinement():
 
 
 def test_nothing_baked_is_tuned():
-    assert not set(BY_NAME) & set(BAKED)
+    assert not set(BY_NAME) & set(PIPELINE.baked)
 
 
 @pytest.mark.parametrize("axis", AXES, ids=lambda axis: axis.name)

@@ -9,8 +9,8 @@ import pytest
 from ovdeploy.export.bundling import build, onnx_export
 from ovdeploy.export.bundling.build import build_bundle
 from ovdeploy.export.reference.networks import Networks
-from ovdeploy.export.reference.training_free.contracts import stage_contract
 from ovdeploy.runtime import Bundle, RecipeError, load_recipe
+from ovdeploy.runtime.bundle import SCHEMA_VERSION
 from ovdeploy.runtime.errors import ExportError
 from ovdeploy.runtime.graph import model as graph_model
 from ovdeploy.runtime.recipe.recipe import with_optional
@@ -35,7 +35,7 @@ def test_the_manifest_says_what_made_the_bundle(tiny_bundle, tiny_networks):
     assert manifest.recipe == tiny_networks.recipe
     assert manifest.provenance["clip"].source == "random:1"
     assert {"torch", "onnx", "ovdeploy"} <= set(manifest.versions)
-    assert len(manifest.templates) == 80 and all("{}" in template for template in manifest.templates)
+    assert len(manifest.text.templates) == 80 and all("{}" in template for template in manifest.text.templates)
 
 
 def test_nothing_of_this_machine_is_in_the_bundle(tiny_bundle):
@@ -56,7 +56,7 @@ def test_graphs_are_plain_onnx_of_the_chosen_opset(tiny_bundle):
 
 def test_an_export_is_reproducible(tiny_bundle, tiny_networks, tmp_path):
     path = tmp_path / "head.fp32.onnx"
-    onnx_export.export_onnx(tiny_networks.modules["head"], stage_contract("head", tiny_networks), path)
+    onnx_export.export_onnx(tiny_networks.modules["head"], tiny_networks.contract("head"), path)
     assert path.read_bytes() == (tiny_bundle / path.name).read_bytes()
 
 
@@ -163,9 +163,9 @@ def test_a_folder_with_other_files_is_not_touched(tiny_networks, exported, tmp_p
 def test_a_bundle_of_another_schema_is_replaced(tiny_networks, exported, tmp_path):
     build_bundle(tiny_networks, tmp_path / "b")
     manifest = tmp_path / "b" / "bundle.json"
-    manifest.write_text(manifest.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99'))
     build_bundle(tiny_networks, tmp_path / "b")
-    assert Bundle.load(tmp_path / "b").manifest.schema_version == 1
+    assert Bundle.load(tmp_path / "b").manifest.schema_version == SCHEMA_VERSION
 
 
 def test_a_stage_that_cannot_be_exported_says_which(tiny_networks, tmp_path):
@@ -176,7 +176,7 @@ def test_a_stage_that_cannot_be_exported_says_which(tiny_networks, tmp_path):
             return tokens[tokens > 0].float()[: int(tokens.sum())]
 
     with pytest.raises(ExportError, match="text_encoder"):
-        onnx_export.export_onnx(Awkward(), stage_contract("text_encoder", tiny_networks), tmp_path / "x.onnx")
+        onnx_export.export_onnx(Awkward(), tiny_networks.contract("text_encoder"), tmp_path / "x.onnx")
 
 
 def test_a_crop_that_does_not_fit_the_patch_is_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -11,10 +12,8 @@ from ovdeploy.export.bundling import build, fingerprint
 from ovdeploy.export.bundling.build import build_bundle
 from ovdeploy.export.bundling.code import code_digest, import_closure, source_of
 from ovdeploy.export.bundling.fingerprint import fingerprint_of, makers_of
-from ovdeploy.export.reference.training_free.contracts import stage_contract
 from ovdeploy.runtime import Bundle
 from ovdeploy.runtime.bundle.bundle import write_manifest
-from ovdeploy.runtime.recipe.parameters import BAKED_INTO
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def fingerprints(tiny_networks):
 
     def of(networks=tiny_networks) -> dict[str, str]:
         stages = networks.recipe.possible_stages
-        return {stage: fingerprint_of(stage, networks, stage_contract(stage, networks)) for stage in stages}
+        return {stage: fingerprint_of(stage, networks, networks.contract(stage)) for stage in stages}
 
     return of
 
@@ -36,7 +35,7 @@ def with_code(monkeypatch):
         def read(name: str) -> str:
             return sources.get(name.rpartition(".")[2], source_of(name))
 
-        monkeypatch.setattr(fingerprint, "code_digest", lambda roots: code_digest(roots, read))
+        monkeypatch.setattr(fingerprint, "code_digest", lambda roots, packages: code_digest(roots, read, packages))
 
     return change
 
@@ -96,9 +95,10 @@ def test_all_that_is_imported_on_the_way_is_hashed(tiny_networks):
 
 
 def test_a_parameter_is_baked_into_engines_exactly_where_the_one_table_says(tiny_networks, fingerprints, monkeypatch):
-    monkeypatch.setitem(BAKED_INTO, "head", {"min_area": "for the sake of the test"})
-    before = fingerprints()
     recipe = tiny_networks.recipe
+    head = replace(recipe.family.by_name["head"], baked={"min_area": "for the sake of the test"})
+    monkeypatch.setitem(recipe.family.by_name, "head", head)
+    before = fingerprints()
     other = msgspec.structs.replace(recipe, parameters=msgspec.structs.replace(recipe.parameters, min_area=1.0))
     after = fingerprints(type(tiny_networks)(other, tiny_networks.models, tiny_networks.provenance))
     assert changed(before, after) == {"head"}
@@ -121,12 +121,12 @@ def test_a_graph_that_comes_out_the_same_keeps_what_was_made_from_it(tiny_networ
     )  # fmt: skip
     stages = {**bundle.manifest.stages, "dino": msgspec.structs.replace(entry, engines={**entry.engines, "int8": made})}
     write_manifest(bundle.path, msgspec.structs.replace(bundle.manifest, stages=stages))
-    monkeypatch.setattr(fingerprint, "code_digest", lambda roots: "other code")
+    monkeypatch.setattr(fingerprint, "code_digest", lambda roots, packages: "other code")
     build_bundle(tiny_networks, tmp_path / "b")
     engines = Bundle.load(tmp_path / "b").stage("dino").engines
     assert set(engines) == {"fp32", "int8"}
     assert engines["int8"].source == engines["fp32"].fingerprint != made.source
     monkeypatch.setattr(build, "export_onnx", lambda module, contract, path: path.write_text("another graph") and None)
-    monkeypatch.setattr(fingerprint, "code_digest", lambda roots: "yet other code")
+    monkeypatch.setattr(fingerprint, "code_digest", lambda roots, packages: "yet other code")
     build_bundle(tiny_networks, tmp_path / "b")
     assert set(Bundle.load(tmp_path / "b").stage("dino").engines) == {"fp32"}

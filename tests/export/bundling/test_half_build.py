@@ -158,12 +158,9 @@ def test_parity_fails_where_half_is_wrong(tiny_networks, folder, no_export):
     networks = easy(tiny_networks)
     build_bundle(networks, folder, conversion=HalfConversion(networks, "fp16"), stages=["head"])
     bundle = Bundle.load(folder)
-    from ovdeploy.export.parity.cases import stage_case, trace_photo
-    from ovdeploy.export.parity.check import limits_for
+    from ovdeploy.export.reference.checks import limits_for
 
-    case = stage_case("head", bundle.tokenizer_path(), networks, trace_photo(networks, demo_photo()))
-    assert case is not None
-    expected = case[1]["logits"]
+    expected = networks.family.trace(networks, demo_photo(), bundle).case("head")[1]["logits"]
     limits = limits_for(bundle.recipe.tolerances, "fp16")
     assert limits.check("head", "logits", expected, expected).passed
     assert not limits.check("head", "logits", expected * np.float32(1.1), expected).passed
@@ -192,9 +189,8 @@ def test_the_command_makes_half_engines(folder, tmp_path):
     assert missing.exit_code == 1 and "not a file of islands" in missing.stderr
 
 
-def test_the_search_reads_words_by_the_models_own_table(tmp_path):
+def test_the_search_reads_words_by_the_models_own_table():
     """tiny's text tower knows fewer tokens than CLIP's: with CLIP's tokenizer the search fed it ids past its table."""
     networks = Networks.load(load_recipe("tiny"))
-    seen = island_search._see(networks, demo_photo(), {"text_encoder": tmp_path})
-    tokens = seen.cases["text_encoder"].feeds["tokens"]
+    tokens = networks.family.trace(networks, demo_photo(), None).case("text_encoder")[0]["tokens"]
     assert 0 < tokens.max() < networks.models["clip"].vocab_size

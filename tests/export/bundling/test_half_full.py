@@ -8,7 +8,6 @@ import pytest
 
 from ovdeploy.export.bundling.onnx_export import export_onnx
 from ovdeploy.export.reference.networks import Networks
-from ovdeploy.export.reference.training_free.contracts import stage_contract
 from ovdeploy.runtime import load_recipe
 from ovdeploy.runtime.backends.registry import open_session
 from ovdeploy.runtime.graph.census import take_census
@@ -29,7 +28,7 @@ def test_sam_vit_b_agrees_with_fp32_and_is_half(tmp_path):
     sam = msgspec.structs.replace(full.sam, weights="random:3")
     parameters = msgspec.structs.replace(tiny.parameters, affinity_factor=1.2)
     networks = Networks.load(msgspec.structs.replace(tiny, sam=sam, parameters=parameters))
-    contract, path = stage_contract("sam_encoder", networks), tmp_path / "sam_encoder.onnx"
+    contract, path = networks.contract("sam_encoder"), tmp_path / "sam_encoder.onnx"
     export_onnx(networks.modules["sam_encoder"], contract, path)
     image = np.ascontiguousarray(draw_photo((1024, 1024)).transpose(2, 0, 1)[None].astype(np.float32))
     valid = np.zeros((64, 64), np.float32)

@@ -13,7 +13,7 @@ from ovdeploy.export.bundling.build import build_bundle
 from ovdeploy.export.bundling.onnx_export import export_onnx
 from ovdeploy.runtime import Bundle, BundleError, Segmenter
 from ovdeploy.runtime.graph import model as graph_model
-from ovdeploy.runtime.stage.contract import StageContract, TensorSpec
+from ovdeploy.runtime.stage.contract import Axis, StageContract, TensorSpec
 
 
 class Products(nn.Module):
@@ -35,7 +35,8 @@ class Products(nn.Module):
 
 def contract(width):
     specs = [TensorSpec(name=n, dtype="float32", shape=("B", width), layout="row, column", range="any") for n in "xy"]
-    return StageContract(stage="products", inputs=(specs[0],), outputs=(specs[1],))
+    rows = Axis(smallest=1, usual=2, largest=4, example=2)
+    return StageContract(stage="products", inputs=(specs[0],), outputs=(specs[1],), axes={"B": rows})
 
 
 @pytest.fixture

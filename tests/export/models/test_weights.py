@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ovdeploy.export.models.families import build_model
+from ovdeploy.export.models.families import build_model, family_of
 from ovdeploy.export.models.weights import load_model, random_state, read_checkpoint, state_digest
 from ovdeploy.runtime import RecipeError
 from ovdeploy.runtime.errors import WeightsError
@@ -88,12 +88,11 @@ def test_pretrained_without_a_tag_is_refused():
 
 
 def test_pretrained_that_cannot_be_fetched_says_what_to_do(monkeypatch):
-    from ovdeploy.export.models import families as models
-
     def refuse(name, tag):
         raise OSError("no network")
 
-    monkeypatch.setitem(models.FAMILIES, "sam", models.FAMILIES["sam"]._replace(pretrained=refuse))
+    refusing = family_of("sam")._replace(pretrained=refuse)
+    monkeypatch.setattr("ovdeploy.export.models.weights.family_of", lambda role: refusing)
     with pytest.raises(WeightsError, match=r"no network.*--sam-weights"):
         load_model("sam", ModelChoice(model="tiny", pretrained="tag"), "pretrained")
 

@@ -60,8 +60,8 @@ def test_every_row_passes(method, tiny_networks, photo, tmp_path):
     """The rows of the methods table on the smallest models; `trident` is the recipe `micro` itself."""
     micro, row = tiny_networks.recipe, METHODS[method]
     parameters = msgspec.structs.replace(micro.parameters, stride=32, refine=row.refine)
-    sam = micro.sam if row.affinity or row.refine else None
-    recipe = msgspec.structs.replace(micro, method=method, sam=sam, parameters=parameters)
+    kept = {role: choice for role, choice in micro.models.items() if role != "sam" or row.affinity or row.refine}
+    recipe = msgspec.structs.replace(micro, method=method, models=kept, parameters=parameters)
     models = {role: tiny_networks.models[role] for role in recipe.models}
     networks = replace(tiny_networks, recipe=recipe, models=models)
     build_bundle(networks, tmp_path / "b", stages=[s for s in recipe.stages if s != "text_encoder"])

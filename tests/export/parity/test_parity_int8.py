@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ovdeploy.export.parity.check import limits_for
+from ovdeploy.export.reference.checks import limits_for
 from ovdeploy.runtime.recipe.recipe import Tolerances
 
 

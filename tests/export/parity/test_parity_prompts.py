@@ -15,10 +15,10 @@ from segment_anything import SamPredictor
 from ovdeploy.export.bundling.build import build_bundle
 from ovdeploy.export.cli.parity import parity
 from ovdeploy.export.parity.check import engine_opener
-from ovdeploy.export.parity.prompts import prompt_gaps, trace_prompts
 from ovdeploy.export.reference.networks import Networks
+from ovdeploy.export.reference.promptable.prompts import prompt_gaps, trace_prompts
 from ovdeploy.runtime import Bundle, load_recipe
-from ovdeploy.runtime.recipe.optional import OPTIONAL
+from ovdeploy.runtime.pipelines.training_free.pipeline import PIPELINE
 from ovdeploy.runtime.recipe.recipe import ModelChoice
 from support.parity import run, scale_layer
 from support.samples import draw_photo
@@ -81,7 +81,9 @@ def test_parity_checks_the_stage_and_every_kind_of_prompt(complete_bundle):
     prompts = [check for check in report["checks"] if check["stage"] == "prompt"]
     assert len(prompts) == 8 and all(check["measures"]["agreement"] >= 0.9995 for check in prompts)
     assert {c["what"] for c in report["checks"] if c["stage"] == STAGE} == {"low_res_logits", "iou"}
-    assert {c["stage"] for c in report["checks"]} >= set(OPTIONAL), "no optional stage goes unchecked"
+    assert {c["stage"] for c in report["checks"]} >= {use.name for use in PIPELINE.stages if use.purpose}, (
+        "no optional stage goes unchecked"
+    )
 
 
 def test_a_layer_scaled_by_one_percent_fails(complete_bundle, tmp_path):

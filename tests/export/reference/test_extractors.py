@@ -7,7 +7,8 @@ import timm
 import torch
 import torch.nn.functional as F
 
-from ovdeploy.export.models.families import EXTRACTORS, build_model
+from ovdeploy.export.models.dino import EXTRACTORS
+from ovdeploy.export.models.families import build_model
 from ovdeploy.export.reference.training_free.dino import Dino
 from ovdeploy.runtime.errors import RecipeError
 from support.extractors import MODELS, SMALL, rotary, vit

@@ -83,7 +83,7 @@ def engines(bundle):
 def recorded(engines, case, settings):
     """The engines' result, and the outputs of every stage on the way."""
     outputs: dict[str, list] = {}
-    for stage, session in engines._sessions.items():
+    for stage, session in engines.engines.items():
         session.run = _recording(session.run, outputs.setdefault(stage, []))
     vocabulary = Vocabulary(case["meta"]["names"], case["class_embeddings"])
     return engines.segment(case["image"], vocabulary, parameters=settings), outputs

@@ -59,7 +59,7 @@ def test_engines_meet_the_authors(case, networks, tmp_path):
     )
     vocabulary = Vocabulary(case["names"], case["class_embeddings"])
     with Segmenter.load(tmp_path / "b") as segmenter:
-        head, logits = segmenter._sessions["head"], []
+        head, logits = segmenter.engines["head"], []
         run = head.run
         head.run = lambda feeds: logits.append(run(feeds)) or logits[-1]
         result = segmenter.segment(case["image"], vocabulary, parameters=case["settings"])

@@ -13,11 +13,10 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from ovdeploy.export.models.miniature.networks import BUILDERS
 from ovdeploy.export.tiny import clip_task, dino_task, sam_affinity, sam_task, sam_user
 from ovdeploy.export.tiny.crops import cut_crops
 from ovdeploy.export.tiny.dataset import Drawn
-from ovdeploy.export.tiny.train import TASKS
+from ovdeploy.export.tiny.train import BUILDERS, TASKS
 from ovdeploy.runtime.scenes import draw_scene
 
 CUDA = torch.device("cuda", 0)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from segment_anything.modeling.image_encoder import add_decomposed_rel_pos
 
-from ovdeploy.export.models.miniature.networks import BUILDERS
 from ovdeploy.export.models.weights import load_model
 from ovdeploy.export.reference.training_free.sam_encoder import SamEncoder
 from ovdeploy.export.tiny.dataset import Drawn
@@ -18,6 +17,7 @@ from ovdeploy.export.tiny.sam_losses import mask_losses, measured_iou
 from ovdeploy.export.tiny.sam_prompts import GRID, LEAST, MASK, _meant, halved, prompt_scene
 from ovdeploy.export.tiny.sam_task import STAGES, SamTask
 from ovdeploy.export.tiny.sam_user import boxes_of, corrections
+from ovdeploy.export.tiny.train import BUILDERS
 from ovdeploy.runtime.labelling.regions import find_regions
 from ovdeploy.runtime.recipe.recipe import load_recipe
 from ovdeploy.runtime.scenes import FIRST_TEST_SEED, draw_scene

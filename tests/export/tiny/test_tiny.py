@@ -9,12 +9,12 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 
 from ovdeploy.export.models.families import build_model
-from ovdeploy.export.models.miniature.networks import BUILDERS, CONTEXT
 from ovdeploy.export.models.miniature.words import cut_vocabulary, known_words
 from ovdeploy.export.models.text_assets import clip_tokenizer, imagenet_templates, write_tokenizer
 from ovdeploy.export.models.weights import load_model
 from ovdeploy.export.tiny import clip_task, crops
 from ovdeploy.export.tiny.dataset import draw_shards
+from ovdeploy.export.tiny.train import BUILDERS, CONTEXT
 from ovdeploy.runtime.errors import ExportError, WeightsError
 from ovdeploy.runtime.recipe.recipe import ModelChoice, load_recipe
 from ovdeploy.runtime.scenes import ALL_NAMES, SEEN, STUFF, THINGS, draw_scene

@@ -8,12 +8,11 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from ovdeploy.export.models.miniature.networks import BUILDERS
 from ovdeploy.export.tiny.contrast import APART, TEMPERATURE, dense_contrast
 from ovdeploy.export.tiny.curves import draw_curves
 from ovdeploy.export.tiny.loop import WARMUP, Budget, Cycle, Task, rate_share, train
 from ovdeploy.export.tiny.sam_task import STAGES
-from ovdeploy.export.tiny.train import TASKS, main, write_weights
+from ovdeploy.export.tiny.train import BUILDERS, TASKS, main, write_weights
 from ovdeploy.runtime.errors import WeightsError
 
 

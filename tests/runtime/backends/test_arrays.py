@@ -17,6 +17,7 @@ from ovdeploy.runtime.backends.onnxruntime.session import OnnxRuntimeSession, Or
 from ovdeploy.runtime.backends.options import SessionOptions
 from ovdeploy.runtime.backends.registry import open_session
 from ovdeploy.runtime.errors import ParameterError
+from ovdeploy.runtime.pipelines.training_free.segmenter import TrainingFreeSegmenter
 from ovdeploy.runtime.stage.arrays import Block, DeviceArray, to_host
 from ovdeploy.runtime.stage.contract import StageContract, TensorSpec
 
@@ -55,7 +56,7 @@ def resident_sessions(bundle):
 @pytest.fixture(scope="module")
 def resident(tiny_bundle):
     opened, sessions = resident_sessions(tiny_bundle)
-    with Segmenter(opened.manifest, sessions) as segmenter:
+    with TrainingFreeSegmenter(opened.manifest, sessions) as segmenter:
         yield segmenter
 
 
@@ -193,7 +194,7 @@ def test_nan_left_by_the_affinitys_engine_is_traced_to_it(tiny_bundle, vocabular
 
     encoder._run = spoil
     told = "sam_encoder engine returned NaN or infinity, found in affinity of head"
-    with Segmenter(opened.manifest, sessions) as segmenter, pytest.raises(EngineError, match=told):
+    with TrainingFreeSegmenter(opened.manifest, sessions) as segmenter, pytest.raises(EngineError, match=told):
         segmenter.segment(photo, vocabulary)
 
 

@@ -16,8 +16,10 @@ from ovdeploy.runtime.bench.products import FLOPS
 from ovdeploy.runtime.bench.report import Peak, Report, judge, measured_peaks, peak_of
 from ovdeploy.runtime.bench.run import Job, bench
 from ovdeploy.runtime.bench.soak import judged, mixed_sizes, soak
-from ovdeploy.runtime.bench.sweep import Point, fitted, random_vocabulary
+from ovdeploy.runtime.bench.sweep import Point, fitted
 from ovdeploy.runtime.bench.tables import growth_line, tables
+from ovdeploy.runtime.pipelines.training_free.sweeps import SWEEPS
+from ovdeploy.runtime.words.vocabulary import random_vocabulary
 from support.samples import draw_photo
 
 PHOTO = draw_photo((30, 40))
@@ -28,6 +30,10 @@ class FakeProcess:
     """A runner whose times are known: half of a photo is `dino`, a quarter `coarse`, the rest is no step."""
 
     started, opened_ms = 0.0, 2.0
+
+    @property
+    def calls(self):
+        return {} if self.spec.label == "torch" else {"dino": [{"B": 2}, {"B": 1}], "sam_decoder": [{"R": 3}]}
 
     def __init__(self, spec, log):
         self.spec, self._log, self._rounds = spec, log, 0
@@ -41,7 +47,7 @@ class FakeProcess:
         whole = SPEEDS[self.spec.label]
         mask = np.zeros(photo.shape[:2], np.uint16)
         mask[0, 0] = self.spec.precision == "bf16"
-        return Outcome(whole, {"dino": whole / 2, "coarse": whole / 4}, mask, np.zeros_like(mask), 3)
+        return Outcome(whole, {"dino": whole / 2, "coarse": whole / 4}, mask, np.zeros_like(mask), 3, self.calls)
 
     def call(self, method, *arguments):
         assert method == "seconds"
@@ -177,17 +183,17 @@ def points(*values):
 
 
 def test_the_term_that_grows_the_most_is_named():
-    sweep = fitted("windows", "engines fp32", points((4, 9.0, 8.0), (1, 3.0, 2.0), (2, 5.0, 4.0)))
+    sweep = fitted("windows", "engines fp32", points((4, 9.0, 8.0), (1, 3.0, 2.0), (2, 5.0, 4.0)), SWEEPS["windows"])
     assert [point.at for point in sweep.points] == [1, 2, 4]
     assert sweep.per_unit == pytest.approx(4) and sweep.fixed == pytest.approx(2)
     assert sweep.terms[0].per_unit == pytest.approx(2) and sweep.terms[0].share == pytest.approx(0.5)
-    steep = fitted("classes", "x", points((1, 3.0, 2.0), (2, 9.0, 1.0)))
+    steep = fitted("classes", "x", points((1, 3.0, 2.0), (2, 9.0, 1.0)), SWEEPS["classes"])
     assert steep.terms[0].step == "dino" and steep.terms[0].share == 1.0, "what shrinks is no growth"
     assert "the largest term is dino, 6 ms a class, 100% of the growth" in growth_line(steep)
 
 
 def test_a_sweep_of_one_place_does_not_grow():
-    flat = fitted("regions", "x", points((3, 3.0, 2.0), (3, 9.0, 1.0)))
+    flat = fitted("regions", "x", points((3, 3.0, 2.0), (3, 9.0, 1.0)), SWEEPS["regions"])
     assert flat.per_unit == 0.0 and "no step grows" in growth_line(flat)
 
 

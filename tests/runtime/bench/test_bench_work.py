@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 
-from ovdeploy.runtime import Bundle, ParameterError, Segmenter
+from ovdeploy.runtime import Bundle, ParameterError
 from ovdeploy.runtime.bench.plan import RunnerSpec, product_specs, rival_spec, runners_of, whole_precisions
-from ovdeploy.runtime.bench.sweep import AXES, Base
-from ovdeploy.runtime.bench.sweep import random_vocabulary as random_classes
-from ovdeploy.runtime.bench.work import photo_plan, product_flops, stage_calls
+from ovdeploy.runtime.bench.work import product_flops
 from ovdeploy.runtime.bundle.opening import open_stage
 from ovdeploy.runtime.graph.flops import node_flops
 from ovdeploy.runtime.graph.model import load_model
+from ovdeploy.runtime.pipelines.sweeps import Base
+from ovdeploy.runtime.pipelines.training_free.methods import method_of
+from ovdeploy.runtime.pipelines.training_free.plan import plan_photo
+from ovdeploy.runtime.pipelines.training_free.segmenter import TrainingFreeSegmenter
+from ovdeploy.runtime.pipelines.training_free.sweeps import SWEEPS as AXES
 from ovdeploy.runtime.recipe.parameters import with_overrides
+from ovdeploy.runtime.words.vocabulary import random_vocabulary as random_classes
 from support.samples import draw_photo, random_vocabulary
 
 
@@ -24,7 +28,7 @@ def opened(tiny_bundle):
 def recorded(opened):
     """A segmenter, and the sizes of every call of its engines."""
     calls = []
-    sessions = {stage: open_stage(opened, stage, "fp32") for stage in opened.recipe.stages if stage != "text_encoder"}
+    sessions = {stage: open_stage(opened, stage, "fp32") for stage in opened.recipe.running_stages}
     for stage, session in sessions.items():
 
         def run_unchecked(feeds, into=None, *, session=session, run=session.run_unchecked, stage=stage):
@@ -32,7 +36,7 @@ def recorded(opened):
             return run(feeds, into)
 
         session.run_unchecked = run_unchecked
-    with Segmenter(opened.manifest, sessions) as segmenter:
+    with TrainingFreeSegmenter(opened.manifest, sessions) as segmenter:
         yield segmenter, calls
 
 
@@ -51,15 +55,21 @@ def test_the_calls_are_those_of_the_pipeline(opened, recorded, hw, parameters):
     segmenter, calls = recorded
     calls.clear()
     vocabulary = random_vocabulary(opened.manifest.dimensions.embedding)
-    result = segmenter.segment(draw_photo(hw), vocabulary, parameters=parameters)
+    with segmenter.engines.counted() as told:
+        result = segmenter.segment(draw_photo(hw), vocabulary, parameters=parameters)
+    assert [(stage, call) for stage, made in told.items() for call in made] == sorted(
+        calls, key=lambda call: list(told).index(call[0])
+    ), "every call, with the sizes of its axes"
     settings = with_overrides(opened.recipe.parameters, parameters)
-    told = stage_calls(photo_plan(opened, hw, settings), opened.recipe, settings, 4, len(result.regions))
-    expected = [(stage, {axis: call[axis] for axis in sizes}) for stage, sizes in calls for call in [sizes]]
-    came = [(stage, call) for stage, made in told.items() for call in made]
-    assert sorted(stage for stage, _ in came) == sorted(stage for stage, _ in expected)
-    for stage in told:
-        sizes = [call for name, call in expected if name == stage]
-        assert [{axis: call[axis] for axis in size} for call, size in zip(told[stage], sizes, strict=True)] == sizes
+    plan = plan_photo(hw, settings, method_of(opened.recipe), opened.manifest.dimensions)
+    windows = plan.windows_grid[0] * plan.windows_grid[1]
+    assert sum(call["B"] for call in told["dino"]) == sum(call["B"] for call in told["clip_image"]) == windows
+    assert len(told["head"]) == 1 + settings.sam_halves
+    assert len(told["sam_encoder"]) == len(told["head"]) + (settings.refine and settings.sam_halves)
+    assert sum(call["R"] for call in told.get("sam_decoder", ())) == len(result.regions)
+    with segmenter.engines.counted() as nothing:
+        pass
+    assert nothing == {} and all(session.listener is None for session in segmenter.engines.values())
 
 
 def test_products_are_counted_call_by_call(opened):
@@ -123,7 +133,8 @@ def test_points_lie_where_they_say(base):
     assert [at for at, _ in sizes] == [r.photo.shape[0] * r.photo.shape[1] / 1e6 for _, r in sizes]
     assert sizes[2][1].photo is base.photo
     for at, request in AXES["windows"].requests(base):
-        plan = photo_plan(Bundle("", base.manifest), base.hw, with_overrides(base.parameters, request.parameters))
+        settings = with_overrides(base.parameters, request.parameters)
+        plan = plan_photo(base.hw, settings, method_of(base.manifest.recipe), base.manifest.dimensions)
         assert at == plan.windows_grid[0] * plan.windows_grid[1]
     for at, request in AXES["classes"].requests(base):
         assert at == len(request.vocabulary)

@@ -99,8 +99,8 @@ def test_damage_beside_the_asked_precision_and_stages_is_no_matter(tiny_bundle, 
 @pytest.mark.parametrize(
     ("keys", "value", "told"),
     [
-        (("schema_version",), 0, ["schema version 0", "reads 1", "Export the bundle again"]),
-        (("schema_version",), 2, ["schema version 2", "reads 1", "install the ovdeploy that made it"]),
+        (("schema_version",), 0, ["schema version 0", "reads 1 to 2", "Export the bundle again"]),
+        (("schema_version",), 3, ["schema version 3", "reads 1 to 2", "install the ovdeploy that made it"]),
         (("schema_version",), "1", ["cannot be read", "schema_version"]),
         (("future",), 1, ["cannot be read", "`future`"]),
         (("recipe", "future"), 1, ["cannot be read", "`future`"]),
@@ -110,7 +110,7 @@ def test_damage_beside_the_asked_precision_and_stages_is_no_matter(tiny_bundle, 
         ((*HEAD_FILES, 0, "future"), 1, ["cannot be read", "`future`"]),
         (("stages", "head", "contract", "future"), 1, ["cannot be read", "`future`"]),
         (("stages", "head", "contract", "inputs", 0, "future"), 1, ["cannot be read", "`future`"]),
-        (("tokenizer",), None, ["cannot be read", "tokenizer"]),
+        (("text", "tokenizer"), None, ["cannot be read", "tokenizer"]),
         (("dimensions", "embedding"), "64", ["cannot be read", "embedding"]),
         (("recipe", "method"), "future", ["unknown method 'future'", "trident"]),
     ],
@@ -140,7 +140,7 @@ def test_what_is_no_bundle_is_refused_with_how_to_make_one(tmp_path):
         assert str(path) in message and "no bundle.json" in message and "export-engines" in message
 
 
-@pytest.mark.parametrize("where", [(*HEAD_FILES, 0, "path"), ("tokenizer", "path")])
+@pytest.mark.parametrize("where", [(*HEAD_FILES, 0, "path"), ("text", "tokenizer", "path")])
 @pytest.mark.parametrize("name", ["../x", "..", "a/../../x", "/etc/passwd", "//etc/passwd", "link/x", "link"])
 def test_a_path_that_leaves_the_bundle_is_refused_on_load(tiny_bundle, tmp_path, where, name):
     (tmp_path / "bundle").mkdir()

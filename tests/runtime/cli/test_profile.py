@@ -26,7 +26,6 @@ from ovdeploy.runtime.backends.tensorrt import trtexec
 from ovdeploy.runtime.backends.tensorrt.layers import layers_by_precision, parse_layers
 from ovdeploy.runtime.backends.tensorrt.trtexec_results import parse_profile, parse_times, read_results
 from ovdeploy.runtime.cli import main
-from ovdeploy.runtime.pipelines.training_free.axes import recipe_ranges
 
 FIXTURES = Path(__file__).parent / "trtexec"
 
@@ -174,7 +173,7 @@ def test_percentiles_need_a_number():
 
 def line(bundle, stage, **changes):
     contract = bundle.stage(stage).contract
-    ranges = recipe_ranges(bundle.recipe, bundle.manifest.dimensions)
+    ranges = bundle.ranges()
     how = {
         "source": Path(f"{stage}.onnx"), "contract": contract, "ranges": ranges,
         "sizes": {axis: usual for axis, (_, usual, _) in ranges.items()},
@@ -356,6 +355,6 @@ def test_nodes_are_summed_by_name_and_told_by_their_type():
 
 def test_example_inputs_fit_the_contracts(tiny_bundle):
     bundle = Bundle.load(tiny_bundle)
-    sizes = {axis: usual for axis, (_, usual, _) in recipe_ranges(bundle.recipe, bundle.manifest.dimensions).items()}
+    sizes = {axis: usual for axis, (_, usual, _) in bundle.ranges().items()}
     for entry in bundle.manifest.stages.values():
         entry.contract.check_feeds(example_feeds(entry.contract, sizes))

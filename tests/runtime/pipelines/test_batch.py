@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ovdeploy.runtime import EngineError, ParameterError, PhotoError, Result, Segmenter, VocabularyError
+from ovdeploy.runtime import EngineError, ParameterError, PhotoError, Result, VocabularyError
 from ovdeploy.runtime.pipelines.batch import in_order
+from ovdeploy.runtime.pipelines.training_free.segmenter import TrainingFreeSegmenter
 from support.samples import draw_photo, random_vocabulary
 from support.segmenting import EVERYTHING, assert_same, faked, random_outputs
 
@@ -201,7 +202,7 @@ def watched(tiny_bundle, device, entered, left):
     contracts.update({stage: session.contract for stage, session in sessions.items()})
     for session in sessions.values():
         session.device = device
-    return Segmenter(segmenter.manifest, sessions)
+    return TrainingFreeSegmenter(segmenter.manifest, sessions)
 
 
 ALL_AT_ONCE = {"region_threshold": 0.0, "min_area": 1, "prompt_batch": 10**6, "window_batch": 10**6}

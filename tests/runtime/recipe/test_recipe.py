@@ -6,12 +6,21 @@ import pytest
 
 from ovdeploy.runtime import ParameterError, Parameters, RecipeError, available_recipes, load_recipe
 from ovdeploy.runtime.pipelines.training_free.methods import METHODS
-from ovdeploy.runtime.recipe.optional import OPTIONAL
-from ovdeploy.runtime.recipe.parameters import BAKED, with_overrides
+from ovdeploy.runtime.pipelines.training_free.pipeline import PIPELINE
+from ovdeploy.runtime.recipe import parameters as recipe_parameters
 from ovdeploy.runtime.recipe.recipe import Recipe, with_optional
 
 PARAMETERS = Parameters()
+BAKED = PIPELINE.baked
+OPTIONAL = [use.name for use in PIPELINE.stages if use.purpose]
 NAMES = Parameters.__struct_fields__
+FIELDS = [name for name in Recipe.__struct_fields__ if name != "models"]  # in a file they are tables by role
+
+
+def with_overrides(parameters, overrides):
+    return recipe_parameters.with_overrides(parameters, overrides, BAKED)
+
+
 TRIDENT = """
 method = "trident"
 [clip]
@@ -43,7 +52,8 @@ def test_there_are_recipes_and_every_one_loads():
         assert by_name == by_path
         assert by_name.name == name
         assert by_name.description
-        assert {"text_encoder", "clip_image", "head"} <= set(by_name.stages)
+        if by_name.pipeline == "training-free":
+            assert {"text_encoder", "clip_image", "head"} <= set(by_name.stages)
 
 
 def test_a_recipe_of_the_users_own_takes_its_name_from_the_file_unless_it_says_one(tmp_path):
@@ -74,7 +84,7 @@ def test_the_stages_follow_from_the_method_and_the_models(tmp_path, text, stages
         ("method = ", ["not a TOML file"]),
         ("\x00", ["not a TOML file"]),
         ('method = "trident"', ["clip"]),
-        ("metod = 'trident'\n" + TRIDENT, ["'metod'", "Did you mean 'method'?", *Recipe.__struct_fields__]),
+        ("metod = 'trident'\n" + TRIDENT, ["'metod'", "Did you mean 'method'?", *PIPELINE.roles, *FIELDS]),
         (TRIDENT.replace("[sam]", "[sammy]"), ["'sammy'", "Did you mean 'sam'?", "dino"]),
         (TRIDENT.replace("[sam]\nmodel", "[sam]\nmodl"), ["[sam]", "'modl'", "Did you mean 'model'?", "pretrained"]),
         (TRIDENT + "[parameters]\nstrid = 1", ["[parameters]", "'strid'", "Did you mean 'stride'?", *NAMES]),

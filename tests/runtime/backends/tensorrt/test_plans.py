@@ -17,7 +17,8 @@ from ovdeploy.runtime.errors import ExportError, MissingExtraError, ParameterErr
 from ovdeploy.runtime.graph.census import take_census
 from ovdeploy.runtime.graph.half import to_half
 from ovdeploy.runtime.graph.model import load_model, save_model
-from ovdeploy.runtime.pipelines.training_free.axes import recipe_ranges, stage_ranges
+from ovdeploy.runtime.pipelines.training_free.axes import axes_of
+from ovdeploy.runtime.pipelines.training_free.methods import method_of
 from ovdeploy.runtime.stage.axes import parse_ranges
 from support.tensorrt.world import World, install
 
@@ -85,10 +86,10 @@ def test_ranges_hold_every_photo_of_the_recipe(bundle):
     from ovdeploy.runtime.pipelines.training_free.plan import plan_photo
 
     recipe, dimensions = bundle.recipe, bundle.manifest.dimensions
-    ranges = recipe_ranges(recipe, dimensions)
+    ranges = {name: axis.range for name, axis in axes_of(recipe, dimensions).items()}
     assert all(1 <= low <= usual <= high for low, usual, high in ranges.values())
     for hw in [(1, 1), (1, 4000), (4000, 1), (3000, 4000), (4000, 3000), (2048, 2048), (97, 5000), (777, 333)]:
-        plan = plan_photo(hw, recipe.parameters, recipe.row, dimensions)
+        plan = plan_photo(hw, recipe.parameters, method_of(recipe), dimensions)
         sizes = dict(zip(("Wy", "Wx", "vh", "vw"), (*plan.windows_grid, *plan.sam.tokens_hw), strict=True))
         for axis, size in sizes.items():
             assert ranges[axis][0] <= size <= ranges[axis][2], (hw, axis)
@@ -406,7 +407,7 @@ def test_ranges_that_are_none_are_refused(text):
 def test_ranges_are_read_and_an_axis_without_one_is_told(world, bundle):
     assert parse_ranges(("B=2:3:4", "Q=7"), {"B": (1, 1, 1), "Q": (1, 1, 1)}) == {"B": (2, 3, 4), "Q": (7, 7, 7)}
     contract = bundle.stage("clip_image").contract
-    assert list(stage_ranges(contract, bundle)) == ["B"]
+    assert list(contract.ranges) == ["B"]
 
 
 def test_progress_is_one_fraction_of_nested_phases():

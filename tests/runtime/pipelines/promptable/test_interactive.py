@@ -11,7 +11,7 @@ from ovdeploy.runtime import Bundle, BundleError, PhotoError, Prompt, Prompter, 
 from ovdeploy.runtime.backends.fake import FakeSession
 from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.geometry.sam_frame import sam_frame
-from ovdeploy.runtime.pipelines.promptable.prompt_input import prompt_feeds
+from ovdeploy.runtime.pipelines.prompt_input import prompt_feeds
 from support.samples import draw_photo
 
 HW = (150, 203)
@@ -54,7 +54,7 @@ def test_answers_have_the_promised_shapes(prompted):
 def test_a_photo_is_encoded_once_and_asked_often(complete_bundle, photo, monkeypatch):
     calls = []
     with Segmenter.load(complete_bundle) as segmenter:
-        session = segmenter._sessions["sam_encoder"]
+        session = segmenter.engines["sam_encoder"]
         run = session.run
         monkeypatch.setattr(session, "run", lambda *given: calls.append(1) or run(*given))
         prompted = segmenter.prompt(photo)

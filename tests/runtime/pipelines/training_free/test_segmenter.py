@@ -6,6 +6,7 @@ from PIL import Image
 
 from ovdeploy.runtime import Bundle, EngineError, ParameterError, PhotoError, Segmenter, Vocabulary, VocabularyError
 from ovdeploy.runtime.errors import OvdeployError
+from ovdeploy.runtime.pipelines.training_free.segmenter import TrainingFreeSegmenter
 from support.samples import draw_photo, random_vocabulary
 from support.segmenting import ENGINES, EVERYTHING, assert_same, faked, random_outputs
 
@@ -214,7 +215,7 @@ def test_a_stage_without_a_session_is_told_by_name(tiny_bundle, vocabulary, phot
     segmenter, sessions = faked(tiny_bundle)
     del sessions[stage]
     with pytest.raises(OvdeployError, match="SAM" if stage == "sam_decoder" else stage):
-        Segmenter(segmenter.manifest, sessions).segment(photo, vocabulary)
+        TrainingFreeSegmenter(segmenter.manifest, sessions).segment(photo, vocabulary)
 
 
 def test_a_segmenter_without_a_text_engine_says_what_to_do_instead(tiny_bundle):

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import PromptError
-from ...geometry.sam_frame import SamFrame
-from ...geometry.sizes import HW
+from ..errors import PromptError
+from ..geometry.sam_frame import SamFrame
+from ..geometry.sizes import HW
 
 PAD, TOP_LEFT, BOTTOM_RIGHT = -1, 2, 3
 """Labels of SAM's points beside 0 (background) and 1 (foreground)."""

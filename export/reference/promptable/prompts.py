@@ -1,4 +1,4 @@
-"""Parity of interactive prompts: the engines against segment_anything's own SamPredictor, on the same weights."""
+"""Proof of prompts: the engines against segment_anything's own SamPredictor, on the same weights."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import numpy as np
 import torch
 from segment_anything import SamPredictor
 
-from ...runtime.backends.base import Session
-from ...runtime.bundle.bundle import Bundle
-from ...runtime.geometry.sam_frame import sam_frame
-from ...runtime.pipelines.promptable.interactive import DECODER, ENCODER, PromptedMasks, Prompter
-from ...runtime.pipelines.promptable.prompt_input import Prompt, prompt_feeds
-from ..reference.networks import Networks
-from ..reference.trace import Tensors
+from ....runtime.backends.base import Session
+from ....runtime.bundle.bundle import Bundle
+from ....runtime.geometry.sam_frame import sam_frame
+from ....runtime.pipelines.prompt_input import Prompt, prompt_feeds
+from ....runtime.pipelines.promptable.interactive import Prompter
+from ....runtime.pipelines.promptable.stages import ENCODER, PROMPT_DECODER
+from ....runtime.pipelines.prompted import PromptedMasks
+from ..checks import Check, Limits
+from ..networks import Networks
+from ..trace import Tensors, Trace
 
 
 class PromptTrace(NamedTuple):
@@ -26,7 +29,7 @@ class PromptTrace(NamedTuple):
     answers: dict[tuple[str, bool], PromptedMasks]
     """By the prompt's name, and whether several masks were asked for."""
     inputs: Tensors
-    """Of the `sam_prompt_decoder` module, for all prompts together."""
+    """Of the decoder's module, for all prompts together."""
     outputs: Tensors
     milliseconds: float
     """That the module took."""
@@ -53,14 +56,14 @@ def trace_prompts(networks: Networks, photo: np.ndarray) -> PromptTrace:
     predictor = SamPredictor(networks.models["sam"])
     predictor.set_image(photo)
     hw = (photo.shape[0], photo.shape[1])
-    first = _predict(predictor, Prompt(points=[[hw[1] / 2, hw[0] / 2]]), multimask=False)
+    first = answer(predictor, Prompt(points=[[hw[1] / 2, hw[0] / 2]]), multimask=False)
     prompts = sample_prompts(hw, first.low_res_logits[0])
-    answers = {(n, many): _predict(predictor, prompt, many) for n, prompt in prompts.items() for many in (False, True)}
+    answers = {(n, many): answer(predictor, prompt, many) for n, prompt in prompts.items() for many in (False, True)}
     frame = sam_frame(hw, networks.dimensions, multiple=1)
     feeds = prompt_feeds(list(prompts.values()), hw, frame)
     inputs = {"sam_features": predictor.features, **{name: torch.from_numpy(x) for name, x in feeds.items()}}
     start = time.perf_counter()
-    low_res, iou = networks.modules[DECODER](*inputs.values())
+    low_res, iou = networks.modules[PROMPT_DECODER](*inputs.values())
     milliseconds = (time.perf_counter() - start) * 1e3
     return PromptTrace(prompts, answers, inputs, {"low_res_logits": low_res, "iou": iou}, milliseconds)
 
@@ -95,7 +98,7 @@ def prompt_gaps(
     Yields:
         One gap for each prompt, over its single mask and its three.
     """
-    with open_engine(ENCODER) as encoder, open_engine(DECODER) as decoder:
+    with open_engine(ENCODER) as encoder, open_engine(PROMPT_DECODER) as decoder:
         prompter = Prompter(bundle.manifest.dimensions, encoder, decoder, bundle.recipe.parameters)
         encoded = prompter.encode(photo)
         came = {many: encoded.predict_many(list(trace.prompts.values()), multimask=many) for many in (False, True)}
@@ -108,7 +111,8 @@ def prompt_gaps(
         yield PromptGap(name, min(shares), max(gaps))
 
 
-def _predict(predictor: SamPredictor, prompt: Prompt, multimask: bool) -> PromptedMasks:
+def answer(predictor: SamPredictor, prompt: Prompt, multimask: bool) -> PromptedMasks:
+    """SamPredictor's answer to one prompt."""
     points = None if prompt.points is None else np.array(prompt.points, np.float64)
     labels = None if points is None else np.array(prompt.labels or [1] * len(points))
     masks, iou, low_res = predictor.predict(
@@ -119,3 +123,22 @@ def _predict(predictor: SamPredictor, prompt: Prompt, multimask: bool) -> Prompt
         multimask_output=multimask,
     )
     return PromptedMasks(masks, iou, low_res)
+
+
+def record_prompts(networks: Networks, trace: Trace) -> PromptTrace:
+    """Run SamPredictor on a trace's photo, and record the decoder's stage in the trace."""
+    prompted = trace_prompts(networks, trace.photo)
+    trace.stages[PROMPT_DECODER] = prompted.inputs, prompted.outputs
+    trace.timings[PROMPT_DECODER] = prompted.milliseconds
+    return prompted
+
+
+def prove_prompts(
+    bundle: Bundle, open_engine: Callable[[str], Session], photo: np.ndarray, prompted: PromptTrace, limits: Limits
+) -> Iterator[Check]:
+    """Compare the engines' answers with SamPredictor's."""
+    least, most = limits.prompted
+    for gap in prompt_gaps(bundle, open_engine, photo, prompted):
+        passed = gap.agreement >= least and gap.iou <= most
+        told = f"SamPredictor's: agreement ≥ {least:g}, IoU within {most:g}"
+        yield Check("prompt", gap.name, {"agreement": gap.agreement, "iou_gap": gap.iou}, told, passed)

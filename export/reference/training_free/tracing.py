@@ -1,0 +1,164 @@
+"""The reference on a photo, with every stage recorded as its engine is fed.
+
+The pipeline needs classes that the weights tell apart, whatever the weights are: the embeddings are taken from the
+photo's own features, and the IoU threshold is put amid SAM's estimates, so that some regions are refined and some fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from ....runtime.bundle.bundle import TOKENIZER, Bundle
+from ....runtime.pipelines.promptable.stages import PROMPT_DECODER
+from ....runtime.pipelines.training_free.encoding import head_part
+from ....runtime.pipelines.training_free.plan import plan_photo
+from ....runtime.pipelines.training_free.stages import CLIP, HEAD, LAYERS, TEXT
+from ....runtime.words.tokenizer import ClipTokenizer
+from ....runtime.words.vocabulary import Vocabulary
+from ...models.text_assets import clip_tokenizer, write_tokenizer
+from ..networks import Networks
+from ..promptable.prompts import PromptTrace, record_prompts
+from .pipeline import Reference
+from .trace import TrainingFreeTrace
+
+CLASSES, ROUNDS = 6, 10
+TEXTS = ("a photo of a cup.", "a bad photo of the “naïve” façade &amp; sky!", "")
+"""Texts of the text engine's check; the second is hard on tokenizers."""
+
+LAYER_WINDOWS = 2
+"""Windows on which CLIP's layers are checked: enough to see the batch axis, and not gigabytes with a large CLIP."""
+
+
+@dataclass(kw_only=True)
+class Traced(TrainingFreeTrace):
+    """The reference on one photo, with all that feeding the engines takes.
+
+    Attributes:
+        vocabulary: classes that this photo's features fall into.
+        overrides: parameters that differ from the recipe's, so that some regions are refined and some fail.
+        prompts: SamPredictor's answers, where the bundle answers prompts.
+    """
+
+    vocabulary: Vocabulary
+    overrides: dict[str, float] = field(default_factory=dict)
+    prompts: PromptTrace | None = None
+
+
+@torch.no_grad()
+def trace_photo(networks: Networks, photo: Any, bundle: Bundle | None = None) -> Traced:
+    """Run the PyTorch reference on a photo (a path, or [H, W, 3] uint8 RGB).
+
+    Args:
+        networks: the reference.
+        photo: a path, or [H, W, 3] uint8 RGB.
+        bundle: whose tokenizer is checked, and whose optional stages are recorded; None: a fresh tokenizer, no others.
+    """
+    reference = Reference(networks)
+    trace = reference.encode(photo)
+    encoded_ms = dict(trace.timings)
+    vocabulary = separating_vocabulary(trace)
+    reference.decide(trace, vocabulary)
+    overrides = _threshold_amid(trace)
+    if overrides:
+        trace.settings = networks.recipe.family.override(trace.settings, overrides)
+        trace.timings = encoded_ms  # times add up, and this decides a second time
+        reference.decide(trace, vocabulary)
+    traced = Traced(**vars(trace), vocabulary=vocabulary, overrides=overrides)
+    _record_head(networks, traced)
+    _record_text(networks, traced, bundle)
+    held = bundle.manifest.stages if bundle else {}
+    if PROMPT_DECODER in held:
+        traced.prompts = record_prompts(networks, traced)
+    if LAYERS in held:
+        _record_layers(networks, traced)
+    return traced
+
+
+def separating_vocabulary(trace: TrainingFreeTrace) -> Vocabulary:
+    """Classes that this photo's features fall into, whatever the weights mean; deterministic.
+
+    k-means on the image features, begun at points far apart. An embedding is its cluster's centre less what all
+    features share, so that no class wins everywhere.
+    """
+    assert trace.image_features is not None
+    features = trace.image_features.flatten(0, -2).double().numpy()
+    shared = features.mean(axis=0)
+    shared /= np.linalg.norm(shared)
+    own = features - (features @ shared)[:, None] * shared
+    centres = own[_far_apart(own, CLASSES)]
+    for _ in range(ROUNDS):
+        nearest = _gaps(own, centres).argmin(axis=1)
+        centres = np.stack(
+            [own[nearest == k].mean(axis=0) if (nearest == k).any() else c for k, c in enumerate(centres)]
+        )
+    embeddings = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
+    return Vocabulary([f"class {index}" for index in range(len(centres))], embeddings)
+
+
+def _far_apart(points: np.ndarray, count: int) -> list[int]:
+    """Indices of points, each the farthest from those before it."""
+    chosen = [int(np.linalg.norm(points, axis=1).argmax())]
+    while len(chosen) < min(count, len(points)):
+        chosen.append(int(_gaps(points, points[chosen]).min(axis=1).argmax()))
+    return chosen
+
+
+def _gaps(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """[N, K] distances."""
+    return np.stack([np.linalg.norm(points - centre, axis=1) for centre in centres], axis=1)
+
+
+def _threshold_amid(trace: TrainingFreeTrace) -> dict[str, float]:
+    """An IoU threshold in the widest gap between the middle estimates; none without two regions."""
+    if trace.prompted is None or len(trace.prompted.iou) < 2:
+        return {}
+    estimates = np.sort(trace.prompted.iou.numpy())
+    gaps = np.diff(estimates)
+    low = len(gaps) // 4
+    middle = low + int(gaps[low : len(gaps) - low].argmax())
+    return {"iou_threshold": float(estimates[middle : middle + 2].mean())}
+
+
+def _record_head(networks: Networks, trace: Traced) -> None:
+    """Features as the runtime lays them out, with its splice tables; logits laid out as the engine gives them."""
+    hw = (trace.photo.shape[0], trace.photo.shape[1])
+    plan = plan_photo(hw, trace.settings, networks.row, networks.dimensions)
+    inputs, outputs = trace.stages[HEAD]
+    features = trace.stages[CLIP][1]["features"]
+    rows, columns = plan.windows_grid
+    feeds = {"window_features": features.reshape(rows, columns, *features.shape[1:]), **inputs}
+    if networks.row.across == "features":
+        part = head_part(plan, 0, trace.affinities[0][1].numpy())
+        feeds |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in part.items()}
+        logits = outputs["logits"][..., : plan.aggregated[0].tokens_hw[1]]
+    else:  # [B, Q, h, w] → [Q, Wy·h, Wx·w]
+        _, queries, h, w = outputs["logits"].shape
+        grid = outputs["logits"].reshape(rows, columns, queries, h, w).permute(2, 0, 3, 1, 4)
+        logits = grid.reshape(queries, rows * h, columns * w)
+    trace.stages[HEAD] = feeds, {"logits": logits}
+
+
+def _record_text(networks: Networks, trace: Traced, bundle: Bundle | None) -> None:
+    """The runtime's tokens for the engine, open_clip's for the reference: the tokenizer is checked with it."""
+    table, length = networks.models["clip"].vocab_size, networks.dimensions.context_length
+    with TemporaryDirectory(prefix="ovdeploy-") as folder:
+        path = Path(folder) / TOKENIZER
+        if bundle is None:
+            write_tokenizer(path, table)
+        tokens = ClipTokenizer(bundle.tokenizer_path() if bundle else path, length)(TEXTS)
+    features = networks.modules[TEXT](clip_tokenizer(table)(list(TEXTS), length))
+    trace.stages[TEXT] = {"tokens": torch.from_numpy(tokens)}, {"features": features}
+
+
+def _record_layers(networks: Networks, trace: Traced) -> None:
+    """The module on the first windows of the trace."""
+    windows = trace.stages[CLIP][0]["windows"][:LAYER_WINDOWS]
+    with trace.time(LAYERS):
+        features = networks.modules[LAYERS](windows)
+    trace.stages[LAYERS] = ({"windows": windows}, {"features": features})

@@ -1,0 +1,259 @@
+"""Interfaces: the ways in which a bundle is opened, whatever its pipeline."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backends.base import Session
+from ..backends.options import SessionOptions
+from ..bundle.bundle import Bundle, Manifest
+from ..errors import BundleError, EngineError, PhotoError
+from ..labelling.result import Result
+from ..recipe.pipeline import Interface
+from ..stage.precision import FP32
+from ..words.vocabulary import Vocabulary
+from .engines import Engines, Wrap, as_it_is
+from .prompted import PromptablePhoto
+
+Photo = str | Path | np.ndarray
+"""A path, or [H, W, 3] uint8 RGB."""
+
+
+def open_bundle(
+    kind: type,
+    bundle: str | Path,
+    *,
+    backend: str = "auto",
+    precision: str = FP32,
+    parameters: Mapping[str, Any] | None = None,
+    threads: int | None = None,
+    device: int = 0,
+    allow_fallback: bool = False,
+    allow_host_code: bool = False,
+    wrap: Wrap = as_it_is,
+    find: Callable[[Bundle], Interface] | None = None,
+) -> Any:
+    """Open a bundle by one of its pipeline's interfaces.
+
+    Args:
+        kind: what to open it as.
+        bundle: the folder that `export-engines` wrote.
+        backend: a key of `BACKENDS`, or "auto": the fastest on a CPU that is installed.
+        precision: one that the bundle holds, or that the backend makes of FP32 (OpenVINO bf16).
+        parameters: overrides of the recipe's parameters.
+        threads: threads within an operator on the CPU; None leaves the choice to the backend.
+        device: which GPU, for backends that use one.
+        allow_fallback: whether work that a GPU provider does not take may run on the CPU; else that is an error.
+        allow_host_code: whether to open version-compatible TensorRT plans, which bring code; trust their source.
+        wrap: what to put in the place of every session, such as one that records what it is fed.
+        find: the interface to take; None means the one that the pipeline has under `kind`.
+
+    Raises:
+        BundleError: the bundle is missing, damaged or lacks a stage, has no TensorRT plan for this machine, or its
+            pipeline has no such interface.
+        EngineError: the backend's driver, GPU or provider does not work here.
+        ParameterError: an override is unknown, out of range, or baked into the engines.
+        MissingExtraError: the backend is not installed.
+    """
+    opened = Bundle.load(bundle)
+    family = opened.recipe.family
+    if find is None and kind not in family.interfaces:
+        raise BundleError(
+            f"{opened.path} cannot be opened as a {kind.__name__}: its pipeline, {family.name!r}, has {family.doors}"
+        )
+    interface = find(opened) if find else family.interfaces[kind]
+    opened.recipe.override(parameters)  # a wrong name should not wait for the engines
+    for stage in interface.stages:  # what is missing is told before the larger engines are opened
+        opened.stage(stage)
+    options = SessionOptions(
+        threads=threads, device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code
+    )
+    engines = Engines.of(opened, backend=backend, precision=precision, options=options, wrap=wrap)
+    try:
+        return interface.open(opened, engines, parameters)
+    except BaseException:
+        engines.close()
+        raise
+
+
+class Segmenter(ABC):
+    """Segments photos with the engines of one bundle. A context manager.
+
+    Several threads may share one. On the CPU engines run on several photos at once (`segment_many` bounds that; with
+    OpenVINO each engine on one at a time); on a GPU, whose buffers are used again, photos take turns. Close it at last.
+
+    Attributes:
+        manifest: the bundle's manifest.
+        parameters: the parameters in force, unless a call overrides them.
+        engines: the open sessions by stage. They are closed with the segmenter.
+    """
+
+    manifest: Manifest
+    parameters: Any
+    engines: Engines
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | Path,
+        *,
+        backend: str = "auto",
+        precision: str = FP32,
+        parameters: Mapping[str, Any] | None = None,
+        threads: int | None = None,
+        device: int = 0,
+        allow_fallback: bool = False,
+        allow_host_code: bool = False,
+        wrap: Wrap = as_it_is,
+    ) -> Segmenter:
+        """Open a bundle's engines; the text engine only when a name is not in the cache.
+
+        Args:
+            bundle: the folder that `export-engines` wrote.
+            backend: "openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", or "auto": the
+                fastest on a CPU that is installed (see the attribute `backend`).
+            precision: one that the bundle holds, or that the backend makes of FP32 (OpenVINO bf16).
+            parameters: overrides of the recipe's parameters.
+            threads: threads within an operator on the CPU; None leaves the choice to the backend.
+            device: which GPU, for backends that use one.
+            allow_fallback: whether work that a GPU provider does not take may run on the CPU; else that is an error.
+            allow_host_code: whether to open version-compatible TensorRT plans, which bring code; trust their source.
+            wrap: what to put in the place of every session, such as one that records what it is fed.
+
+        Raises:
+            BundleError: the bundle is missing, damaged or lacks a stage, has no TensorRT plan for this machine, or its
+                pipeline does not segment.
+            EngineError: the backend's driver, GPU or provider does not work here.
+            ParameterError: an override is unknown, out of range, or baked into the engines.
+            MissingExtraError: the backend is not installed.
+        """
+        opened: Segmenter = open_bundle(
+            Segmenter, bundle, backend=backend, precision=precision, parameters=parameters, threads=threads,
+            device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code, wrap=wrap,
+        )  # fmt: skip
+        return opened
+
+    @property
+    def sessions(self) -> Mapping[str, Session]:
+        """The open engines by stage."""
+        return self.engines
+
+    @property
+    def backend(self) -> str:
+        """What runs the engines."""
+        return self.engines.backend
+
+    @property
+    def precision(self) -> str:
+        """What they compute in."""
+        return self.engines.precision
+
+    @abstractmethod
+    def vocabulary(
+        self,
+        classes: Sequence[str] | None = None,
+        *,
+        templates: Sequence[str] | None = None,
+        background: bool | None = None,
+    ) -> Vocabulary:
+        """Embed class names.
+
+        Args:
+            classes: one entry a class, synonyms separated by semicolons: `["cup; mug", "table"]`; None means the
+                recipe's own, which a preset sets.
+            templates: prompts with `{}` for the name; None means the bundle's (CLIP's 80 for ImageNet).
+            background: whether class 0 is the background; None means that it is if one of its synonyms is
+                "background".
+
+        Raises:
+            VocabularyError: names are empty or repeated.
+            BundleError: the text engine is needed and not in the bundle.
+        """
+
+    @abstractmethod
+    def segment(self, photo: Photo, vocabulary: Vocabulary, *, parameters: Mapping[str, Any] | None = None) -> Result:
+        """Name every pixel of a photo.
+
+        Args:
+            photo: a path, or [H, W, 3] uint8 RGB.
+            vocabulary: the classes.
+            parameters: overrides for this call.
+
+        Raises:
+            PhotoError: the photo cannot be read.
+            ParameterError: an override cannot be used, or the threshold needs a background class.
+            VocabularyError: the embeddings are not this model's.
+            EngineError: an engine failed or returned NaN.
+        """
+
+    @abstractmethod
+    def segment_many(
+        self,
+        photos: Iterable[Photo],
+        vocabulary: Vocabulary,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        workers: int | None = None,
+        engines: int = 1,
+    ) -> Generator[Result | PhotoError | EngineError, None, None]:
+        """Segment photos, several at once: one is decoded or merged while engines run on another.
+
+        Photos are taken as they are needed, and never more than `workers` + 1 of them are in work or wait to be given.
+
+        Args:
+            photos: paths, or [H, W, 3] uint8 RGB.
+            vocabulary: the classes.
+            parameters: overrides for this call.
+            workers: photos in work at once, each in a thread; None means one more than `engines`.
+            engines: photos on which engines may run at once. More than 1 pays where engines cannot use all cores: small
+                models, many cores (then give `load` fewer threads). Each takes memory of its own. On a GPU it is 1.
+
+        Returns:
+            An iterator of results in the photos' order. In the place of a photo that cannot be read, or on which an
+            engine fails, stands the error; the others are still done. Close it to stop early.
+
+        Raises:
+            ParameterError: as `segment`; or `workers` or `engines` is below 1.
+            VocabularyError: as `segment`.
+        """
+
+    def prompt(self, photo: Photo) -> PromptablePhoto:
+        """Encode a photo once for interactive prompts: points, boxes and masks, as with SamPredictor.
+
+        Args:
+            photo: a path, or [H, W, 3] uint8 RGB.
+
+        Raises:
+            BundleError: the bundle holds nothing to prompt, or was exported without the stage for it.
+            PhotoError: the photo cannot be read.
+            EngineError: an engine failed or returned NaN.
+        """
+        raise BundleError(f"a bundle of {self.manifest.recipe.name!r} has nothing to prompt")
+
+    @abstractmethod
+    def warmup(self) -> None:
+        """Run everything once on a photo of noise, so that the first real photo does not pay for the start."""
+
+    def close(self) -> None:
+        """Free all engines."""
+        self.engines.close()
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_trial(bundle: str | Path, **how: Any) -> Segmenter:
+    """Open what `bench` and `calibrate` run on photos: a segmenter, or what stands for one where there is none.
+
+    Args and errors are those of `open_bundle`.
+    """
+    opened: Segmenter = open_bundle(Segmenter, bundle, find=lambda opened: opened.recipe.family.trial, **how)
+    return opened

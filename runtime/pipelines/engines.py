@@ -1,0 +1,162 @@
+"""Engines: the sessions of a bundle by stage."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+
+from ..backends.base import HOST, Session
+from ..backends.options import SessionOptions
+from ..backends.registry import choose_backend
+from ..bundle.bundle import Bundle
+from ..bundle.opening import open_stage
+from ..errors import BundleError
+from ..stage.precision import FP32
+
+Calls = dict[str, list[dict[str, int]]]
+"""The sizes of the named axes of every call, by stage."""
+
+Wrap = Callable[[Session], Session]
+
+
+def as_it_is(session: Session) -> Session:
+    """Puts nothing in a session's place."""
+    return session
+
+
+class Engines(Mapping[str, Session]):
+    """Sessions by stage: opened when they are asked for, counted while photos run, closed together.
+
+    As a mapping it holds what is open; `engines[stage]` opens what is not. Threads may share it.
+
+    Attributes:
+        backend: what runs them.
+        precision: what they compute in.
+    """
+
+    def __init__(
+        self,
+        sessions: Mapping[str, Session] | None = None,
+        open_one: Callable[[str], Session] | None = None,
+        *,
+        backend: str = "",
+        precision: str = "",
+    ) -> None:
+        """Engines.
+
+        Args:
+            sessions: those that are open already.
+            open_one: opens the session of a stage; None if there are no others.
+            backend, precision: what runs them and what they compute in, for information.
+        """
+        self._open = dict(sessions or {})
+        self._open_one = open_one
+        self._opening = threading.Lock()
+        self._calls: Calls | None = None
+        self.backend, self.precision = backend, precision
+
+    @classmethod
+    def of(
+        cls,
+        bundle: Bundle,
+        *,
+        backend: str = "auto",
+        precision: str = FP32,
+        options: SessionOptions | None = None,
+        wrap: Wrap = as_it_is,
+    ) -> Engines:
+        """The engines of a bundle; none is opened yet.
+
+        Args:
+            bundle: the bundle.
+            backend: a key of `BACKENDS`, or "auto".
+            precision: one that the bundle holds, or that the backend makes of FP32.
+            options: how to open them.
+            wrap: what to put in the place of every session.
+
+        Raises:
+            BundleError: there is no such backend.
+            MissingExtraError: it is not installed.
+        """
+        chosen = choose_backend(backend, precision)
+        shared = options or SessionOptions()
+        return cls(
+            open_one=lambda stage: wrap(open_stage(bundle, stage, precision, chosen, shared)),
+            backend=chosen,
+            precision=precision,
+        )
+
+    def open(self, stages: Iterable[str]) -> None:
+        """Open several, in their order.
+
+        Raises:
+            BundleError, EngineError: as the backend says; those that are open stay so, until `close`.
+        """
+        for stage in stages:
+            self[stage]
+
+    def __getitem__(self, stage: str) -> Session:
+        """A stage's session, opened now if it is not open yet.
+
+        Raises:
+            BundleError: there is none, or the bundle lacks it.
+        """
+        with self._opening:
+            if stage not in self._open:
+                if self._open_one is None:
+                    raise BundleError(f"there is no session for {stage} here, and it is needed")
+                self._open[stage] = self._open_one(stage)
+                self._listen(stage)
+            return self._open[stage]
+
+    def __contains__(self, stage: object) -> bool:
+        return stage in self._open
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._open)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def on_host(self) -> bool:
+        """Whether all that are open compute on the host."""
+        return all(session.device == HOST for session in self._open.values())
+
+    @contextmanager
+    def counted(self) -> Iterator[Calls]:
+        """Count the calls that are made within, those of engines included that are opened there.
+
+        Yields:
+            The calls so far.
+        """
+        calls: Calls = {}
+        self._calls = calls
+        for stage in self._open:
+            self._listen(stage)
+        try:
+            yield calls
+        finally:
+            self._calls = None
+            for session in self._open.values():
+                session.listener = None
+
+    def _listen(self, stage: str) -> None:
+        if self._calls is not None:
+            self._open[stage].listener = partial(_note, self._calls, stage)
+
+    def tune(self) -> None:
+        """Let every engine find out what is fastest for the shapes seen so far."""
+        for session in self._open.values():
+            session.tune()
+
+    def close(self) -> None:
+        """Close all that are open."""
+        for session in self._open.values():
+            session.close()
+
+
+def _note(calls: Calls, stage: str, sizes: dict[str, int]) -> None:
+    calls.setdefault(stage, []).append(sizes)

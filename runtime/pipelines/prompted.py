@@ -1,0 +1,98 @@
+"""A photo that a promptable model has encoded, and its answers to prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backends.base import Session
+from ..geometry.bands import resize
+from ..geometry.sam_frame import SamFrame
+from ..reporting import Clock
+from .prompt_input import Prompt, prompt_feeds
+
+
+@dataclass(frozen=True, eq=False)
+class PromptedMasks:
+    """SAM's answer to one prompt.
+
+    Attributes:
+        masks: [M, H, W] bool at the photo's size; M is 3 for `multimask`, else 1.
+        iou: [M] float32, SAM's own estimate of each mask's IoU.
+        low_res_logits: [M, m, m] float32 over SAM's square frame; one of them can be the next round's mask prompt.
+    """
+
+    masks: np.ndarray
+    iou: np.ndarray
+    low_res_logits: np.ndarray
+
+    @property
+    def best(self) -> int:
+        """Index of the mask with the largest IoU estimate."""
+        return int(self.iou.argmax())
+
+
+class PromptablePhoto:
+    """A photo that SAM has encoded. Made by `Segmenter.prompt` and `Prompter.encode`.
+
+    Attributes:
+        photo: [H, W, 3] uint8 RGB, upright.
+        features: [1, 256, 64, 64] float32 for SAM's usual sizes.
+        timings: milliseconds per step of the encoding.
+    """
+
+    def __init__(
+        self, photo: np.ndarray, features: np.ndarray, frame: SamFrame, decoder: Session, batch: int, clock: Clock
+    ) -> None:
+        self.photo = photo
+        self.features = features
+        self.timings = clock.timings()
+        self._frame = frame
+        self._decoder = decoder
+        self._batch = batch
+
+    def predict(
+        self, points: Any = None, labels: Any = None, *, box: Any = None, mask: Any = None, multimask: bool = True
+    ) -> PromptedMasks:
+        """Masks of one object.
+
+        Args:
+            points: [N, 2], x y in photo pixels.
+            labels: [N], 1 for a point on the object, 0 for one off it; None means that all are on it.
+            box: [4], x₀ y₀ x₁ y₁ in photo pixels.
+            mask: [m, m] low-resolution logits of a round before.
+            multimask: three masks for what may be meant (good for a single point), or one (better for several
+                prompts).
+
+        Raises:
+            PromptError: nothing is given, or something of a wrong shape or value.
+            EngineError: the engine failed or returned NaN.
+        """
+        return self.predict_many([Prompt(points, labels, box, mask)], multimask=multimask)[0]
+
+    def predict_many(self, prompts: Sequence[Prompt], *, multimask: bool = True) -> list[PromptedMasks]:
+        """Masks of several objects, in as few calls of the engine as the batch size allows.
+
+        Prompts may differ in their kinds and numbers of points; the answers are those of `predict` for each alone.
+
+        Args:
+            prompts: one an object.
+            multimask: three masks for each, or one.
+
+        Raises:
+            PromptError: a prompt is empty, or something in it has a wrong shape or value.
+            EngineError: the engine failed or returned NaN.
+        """
+        chosen = slice(1, None) if multimask else slice(0, 1)
+        hw = (self.photo.shape[0], self.photo.shape[1])
+        answers = []
+        for start in range(0, len(prompts), self._batch):
+            feeds = prompt_feeds(prompts[start : start + self._batch], hw, self._frame)
+            outputs = self._decoder.run({"sam_features": self.features, **feeds})
+            for logits, iou in zip(outputs["low_res_logits"][:, chosen], outputs["iou"][:, chosen], strict=True):
+                full = resize(self._frame.mask_rows, self._frame.mask_columns, logits)
+                answers.append(PromptedMasks(full > 0, iou, logits))
+        return answers

@@ -1,0 +1,112 @@
+"""What `bench` and `calibrate` run on photos: a grid of points, and the masks that answer them laid over each other."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...bundle.bundle import Bundle
+from ...errors import EngineError, PhotoError
+from ...labelling.result import Result
+from ...reporting import Clock
+from ...words.vocabulary import Vocabulary
+from ..base import Photo, Segmenter
+from ..batch import in_order
+from ..engines import Engines
+from ..prompt_input import Prompt
+from ..promptable.interactive import Prompter
+from ..promptable.stages import ENCODER, PROMPT_DECODER
+from ..prompted import PromptedMasks
+
+SIDE = 4
+"""Points along a side of the grid."""
+
+NAMES = ("nothing", *(f"point {index + 1}" for index in range(SIDE**2)))
+
+
+class PromptTrial(Segmenter):
+    """Answers a grid of points, and labels every pixel with the point whose mask SAM thinks the best there.
+
+    It stands for a segmenter where only a photo's time, its engines' inputs and how far its masks agree are asked for.
+    """
+
+    def __init__(self, bundle: Bundle, engines: Engines, parameters: Any) -> None:
+        self.manifest, self.engines, self.parameters = bundle.manifest, engines, parameters
+
+    def vocabulary(
+        self,
+        classes: Sequence[str] | None = None,
+        *,
+        templates: Sequence[str] | None = None,
+        background: bool | None = None,
+    ) -> Vocabulary:
+        """The points of the grid, whatever the words: there is no text engine."""
+        return Vocabulary(NAMES, np.zeros((len(NAMES), 1)), background=True)
+
+    def segment(self, photo: Photo, vocabulary: Vocabulary, *, parameters: Mapping[str, Any] | None = None) -> Result:
+        """Label every pixel with a point of the grid, or with 0."""
+        settings = self.manifest.recipe.family.override(self.parameters, parameters)
+        clock = Clock()
+        encoder, decoder = self.engines[ENCODER], self.engines[PROMPT_DECODER]
+        encoded = Prompter(self.manifest.dimensions, encoder, decoder, settings).encode(photo)
+        hw = (encoded.photo.shape[0], encoded.photo.shape[1])
+        with clock(decoder.contract.stage):
+            answers = encoded.predict_many(grid(hw), multimask=False)
+        with clock("labels"):
+            labels, scores = best_of(answers, hw)
+        steps = {name: ms for name, ms in encoded.timings.items() if name != "total"}
+        timings = {**steps, **clock.timings()}
+        return Result(labels, labels, scores, NAMES, (), timings, encoded.photo, self.backend, self.precision)
+
+    def segment_many(
+        self,
+        photos: Iterable[Photo],
+        vocabulary: Vocabulary,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        workers: int | None = None,
+        engines: int = 1,
+    ) -> Generator[Result | PhotoError | EngineError, None, None]:
+        """Photos one after another; an error stands in its photo's place."""
+
+        def attempt(photo: Photo) -> Result | PhotoError | EngineError:
+            try:
+                return self.segment(photo, vocabulary, parameters=parameters)
+            except (PhotoError, EngineError) as error:
+                return error
+
+        return in_order(attempt, photos, 1)
+
+    def warmup(self) -> None:
+        """Run both engines once on a photo of noise."""
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        self.segment(noise, self.vocabulary())
+        self.engines.tune()
+
+
+def grid(photo_hw: tuple[int, int]) -> list[Prompt]:
+    """Points in the middle of SIDE × SIDE equal parts, row by row."""
+    height, width = photo_hw
+    places = [(index + 0.5) / SIDE for index in range(SIDE)]
+    return [Prompt([[x * width, y * height]]) for y in places for x in places]
+
+
+def best_of(answers: Sequence[PromptedMasks], photo_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Of the masks that cover a pixel the one with the largest IoU estimate: its number from 1, and the estimate.
+
+    Returns:
+        [H, W] uint16, 0 where no mask lies; [H, W] float32.
+    """
+    labels, scores = np.zeros(photo_hw, np.uint16), np.zeros(photo_hw, np.float32)
+    for index, answer in sorted(enumerate(answers), key=lambda pair: float(pair[1].iou[0])):
+        labels[answer.masks[0]] = index + 1
+        scores[answer.masks[0]] = answer.iou[0]
+    return labels, scores
+
+
+def open_trial(bundle: Bundle, engines: Engines, parameters: Mapping[str, Any] | None) -> PromptTrial:
+    """The trial of a bundle."""
+    engines.open((ENCODER, PROMPT_DECODER))
+    return PromptTrial(bundle, engines, bundle.recipe.override(parameters))

@@ -1,0 +1,63 @@
+"""Sweeps: what `bench` varies to see how a photo's time grows. Which there are is the pipeline's to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..bundle.bundle import Manifest
+from ..photo.reading import resize
+from ..words.vocabulary import Vocabulary
+
+
+class Request(NamedTuple):
+    """What a runner is asked."""
+
+    photo: np.ndarray
+    vocabulary: Vocabulary
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a sweep starts from."""
+
+    photo: np.ndarray
+    vocabulary: Vocabulary
+    parameters: Any
+    manifest: Manifest
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """The photo's size."""
+        return self.photo.shape[0], self.photo.shape[1]
+
+
+class SweepAxis(NamedTuple):
+    """What is varied."""
+
+    unit: str
+    """What one step along it is called."""
+    units: str
+    """Several of them."""
+    requests: Callable[[Base], list[tuple[float | None, Request]]]
+    """The points: where each lies, or None if only the outcome tells (the number of regions)."""
+
+
+AREAS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Of the photo, times its own."""
+
+
+def _sizes(base: Base) -> list[tuple[float | None, Request]]:
+    points: list[tuple[float | None, Request]] = []
+    for area in AREAS:
+        hw = (max(1, round(base.hw[0] * area**0.5)), max(1, round(base.hw[1] * area**0.5)))
+        points.append((hw[0] * hw[1] / 1e6, Request(resize(base.photo, hw), base.vocabulary, {})))
+    return points
+
+
+SIZES = SweepAxis("megapixel", "megapixels", _sizes)
+"""Every pipeline's."""

@@ -1,0 +1,57 @@
+"""The training-free pipeline, declared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import RecipeError
+from ...geometry.dimensions import Dimensions
+from ...recipe.parameters import Parameters
+from ...recipe.pipeline import Interface, Pipeline
+from ...recipe.recipe import TRAINING_FREE, Recipe
+from ..base import Segmenter
+from ..promptable.interactive import PROMPTING, Prompter
+from .axes import axes_of
+from .methods import method_of
+from .segmenter import open_segmenter
+from .stages import STAGES
+from .sweeps import SWEEPS
+
+
+def _check(recipe: Recipe) -> None:
+    """Every method needs CLIP, and what its row says.
+
+    Raises:
+        RecipeError: names the table that is missing.
+    """
+    method = method_of(recipe)
+    for role, needed in {"clip": True, "dino": method.proxy, "sam": method.affinity}.items():
+        if needed and role not in recipe.models:
+            raise RecipeError(f"method {recipe.method!r} needs a [{role}] table with a model")
+
+
+def _defaults(recipe: Recipe) -> Mapping[str, Any]:
+    """Whether refinement is on follows from the method, where there is SAM to refine with."""
+    return {"refine": method_of(recipe).refine and "sam" in recipe.models}
+
+
+def _describe(recipe: Recipe) -> str:
+    return f"method {recipe.method}; {method_of(recipe).source}"
+
+
+SEGMENTING = Interface(open=open_segmenter)
+
+PIPELINE = Pipeline(
+    name=TRAINING_FREE,
+    parameters=Parameters,
+    sizes=Dimensions,
+    stages=STAGES,
+    interfaces={Segmenter: SEGMENTING, Prompter: PROMPTING},
+    trial=SEGMENTING,
+    axes=axes_of,
+    defaults=_defaults,
+    check=_check,
+    describe=_describe,
+    sweeps=SWEEPS,
+)

@@ -1,0 +1,69 @@
+"""The stages of the training-free pipeline: the words that all else knows them by."""
+
+from __future__ import annotations
+
+from ...recipe.pipeline import StageUse
+from ...recipe.recipe import Recipe
+from ..promptable.stages import ENCODER, FEATURES, PROMPT_DECODER, PROMPTS
+from .methods import method_of
+
+TEXT, DINO, CLIP, HEAD, DECODER, LAYERS = "text_encoder", "dino", "clip_image", "head", "sam_decoder", "clip_layers"
+SAM = ENCODER
+
+WINDOWS = {"crop": "the shape of the windows that engines take depends on it"}
+CONSTANT = "it is a constant inside the clip_image engine"
+
+
+def _has_sam(recipe: Recipe) -> bool:
+    return "sam" in recipe.models or method_of(recipe).affinity
+
+
+STAGES = (
+    StageUse(name=TEXT, roles=("clip",), lazy=True),
+    StageUse(name=DINO, roles=("dino",), when=lambda recipe: method_of(recipe).proxy, baked=WINDOWS, int8=True),
+    StageUse(
+        name=CLIP,
+        roles=("clip",),
+        after=(DINO,),
+        baked={
+            **WINDOWS,
+            "similarity_beta": CONSTANT,
+            "similarity_gamma": CONSTANT,
+            "similarity_layers": "the clip_image engine takes these blocks",
+            "similarity_eta": CONSTANT,
+            "dino_share": CONSTANT,
+        },
+        loose={"features": "thresholded_features"},
+        int8=True,
+    ),
+    StageUse(
+        name=SAM,
+        roles=("sam",),
+        when=_has_sam,
+        baked={"affinity_kind": "the sam_encoder engine computes this kind"},
+        loose={"affinity": "thresholded_affinity"},
+        int8=True,
+    ),
+    StageUse(name=HEAD, roles=("clip",), after=(CLIP, SAM)),
+    StageUse(
+        name=DECODER,
+        roles=("sam",),
+        after=(SAM, HEAD),
+        when=_has_sam,
+        baked={
+            "prompts": "the sam_decoder engine takes these prompts",
+            "as_published": "the sam_decoder engine is built one way or the other",
+        },
+        whole=FEATURES,
+    ),
+    StageUse(
+        name=PROMPT_DECODER,
+        roles=("sam",),
+        after=(SAM,),
+        when=_has_sam,
+        purpose=PROMPTS,
+        whole=FEATURES,
+    ),
+    StageUse(name=LAYERS, roles=("clip",), purpose="measuring CLIP's blocks: `ovdeploy layers`", baked=WINDOWS),
+)
+"""In running order, those that photos do not need at the end."""
