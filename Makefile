@@ -1,20 +1,27 @@
-# Everything from a clean checkout: `make demo` and `make test` install what they need into .venv.
+# Everything from a clean checkout: `make demo`, `make test` and `make docs` install what they need into .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCS_VENV := .venv-docs
+RUNTIME_VENV := .venv-runtime
 TYPES := .types/ovdeploy
+FOLDERS := export runtime calib engines
 JOBS ?= 2
+FULL_JOBS ?= 2
+LEAST := import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed here: make PYTHON=python3.11")
 
-.PHONY: demo test test-small test-full-size check types clean help
+.PHONY: demo test test-small test-full-size test-runtime check types links docs clean help
 
 help:
-	@echo "make demo   install, export the recipe 'tiny', segment a drawn scene and a photo, say where the results are"
-	@echo "make test   install, lint, check types, run all tests (make test-small leaves out those of full-size models)"
-	@echo "make clean  remove the virtual environment and everything that was made"
+	@echo "make demo          install, export the recipe 'tiny', segment and prompt a drawn scene"
+	@echo "make test          install, lint, check types, run all tests (make test-small leaves out full-size models)"
+	@echo "make test-runtime  the runtime's tests where PyTorch is not installed (make test-runtime PYTHON=python3.10)"
+	@echo "make docs          build the documentation into site/, its links checked"
+	@echo "make clean         remove the virtual environments and everything that was made"
 
 $(INSTALLED): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed here: make PYTHON=python3.11")'
+	$(PYTHON) -c '$(LEAST)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --editable '.[cpu,openvino,export,dev]'
@@ -24,17 +31,16 @@ $(INSTALLED): pyproject.toml
 DEMO_SEED := 1000004
 
 demo: $(INSTALLED)
-	$(BIN)/export-engines tiny --output demo/tiny
+	$(BIN)/export-engines tiny --interactive --output demo/tiny
 	$(BIN)/ovdeploy scenes --seed $(DEMO_SEED) --output demo
 	$(BIN)/ovdeploy segment demo/$(DEMO_SEED).png --bundle demo/tiny --output demo \
 	  --classes "green striped, green dotted, yellow checked, orange checked, black plain, blue plain, sky, wood, sand, water, grass"
-	$(BIN)/ovdeploy segment engines/coffee.jpg --bundle demo/tiny --output demo \
-	  --classes "cup; mug, saucer, spoon, table; wood, coffee, napkin"
+	$(BIN)/ovdeploy prompt demo/$(DEMO_SEED).png --bundle demo/tiny --output demo --point 75,30
 	@echo
-	@echo "a drawn scene  demo/$(DEMO_SEED).png → demo/$(DEMO_SEED).overlay.png, .mask.png (class indices), .json (areas, boxes, scores, timings)"
-	@echo "a photo        engines/coffee.jpg → demo/coffee.overlay.png, .mask.png, .json"
+	@echo "what words find      demo/$(DEMO_SEED).overlay.png, with .mask.png (class indices) and .json (areas, boxes, scores)"
+	@echo "what a point is on   demo/$(DEMO_SEED).prompt.overlay.png, with .mask.png for each guess and .json"
 	@echo "The recipe 'tiny' is a toy: miniature models, trained on drawn scenes alone. It knows their colours, patterns and"
-	@echo "grounds, and hardly anything of a photo; export-engines trident-b16 takes the published models."
+	@echo "grounds, and nothing of a photo. For photos take published models: export-engines trident-b16."
 
 test: test-small test-full-size
 
@@ -42,19 +48,42 @@ test: test-small test-full-size
 test-small: check types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n $(JOBS) --dist loadfile $(PYTEST)
 
-# One at a time: each takes up to 8 GB.
+# FULL_JOBS at a time: each takes up to 8 GB of memory.
 test-full-size: check types
-	$(BIN)/python -m pytest -m slow $(PYTEST)
+	$(BIN)/python -m pytest -m slow -n $(FULL_JOBS) --dist loadfile $(PYTEST)
+
+# What needs a bundle runs where one was made before, by the command that the skips name.
+test-runtime:
+	$(PYTHON) -c '$(LEAST)'
+	$(PYTHON) -m venv $(RUNTIME_VENV)
+	$(RUNTIME_VENV)/bin/pip install --quiet --upgrade pip
+	$(RUNTIME_VENV)/bin/pip install --quiet '.[cpu,openvino,graph,test]'
+	OMP_NUM_THREADS=1 $(RUNTIME_VENV)/bin/python -m pytest -m 'not slow' -n $(JOBS) --dist loadfile tests/runtime $(PYTEST)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# mypy sees the folders under their import names through a tree of links.
-types: $(INSTALLED)
+# mypy and mkdocstrings see the folders under their import names through a tree of links.
+links:
 	@mkdir -p $(TYPES)
-	@for folder in export runtime calib engines; do ln -sfn ../../$$folder $(TYPES)/$$folder; done
+	@for folder in $(FOLDERS); do ln -sfn ../../$$folder $(TYPES)/$$folder; done
+
+types: $(INSTALLED) links
 	MYPYPATH=.types $(BIN)/mypy -p ovdeploy
 
+$(DOCS_VENV)/.installed: pyproject.toml
+	$(PYTHON) -c '$(LEAST)'
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/pip install --quiet --upgrade pip
+	$(DOCS_VENV)/bin/pip install --quiet '.[docs]'
+	touch $@
+
+docs: $(DOCS_VENV)/.installed links
+	$(DOCS_VENV)/bin/pip install --quiet --no-deps .
+	$(DOCS_VENV)/bin/python docs/generate.py --check
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
+	@echo "the documentation is in site/index.html"
+
 clean:
-	rm -rf $(VENV) .types .mypy_cache .ruff_cache .pytest_cache demo build dist *.egg-info
+	rm -rf $(VENV) $(DOCS_VENV) $(RUNTIME_VENV) .types .mypy_cache .ruff_cache .pytest_cache demo build dist site *.egg-info

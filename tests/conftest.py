@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ import pytest
 from ovdeploy.runtime import Bundle, Segmenter, Vocabulary, load_recipe
 from support.samples import ROOT, draw_photo, random_vocabulary
 
+NO_TORCH = "PyTorch is not installed, and $OVDEPLOY_TEST_BUNDLES names no folder of bundles (micro, complete)"
+ALLOWED_SKIPS = Path(__file__).parent / "allowed_skips.txt"
 GOLDEN = Path(os.environ.get("OVDEPLOY_GOLDEN", ROOT.parent / "shared" / "golden"))
 
 
@@ -25,28 +29,60 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _shared_exports(tmp_path_factory: pytest.TempPathFactory):
+    """All tests of a run, in whichever process, export a stage of the same fingerprint once."""
+    if find_spec("torch") is None:
+        yield
+        return
+    from ovdeploy.export.bundling import build
+    from support.exports import shared_export
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "_export", shared_export(folder))
+        yield
+
+
+def made_before(name: str) -> Path:
+    """A bundle that somebody made before, for machines without PyTorch; the test is skipped where there is none."""
+    folder = os.environ.get("OVDEPLOY_TEST_BUNDLES")
+    if folder is None:
+        pytest.skip(NO_TORCH)
+    return Path(folder) / name
+
+
 @pytest.fixture(scope="session")
 def tiny_networks():
+    pytest.importorskip("torch", reason=NO_TORCH)
     from ovdeploy.export.reference.networks import Networks
 
     return Networks.load(load_recipe("micro"))
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_networks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the recipe `micro`. Shared: copy it before changing it."""
+    if find_spec("torch") is None:
+        return made_before("micro")
     from ovdeploy.export.bundling.build import build_bundle
 
+    tiny_networks = request.getfixturevalue("tiny_networks")
     path = tmp_path_factory.mktemp("bundles") / "tiny"
     build_bundle(tiny_networks, path)
     return path
 
 
 @pytest.fixture(scope="session")
-def complete_bundle(tiny_bundle: Path, tiny_networks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def complete_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with all optional stages, which were added afterwards. Shared: copy it before changing it."""
+    if find_spec("torch") is None:
+        return made_before("complete")
     from ovdeploy.export.bundling.build import build_bundle
 
+    tiny_bundle, tiny_networks = (request.getfixturevalue(name) for name in ("tiny_bundle", "tiny_networks"))
     path = tmp_path_factory.mktemp("bundles") / "complete"
     shutil.copytree(tiny_bundle, path)
     build_bundle(tiny_networks, path, stages=[use.name for use in tiny_networks.recipe.uses if use.purpose])
@@ -127,3 +163,62 @@ def golden_weights(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     if not all(path.is_file() for path in files.values()):
         subprocess.run([sys.executable, str(golden / "checkpoints.py"), str(folder)], check=True)
     return {role: str(path) for role, path in files.items()}
+
+
+NEEDS_TORCH = re.compile(r"^(import|from) (torch|open_clip|timm|ovdeploy\.export)\b", re.MULTILINE)
+left_out: list[Path] = []
+
+
+def needs_torch(path: Path) -> bool:
+    """Whether a file, or a helper that it imports, imports PyTorch at its top."""
+    text = path.read_text()
+    helpers = re.findall(r"^from support\.(\w+) import", text, re.MULTILINE)
+    files = [ROOT / "tests" / "support" / f"{name}.py" for name in helpers]
+    return bool(NEEDS_TORCH.search(text)) or any(needs_torch(file) for file in files if file.is_file())
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Without PyTorch, files that import it at their top are left out, and told."""
+    if find_spec("torch") is not None or not collection_path.match("test_*.py"):
+        return None
+    if not needs_torch(collection_path):
+        return None
+    left_out.append(collection_path)
+    return True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what was left out."""
+    if left_out:
+        terminalreporter.write_line(f"left out, since PyTorch is not installed: {len(left_out)} files")
+        for path in left_out:
+            terminalreporter.write_line(f"  {path.relative_to(ROOT)}")
+
+
+class SkipWatch:
+    """With CI=true a skip whose reason is not on the list fails the run: what is skipped in silence is not tested."""
+
+    def __init__(self) -> None:
+        lines = ALLOWED_SKIPS.read_text().splitlines()
+        self.allowed = [re.compile(line) for line in lines if line and not line.startswith("#")]
+        self.unlisted: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and isinstance(report.longrepr, tuple):
+            reason = report.longrepr[2].removeprefix("Skipped: ")
+            if not any(pattern.fullmatch(reason) for pattern in self.allowed):
+                self.unlisted[report.nodeid] = reason
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for name, reason in self.unlisted.items():
+            terminalreporter.write_line(f"SKIPPED, and not on {ALLOWED_SKIPS.name}: {name}: {reason}", red=True)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.unlisted and session.exitstatus == 0:
+            session.exitstatus = 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch skips where a run's verdict counts, in the process that sees all reports."""
+    if os.environ.get("CI") == "true" and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SkipWatch())

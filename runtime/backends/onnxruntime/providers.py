@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
 from ...errors import EngineError
@@ -59,9 +61,10 @@ def check_providers(ort: Any, provider: Provider, options: SessionOptions) -> No
     Raises:
         EngineError: says which package has it.
     """
-    if provider.kind != "cpu" and hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
     available = ort.get_available_providers()
+    if provider.kind != "cpu" and provider.name in available and hasattr(ort, "preload_dlls"):
+        with redirect_stdout(sys.stderr):  # some versions print warnings, amid the JSON of a command
+            ort.preload_dlls()
     if options.precision in provider.refuses:
         raise EngineError(f"{provider.name} does not take {options.precision}: {provider.refuses[options.precision]}")
     if provider.name not in available and not options.allow_fallback:

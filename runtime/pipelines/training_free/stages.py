@@ -10,7 +10,7 @@ from .methods import method_of
 TEXT, DINO, CLIP, HEAD, DECODER, LAYERS = "text_encoder", "dino", "clip_image", "head", "sam_decoder", "clip_layers"
 SAM = ENCODER
 
-WINDOWS = {"crop": "the shape of the windows that engines take depends on it"}
+WINDOWS = {"crop": "the shape of the dino and clip_image engines' input depends on it"}
 CONSTANT = "it is a constant inside the clip_image engine"
 
 

@@ -294,3 +294,26 @@ def test_contracts_of_the_bundle_know_their_inputs_by_name(tiny_bundle):
     contract = Bundle.load(tiny_bundle).stage("head").contract
     assert [contract.input(name) for name in contract.input_names] == list(contract.inputs)
     assert msgspec.structs.asdict(contract.input("affinity"))["name"] == "affinity"
+
+
+def test_libraries_are_loaded_for_a_provider_that_is_there_and_their_words_go_to_standard_error(capsys):
+    """ONNX Runtime 1.23 prints a warning to standard output, in the middle of what `--json` prints."""
+    from ovdeploy.runtime.backends.onnxruntime.providers import CUDA, check_providers
+    from ovdeploy.runtime.backends.options import SessionOptions
+
+    class Ort:
+        providers = ("CPUExecutionProvider",)
+
+        def get_available_providers(self):
+            return self.providers
+
+        def preload_dlls(self):
+            print("WARNING")
+
+    ort = Ort()
+    with pytest.raises(EngineError, match="no CUDAExecutionProvider"):
+        check_providers(ort, CUDA, SessionOptions())
+    assert capsys.readouterr() == ("", "")
+    ort.providers = ("CUDAExecutionProvider",)
+    check_providers(ort, CUDA, SessionOptions())
+    assert capsys.readouterr() == ("", "WARNING\n")

@@ -18,8 +18,8 @@ from ovdeploy.runtime.bench.products import Timed
 from ovdeploy.runtime.cli import main
 
 
-def test_a_process_gives_the_masks_of_this_one_and_survives_a_bad_photo(tiny_bundle, segmenter, photo, vocabulary):
-    expected = segmenter.segment(photo, vocabulary, parameters={"iou_threshold": 0.0})
+def test_a_process_gives_the_masks_of_this_one_and_survives_a_bad_photo(tiny_bundle, ort_segmenter, photo, vocabulary):
+    expected = ort_segmenter.segment(photo, vocabulary, parameters={"iou_threshold": 0.0})
     spec = RunnerSpec(label="engines", bundle=tiny_bundle, backend="onnxruntime", parameters={"iou_threshold": 0.0})
     with Process(spec) as process:
         with pytest.raises(EngineError, match="engines: expected a path or an array"):

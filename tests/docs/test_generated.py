@@ -1,0 +1,60 @@
+"""The pages that are made from the code are what it says today, and say something of everything."""
+
+import importlib.util
+import re
+import sys
+
+import msgspec
+import pytest
+
+from support.samples import ROOT
+
+
+@pytest.fixture(scope="module")
+def generate():
+    """`docs/generate.py`, which is a script and lies in no package."""
+    spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", True)  # what lies in docs/ goes into the site
+        spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pages_are_those_of_the_code(generate):
+    assert not generate.stale(), "run: python docs/generate.py"
+
+
+def test_every_field_is_described(generate):
+    pipelines = generate.own_pipelines()
+    structs = {*generate.MANIFEST, *generate.RECIPE, *(p.parameters for p in pipelines), *(p.sizes for p in pipelines)}
+    silent = [
+        f"{struct.__name__}.{field.name}"
+        for struct in structs
+        for field in msgspec.structs.fields(struct)
+        if not generate.described(struct, field.name)
+    ]
+    assert not silent, "give these a docstring, or a line in PLAIN"
+
+
+def test_every_pipeline_recipe_and_version_has_its_row(generate):
+    bundle, recipes = generate.pages().values()
+    for pipeline in generate.own_pipelines():
+        for name in (pipeline.name, *pipeline.by_name, *pipeline.parameters.__struct_fields__, *pipeline.baked):
+            assert f"`{name}`" in recipes
+    assert all(f"| `{name}` |" in recipes for name in generate.available_recipes())
+    versions = [int(version) for version, _ in generate.history()]
+    assert versions == list(range(1, generate.migration.SCHEMA_VERSION + 1)), "the module of migrations lists them"
+    assert all(f"\n| {version} | " in bundle for version in versions)
+
+
+def test_tables_are_whole_and_pages_hold_nothing_of_a_machine(generate):
+    for text in generate.pages().values():
+        assert text.startswith("<!-- Made by `python docs/generate.py`")
+        for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+            assert len({line.count("|") for line in block.splitlines()}) == 1, block
+        assert str(ROOT) not in text and not re.search(r"/(home|root|tmp|usr|opt|Users)/|0x[0-9a-f]{6,}", text)
+
+
+def test_a_pipe_in_a_cell_does_not_end_it(generate):
+    assert generate.table(("a", "b"), [("x | y", "z")]).splitlines()[-1] == "| x &#124; y | z |"
