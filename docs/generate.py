@@ -118,7 +118,7 @@ def pages() -> Mapping[Path, str]:
 
 
 def described(kind: Struct, name: str) -> str:
-    """What a field is: the docstring behind it, or what this page says of it."""
+    """The docstring behind a field; empty without one."""
     return attribute_docs(kind).get(name, "")
 
 
@@ -225,7 +225,7 @@ def plain(text: str) -> str:
 
 
 def summary(of: Any) -> str:
-    """What a docstring says before it goes into arguments and errors."""
+    """A docstring up to its arguments and errors."""
     return re.split(r"\n\s*(?:Attributes|Args|Raises|Returns):\n", inspect.getdoc(of) or "")[0].strip()
 
 
@@ -422,7 +422,7 @@ def preset_blocks() -> Iterator[str]:
 
 
 def benchmark_rows(settings: Settings) -> Iterator[tuple[str, ...]]:
-    """What holds for all of a source's benchmarks, then for each, in alphabetical order."""
+    """The settings of all of a source's benchmarks, then of each, in alphabetical order."""
     yield "all", settings_of(settings.parameters), ""
     for name, benchmark in sorted(settings.benchmarks.items()):
         yield f"`{name}`", settings_of(benchmark.parameters), code(benchmark.assumed)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
-import re
 import shutil
 import subprocess
 import sys
@@ -159,37 +158,6 @@ def test_files_are_small():
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*.py"):
             assert len(path.read_text().splitlines()) <= 300, path
-
-
-def test_the_readmes_python_runs(complete_bundle, tmp_path, monkeypatch):
-    """Every Python block, in order, as a user would run it after `make demo`."""
-    (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / "tiny").symlink_to(complete_bundle)
-    (tmp_path / "engines").mkdir()
-    (tmp_path / "engines" / "coffee.jpg").symlink_to(ROOT / "engines" / "coffee.jpg")
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert blocks
-    scope: dict = {}
-    for block in blocks:
-        exec(block, scope)
-
-
-def test_the_readmes_commands_exist():
-    """Each `ovdeploy` and `export-engines` line parses: the command is there and so are its options."""
-    from ovdeploy.export.cli.export_engines import export_engines
-    from ovdeploy.runtime.cli import main
-
-    text = (ROOT / "README.md").read_text()
-    shell = "\n".join(re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
-    lines = [line.strip() for line in shell.splitlines() if re.match(r"\s*(ovdeploy|export-engines)\b", line)]
-    assert lines
-    for line in lines:
-        words = line.split()
-        command = export_engines if words[0] == "export-engines" else main.get_command(None, words[1])
-        assert command is not None, line
-        options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-        assert {word.split("=")[0] for word in words if word.startswith("--")} <= options | {"--help"}, line
 
 
 def test_loading_a_segmenter_needs_no_export_extra(tiny_bundle):
