@@ -1,1 +1,1 @@
-"""What is fitted on the user's own photos: the choice of CLIP's blocks, INT8, thresholds."""
+"""Fits to the user's own photos: the choice of CLIP's blocks, INT8, thresholds."""

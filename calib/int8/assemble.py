@@ -12,6 +12,7 @@ from onnx import ModelProto
 
 from ...runtime.bundle.bundle import MANIFEST, Bundle, EngineEntry, Manifest, StageEntry, file_entry, write_manifest
 from ...runtime.bundle.calibration import Calibration
+from ...runtime.bundle.places import holds_other_files
 from ...runtime.errors import BundleError
 from ...runtime.graph.census import take_census
 from ...runtime.graph.half import to_half
@@ -35,7 +36,7 @@ def check_output(source: Bundle, output: Path) -> None:
     """
     if output.exists() and source.path.resolve() == output.resolve():
         raise BundleError(f"{output} is the float bundle itself; choose another --output")
-    if output.exists() and not (output / MANIFEST).is_file() and any(output.iterdir()):
+    if holds_other_files(output):
         raise BundleError(f"{output} is a folder with other files in it; choose another --output")
 
 

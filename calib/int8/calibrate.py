@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,16 +23,18 @@ from ...runtime.recipe.int8 import Int8Settings
 from ...runtime.reporting import Reporter
 from ...runtime.stage.precision import FP32
 from ...runtime.words.vocabulary import Vocabulary
-from .assemble import accept, begin_draft, check_output, write_draft, write_engine
+from .assemble import check_output
 from .budget import within_budget
 from .collect import Collected, collect
-from .gate import Opening, judge
+from .draft import Draft
+from .gate import judge
 from .photos import Photos, choose_photos, digest
 from .report import stage_report, write_report
 from .search import StageSearch
 from .speed import Now, usable
 from .stage import Choice, Work
 from .steps import Steps
+from .trial import Opening, Trial
 
 USUAL_CLASSES = "voc21"
 """Whose names are looked for where neither the user nor the recipe has any."""
@@ -41,7 +42,7 @@ USUAL_CLASSES = "voc21"
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked for."""
+    """The calibration asked for."""
 
     bundle: Bundle
     images: Sequence[Path]
@@ -54,7 +55,7 @@ class Request:
     classes: Sequence[str] | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     backends: Sequence[str] = ("onnxruntime",)
-    """What the engines are to run on; the first one runs the float engines that feeds come from."""
+    """Backends that the engines are to run on; the first one runs the float engines that feeds come from."""
     rounds: int = 5
     rest: str = FP32
     """The precision of what is not INT8 in an INT8 engine."""
@@ -70,7 +71,7 @@ class Request:
 
 
 class Outcome(NamedTuple):
-    """What came of it."""
+    """The outcome of a calibration."""
 
     calibration: Calibration
     accepted: bool
@@ -117,56 +118,56 @@ class _Calibration:
         self.fed = Steps(root, identity)
         chosen = {"settings": msgspec.to_builtins(self.settings), "rest": request.rest}
         self.searched = Steps(root, {**identity, **chosen})
-        self.opening = Opening(self._segmenter, self._vocabulary, self.backends, request.rounds, request.now)
-        self.entries: dict[str, EngineEntry] = {}
-        self.lacking: dict[str, str] = {}
 
     def run(self) -> Outcome:
+        """From the first photo to the bundle, or to the gate's refusal."""
+        works = self._works()
+        choices = {stage: self._choice(work) for stage, work in works.items()}
+        trial = self._trial(Draft(self.bundle, self.request.output, works, self.request.rest, self.tell))
+        kept = within_budget(trial, choices, self.searched) if self.request.search_budget else choices
+        engines, lacking = trial.draft.engines(kept), trial.draft.lacking
+        reasons = {stage: lacking.get(stage, "the budget left nothing") for stage in choices if stage not in engines}
+        gate, slow = judge(trial, engines, list(works.values()))
+        kept_anyway = bool(gate.refused) and self.request.keep_anyway and bool(engines)
+        left = {stage: engine for stage, engine in engines.items() if stage not in slow}
+        if kept_anyway and not left:
+            left, slow = engines, {}
+        chosen, untouched = choices | kept, reasons | slow
+        calibration = Calibration(
+            photos=len(self.photos.calibration), photos_sha256=self.photos.sha256, settings=self.settings,
+            stages={stage: stage_report(work, chosen[stage], untouched) for stage, work in works.items()},
+            gate=gate, kept_anyway=kept_anyway,
+        )  # fmt: skip
+        return self._outcome(trial.draft, left, calibration)
+
+    def _outcome(self, draft: Draft, engines: Mapping[str, EngineEntry], calibration: Calibration) -> Outcome:
+        """Write the report, and the bundle with these INT8 engines if it is accepted."""
+        write_report(self.request.report, calibration, f"{self.bundle.recipe.name}: INT8, product by product")
+        accepted = calibration.kept_anyway or not calibration.gate.refused
+        if accepted:
+            draft.write(engines, calibration)
+            draft.accept()
+        else:
+            draft.drop()
+        return Outcome(calibration, accepted)
+
+    def _works(self) -> dict[str, Work]:
+        """The stages that ran on the calibration photos and have products, observed, by name."""
         collected = collect(
             lambda wrap: self._segmenter(self.bundle.path, precision=FP32, wrap=wrap),
             self._vocabulary, self.photos.calibration, self.stages, self.fed, self.tell,
         )  # fmt: skip
-        self.works = {work.stage: work for stage in self.stages if (work := self._work(stage, collected))}
-        choices = {stage: self._choice(work) for stage, work in self.works.items()}
-        self.draft = begin_draft(self.bundle, self.request.output)
-        if self.request.search_budget:
-            kept = within_budget(
-                self.bundle, choices, self._engines, self._write, self.photos.calibration, self.settings.labels,
-                self.opening, self.fed, self.searched, self.tell,
-            )  # fmt: skip
-        else:
-            kept = choices
-        engines = self._engines(kept)
-        reasons = {
-            stage: self.lacking.get(stage, "the budget left nothing") for stage in choices if stage not in engines
-        }
-        return self._judged(choices | kept, engines, reasons)
+        return {work.stage: work for stage in self.stages if (work := self._work(stage, collected))}
 
-    def _judged(
-        self, choices: Mapping[str, Choice], engines: dict[str, EngineEntry], reasons: dict[str, str]
-    ) -> Outcome:
-        works = list(self.works.values())
-        gate, slow = judge(
-            self.bundle, self._write, engines, works, self.photos, self.settings, self.opening, self.fed, self.tell
+    def _trial(self, draft: Draft) -> Trial:
+        return Trial(
+            draft=draft,
+            photos=self.photos,
+            settings=self.settings,
+            opening=Opening(self._segmenter, self._vocabulary, self.backends, self.request.rounds, self.request.now),
+            masks=self.fed,
+            tell=self.tell,
         )
-        request = self.request
-        kept_anyway = bool(gate.refused) and request.keep_anyway and bool(engines)
-        left = {stage: engine for stage, engine in engines.items() if stage not in slow}
-        if kept_anyway and not left:
-            left, slow = engines, {}
-        reports = {work.stage: stage_report(work, choices[work.stage], reasons | slow) for work in works}
-        calibration = Calibration(
-            photos=len(self.photos.calibration), photos_sha256=self.photos.sha256, settings=self.settings,
-            stages=reports, gate=gate, kept_anyway=kept_anyway,
-        )  # fmt: skip
-        write_report(request.report, calibration, f"{self.bundle.recipe.name}: INT8, product by product")
-        accepted = not gate.refused or kept_anyway
-        if accepted:
-            write_draft(self.bundle, self.draft, left, calibration)
-            accept(self.draft, request.output)
-        else:
-            shutil.rmtree(self.draft, ignore_errors=True)
-        return Outcome(calibration, accepted)
 
     def _work(self, stage: str, collected: Collected) -> Work | None:
         """A stage, observed; None if it did not run on these photos."""
@@ -181,26 +182,6 @@ class _Calibration:
     def _choice(self, work: Work) -> Choice:
         search = StageSearch(work, self.searched, self.backends[0], partial(self.tell, about=work.stage))
         return self.searched.once(f"{work.stage}-choice", Choice, search.find)
-
-    def _engines(self, choices: Mapping[str, Choice]) -> dict[str, EngineEntry]:
-        """INT8 engines in the draft, by stage, for those that would be INT8 enough."""
-        made = {}
-        for stage, choice in choices.items():
-            key = f"{stage} {msgspec.json.encode(choice).decode()}"
-            if key not in self.entries and choice.on:
-                entry, lacks = write_engine(self.works[stage], choice, self.draft, self.bundle, self.request.rest)
-                if lacks:
-                    self.tell(f"{stage} stays float: {lacks}")
-                    self.lacking[stage] = lacks
-                    continue
-                self.entries = {k: e for k, e in self.entries.items() if not k.startswith(f"{stage} ")}
-                self.entries[key] = entry
-            if key in self.entries:
-                made[stage] = self.entries[key]
-        return made
-
-    def _write(self, engines: Mapping[str, EngineEntry]) -> Bundle:
-        return write_draft(self.bundle, self.draft, engines)
 
     def _segmenter(
         self,

@@ -1,4 +1,4 @@
-"""What the stages are really fed: the FP32 pipeline runs on the photos, and every session writes down what it gets."""
+"""The real feeds of the stages: the FP32 pipeline runs on the photos, and every session writes down what it gets."""
 
 from __future__ import annotations
 

@@ -3,11 +3,9 @@ are faster than the best float engines of this machine."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,74 +15,62 @@ from ...runtime.errors import OvdeployError
 from ...runtime.photo.reading import as_photo
 from ...runtime.pipelines.base import Segmenter
 from ...runtime.recipe.int8 import Int8Settings
-from ...runtime.reporting import Reporter
 from ...runtime.stage.precision import INT8
 from ...runtime.words.vocabulary import Vocabulary
-from .photos import Photo, Photos
-from .speed import Now, speedup, stage_times, take_turns
+from .photos import Photo
+from .speed import speedup, stage_times, take_turns
 from .stage import Work
-from .steps import Steps
+from .trial import Trial
 
 FLAT = 4.0
 """Standard deviation of a photo's pixels below which it judges nothing: black, white, fog."""
 
 PHOTO = "photo"
-"""What the whole pipeline goes by beside the stages."""
+"""The name of the whole pipeline beside the stages."""
 
 
-class Opening(NamedTuple):
-    """How the pipelines are opened."""
-
-    segmenter: Callable[..., Segmenter]
-    """Takes a bundle, and `precision` and `backend`."""
-    vocabulary: Callable[[Segmenter], Vocabulary]
-    backends: list[str]
-    rounds: int
-    now: Now = time.perf_counter
-
-
-def judge_speed(made: Bundle, works: Sequence[Work], opening: Opening, tell: Reporter) -> dict[str, dict[str, float]]:
+def judge_speed(trial: Trial, made: Bundle, works: Sequence[Work]) -> dict[str, dict[str, float]]:
     """Median milliseconds of every stage that has an INT8 engine."""
-    found = {}
+    times, opening = {}, trial.opening
     for work in works:
         if INT8 in made.stage(work.stage).engines:
-            tell(f"{work.stage}: INT8 and float take turns")
+            trial.tell(f"{work.stage}: INT8 and float take turns")
             feeds = work.readers[0]()
-            found[work.stage] = stage_times(
-                made, work.stage, feeds, opening.backends, opening.rounds, opening.now, tell
+            times[work.stage] = stage_times(
+                made, work.stage, feeds, opening.backends, opening.rounds, opening.now, trial.tell
             )
-    return found
+    return times
 
 
-def judge_labels(
-    floats: Bundle, made: Bundle, photos: Sequence[Photo], opening: Opening, steps: Steps, tell: Reporter
-) -> list[float]:
+def judge_labels(trial: Trial, made: Bundle, photos: Sequence[Photo]) -> list[float]:
     """For every photo the share of pixels on which INT8's mask is FP32's."""
+    opening, steps = trial.opening, trial.masks
     names = [f"mask-{photo.sha256[:16]}" for photo in photos]
     missing = [not (steps.folder / f"{name}.npz").is_file() for name in names]
     if any(missing):
-        with opening.segmenter(floats.path, precision="fp32") as segmenter:
+        with opening.segmenter(trial.draft.source.path, precision="fp32") as segmenter:
             words = opening.vocabulary(segmenter)
             for name, photo in zip(names, photos, strict=True):
-                tell(f"FP32 on {photo.path.name}")
+                trial.tell(f"FP32 on {photo.path.name}")
                 steps.arrays(name, partial(_mask, segmenter, photo, words))
     shares = []
     with opening.segmenter(made.path, precision=INT8) as segmenter:
         words = opening.vocabulary(segmenter)
         for name, photo in zip(names, photos, strict=True):
-            tell(f"INT8 on {photo.path.name}")
+            trial.tell(f"INT8 on {photo.path.name}")
             with np.load(steps.folder / f"{name}.npz") as arrays:
                 shares.append(float(np.mean(_mask(segmenter, photo, words)["mask"] == arrays["mask"])))
     return shares
 
 
-def judge_photo(floats: Bundle, made: Bundle, photo: Photo, opening: Opening, tell: Reporter) -> dict[str, float]:
+def judge_photo(trial: Trial, made: Bundle, photo: Photo) -> dict[str, float]:
     """Median milliseconds of the whole pipeline, by precision and backend."""
-    found: dict[str, float] = {}
+    times: dict[str, float] = {}
+    opening = trial.opening
     for backend in opening.backends:
         with ExitStack() as stack:
             runs: dict[str, Callable[[], object]] = {}
-            for bundle, precision in ((floats, "fp32"), (made, INT8)):
+            for bundle, precision in ((trial.draft.source, "fp32"), (made, INT8)):
                 try:
                     segmenter = stack.enter_context(
                         opening.segmenter(bundle.path, precision=precision, backend=backend)
@@ -92,11 +78,11 @@ def judge_photo(floats: Bundle, made: Bundle, photo: Photo, opening: Opening, te
                     words = opening.vocabulary(segmenter)
                     image = as_photo(photo.path, segmenter.parameters.max_pixels)
                 except OvdeployError as error:
-                    tell(f"the pipeline in {precision} on {backend} is left out: {error}")
+                    trial.tell(f"the pipeline in {precision} on {backend} is left out: {error}")
                     continue
                 runs[f"{precision} on {backend}"] = partial(segmenter.segment, image, words)
-            found |= take_turns(runs, opening.rounds, opening.now)
-    return found
+            times |= take_turns(runs, opening.rounds, opening.now)
+    return times
 
 
 def slow_stages(times: Mapping[str, Mapping[str, float]], settings: Int8Settings) -> dict[str, str]:
@@ -114,49 +100,34 @@ def informative(photos: Sequence[Photo]) -> list[Photo]:
     return [photo for photo in photos if photo.spread >= FLAT]
 
 
-def judge(
-    floats: Bundle,
-    write: Callable[[Mapping[str, EngineEntry]], Bundle],
-    engines: Mapping[str, EngineEntry],
-    works: Sequence[Work],
-    photos: Photos,
-    settings: Int8Settings,
-    opening: Opening,
-    steps: Steps,
-    tell: Reporter,
-) -> tuple[GateReport, dict[str, str]]:
+def judge(trial: Trial, engines: Mapping[str, EngineEntry], works: Sequence[Work]) -> tuple[GateReport, dict[str, str]]:
     """Measure, leave out what is slower, and say what speaks against the rest.
 
     Args:
-        floats: the float bundle.
-        write: makes a bundle with these INT8 engines.
+        trial: the draft, photos and settings of this calibration.
         engines: INT8 engines by stage.
         works: the stages.
-        photos: those that ranges were fitted to, and those to judge by.
-        settings: what passes.
-        opening: how pipelines are opened.
-        steps: keeps FP32's masks.
-        tell: is told what happens.
 
     Returns:
         The report, and the stages that are slower in INT8 with the reason.
     """
+    photos, settings = trial.photos, trial.settings
     useful = informative(photos.gate)
     refused = [
         *_too_flat("calibrate on", photos.calibration, informative(photos.calibration), settings.photos),
         *_too_flat("judge by", photos.gate, useful, settings.gate_photos),
     ]
     judged = useful or photos.gate
-    times = judge_speed(write(engines), works, opening, tell)
+    times = judge_speed(trial, trial.draft.write(engines), works)
     slow = slow_stages(times, settings)
     left = {stage: engine for stage, engine in engines.items() if stage not in slow}
     if not left:
         refused.append("no stage is faster in INT8 than in float")
-    made = write(left or engines)
-    shares = judge_labels(floats, made, judged, opening, steps, tell)
+    made = trial.draft.write(left or engines)
+    shares = judge_labels(trial, made, judged)
     if np.mean(shares) < settings.labels:
         refused.append(f"masks agree on {np.mean(shares):.2%} of pixels, {settings.labels:.2%} are wanted")
-    times[PHOTO] = judge_photo(floats, made, judged[0], opening, tell)
+    times[PHOTO] = judge_photo(trial, made, judged[0])
     ratio = speedup(times[PHOTO])
     if left and ratio <= settings.speedup:
         refused.append(f"a whole photo is {ratio:.2f} times as fast as with the best float engines")

@@ -1,4 +1,4 @@
-"""What is told of a calibration: for `bundle.json`, as JSON, and as a picture."""
+"""Reports of a calibration: for `bundle.json`, as JSON, and as a picture."""
 
 from __future__ import annotations
 

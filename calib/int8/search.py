@@ -32,7 +32,7 @@ UNITS: dict[str, Callable[[Product], str]] = {
     "block": lambda product: product.block or product.node,
     "stage": lambda product: "",
 }
-"""What products of one unit have in common."""
+"""Keys that products of one unit share."""
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -89,7 +89,7 @@ class StageSearch:
             self._probe = None
 
     def units(self) -> list[list[Product]]:
-        """What gets one method, and goes back to float together: products, blocks, or the whole stage."""
+        """Units that get one method, and go back to float together: products, blocks, or the whole stage."""
         found: dict[str, list[Product]] = {}
         for product in self.work.products:
             found.setdefault(UNITS[self.settings.search](product), []).append(product)
@@ -197,7 +197,7 @@ class StageSearch:
         return self._probe[1]
 
     def _expected(self, smoothing: float) -> list[dict[str, np.ndarray]]:
-        """What FP32 gives for every case."""
+        """FP32's outputs for every case."""
         if self._fp32 is None or self._fp32[0] != smoothing:
             probe = self._opened(smoothing)
             self._fp32 = (smoothing, [probe.run(read(), {}, ()) for read in self.work.cases])

@@ -24,7 +24,7 @@ from .steps import Steps
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage's INT8 engine is made by."""
+    """The choice that a stage's INT8 engine is made by."""
 
     smoothing: float
     method: str
@@ -105,7 +105,7 @@ class Work:
         return Balanced(smoothed(model, chosen), seen)
 
     def seen(self) -> dict[str, Observation]:
-        """What was seen on all feeds, by value."""
+        """Observations on all feeds, by value."""
         parts: dict[str, list[Observation]] = {}
         for index in range(len(self.readers)):
             with np.load(self._observed(index)) as arrays:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.opening import open_stage
-from ...runtime.cli.common import engine_options, fail_cleanly, parse_settings
+from ...runtime.cli.common import engine_options, fail_cleanly, parse_settings, progress_bar
 from ...runtime.errors import PhotoError
 from ...runtime.files import atomic_path
 from ...runtime.photo.reading import as_photo
@@ -112,8 +111,7 @@ def _measured(
     meter: LayerMeter, photos: list[Path], max_pixels: int, console: Console, *, quiet: bool
 ) -> Iterator[Path]:
     """Measure all photos, and yield those that could not be read."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=quiet) as progress:
+    with progress_bar(console, quiet=quiet) as progress:
         for path in progress.track(photos, description="measuring"):
             try:
                 meter.add(as_photo(path, max_pixels))

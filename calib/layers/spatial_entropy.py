@@ -8,7 +8,7 @@ import numpy as np
 
 
 class SpatialEntropy(NamedTuple):
-    """What Algorithm 1 computes of one feature map. All float64."""
+    """Results of Algorithm 1 for one feature map. All float64."""
 
     mean: float
     """H̄, the algorithm's output: the mean of `entropy`, and 0 where that is no number."""

@@ -1,4 +1,4 @@
-"""What is tuned: one axis a parameter, and the values that are tried on it. None of them is baked into an engine."""
+"""Axes of tuning: one a parameter, and the values that are tried on it. None of them is baked into an engine."""
 
 from __future__ import annotations
 

@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from ...runtime.bundle.bundle import MANIFEST
-from ...runtime.cli.common import engine_options, fail_cleanly, parameter_options, read_overrides, thread_option
+from ...runtime.cli.common import (
+    engine_options,
+    fail_cleanly,
+    parameter_options,
+    progress_bar,
+    read_overrides,
+    thread_option,
+)
 from ...runtime.cli.dataset_options import EPILOG, dataset_options, open_dataset, template_option
 from ...runtime.errors import DatasetError, ParameterError
 from ...runtime.files import cache_root
@@ -123,8 +130,8 @@ def _tune(
 
     words = Words(dataset, lambda entries: segmenter.vocabulary(entries, templates=templates).embeddings)
     recorder = Recorder(segmenter, dataset, words, folder, identity)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet) as progress:
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    with progress_bar(Console(stderr=True), MofNCompleteColumn(), *times, quiet=quiet) as progress:
         usable, failed, unlabelled = _record(recorder, dataset, progress)
         names, held_out = split(usable, share)
         click.echo(
@@ -183,7 +190,7 @@ def _bar(progress: Progress, most: int) -> Callable[[int], None]:
 
 
 def _identity(bundle: Path, segmenter: Segmenter, precision: str) -> dict[str, Any]:
-    """What the engines' results depend on, beside photo and words."""
+    """Dependencies of the engines' results, beside photo and words."""
     from .axes import AXES
 
     tuned = {axis.name for axis in AXES}

@@ -41,7 +41,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a search found.
+    """The outcome of a search.
 
     Attributes:
         kind: the mask that counts, `refined` or `coarse`.

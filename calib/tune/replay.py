@@ -1,4 +1,4 @@
-"""What the engines made of each photo, kept on disk, so that a trial of other thresholds runs none of them again.
+"""The engines' results on each photo, kept on disk, so that a trial of other thresholds runs none of them again.
 
 Only SAM's decoder runs during the search, since its prompts depend on what is tuned; what it said to a prompt is
 remembered for as long as a photo's trials take.

@@ -1,4 +1,4 @@
-"""What a search found, as plain values, as words, and as tables."""
+"""A search's findings, as plain values, as words, and as tables."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def verdict(fit: Fit) -> str:
 
 
 def warnings(fit: Fit) -> Iterator[str]:
-    """What a user should know before using the values."""
+    """Warnings to heed before using the values."""
     checked = fit.checked
     if checked is None:
         yield "no photo was held out, so the figures flatter the values; give more photos, or --check-share"
@@ -94,7 +94,7 @@ def value_table(fit: Fit) -> Table:
 
 
 def comments(fit: Fit, bundle: str, dataset: str) -> list[str]:
-    """What stands on top of the overlay."""
+    """Comments for the top of the overlay."""
     part = fit.checked or fit.fitted
     where = "photos held out" if fit.checked else "the photos fitted on"
     figures = f"mIoU {_points(part.before[fit.kind])} before, {_points(part.after[fit.kind])} with the values found"

@@ -1,0 +1,44 @@
+"""A calibration's trials: the draft, photos, settings and ways of opening that all of them have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...runtime.pipelines.base import Segmenter
+from ...runtime.recipe.int8 import Int8Settings
+from ...runtime.reporting import Reporter
+from ...runtime.words.vocabulary import Vocabulary
+from .draft import Draft
+from .photos import Photos
+from .speed import Now
+from .steps import Steps
+
+
+class Opening(NamedTuple):
+    """How the pipelines are opened."""
+
+    segmenter: Callable[..., Segmenter]
+    """Takes a bundle, and `precision` and `backend`."""
+    vocabulary: Callable[[Segmenter], Vocabulary]
+    backends: list[str]
+    rounds: int
+    now: Now = time.perf_counter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """All that it takes to try INT8 engines against the float ones."""
+
+    draft: Draft
+    """Made from the float bundle; holds the INT8 engines that are tried."""
+    photos: Photos
+    """Those that ranges were fitted to, and those to judge by."""
+    settings: Int8Settings
+    """The figures that engines must reach."""
+    opening: Opening
+    masks: Steps
+    """Keeps FP32's masks."""
+    tell: Reporter
