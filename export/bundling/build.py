@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from ...runtime.bundle.bundle import (
-    MANIFEST,
     SCHEMA_VERSION,
     TOKENIZER,
     Bundle,
@@ -21,6 +20,7 @@ from ...runtime.bundle.bundle import (
     file_entry,
 )
 from ...runtime.bundle.calibration import Calibration
+from ...runtime.bundle.places import holds_other_files
 from ...runtime.errors import BundleError, ExportError, one_of
 from ...runtime.reporting import Reporter, silent
 from ...runtime.stage.census import Census
@@ -39,7 +39,7 @@ class Conversion(Protocol):
 
     @property
     def variant(self) -> str:
-        """What an engine depends on beside its FP32 graph."""
+        """Dependencies of an engine beside its FP32 graph."""
 
     def prepare(self, graphs: Mapping[str, Path], tell: Reporter) -> None:
         """Look at all graphs, by stage, before the first is converted."""
@@ -82,23 +82,11 @@ def build_bundle(
     chosen = _chosen_stages(networks, stages, previous)
     staging = output.parent / f".{output.name}.partial"
     staging.mkdir(parents=True, exist_ok=True)
-    precision = conversion.precision if conversion else FP32
+    build = _Build(networks, previous, staging, conversion, progress)
     wanted = {*chosen, *networks.recipe.stages, *_held(previous)}
-    work = [
-        _Work(stage, networks, precision, conversion) for stage in networks.recipe.possible_stages if stage in wanted
-    ]
-    for item in work:
-        item.look(previous, staging, redo=force and item.stage in chosen)
-    missing = [item for item in work if item.engine is None and item.stage in chosen]
-    for item in missing:
-        item.export(previous, staging, progress)
-    if conversion:
-        conversion.prepare({item.stage: item.graph for item in missing if item.graph}, progress)
-        for item in missing:
-            item.convert(conversion, staging, progress)
-    entries = {item.stage: entry for item in work if (entry := item.entry(previous))}
-    for item in work:
-        item.tell(progress)
+    works = [_Work(stage, build) for stage in networks.recipe.possible_stages if stage in wanted]
+    made = _make(works, build, chosen, force=force)
+    entries = {work.stage: entry for work in works if (entry := work.entry(made[work.stage]))}
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         recipe=networks.recipe,
@@ -115,75 +103,138 @@ def build_bundle(
     return manifest
 
 
+class _Build(NamedTuple):
+    """All stages of one build have this in common."""
+
+    networks: Networks
+    previous: Bundle | None
+    """The bundle that is there."""
+    staging: Path
+    conversion: Conversion | None
+    progress: Reporter
+
+
+class _Graph(NamedTuple):
+    """A stage's FP32 graph, which is the engine, or what the engine is made from."""
+
+    path: Path
+    engine: EngineEntry | None
+    """Made in this build; None if the graph is that of the bundle that is there."""
+    seconds: float
+    """Spent on it."""
+
+
+class _Made(NamedTuple):
+    """A stage as it goes into the bundle."""
+
+    told: str
+    """How it came about, for people."""
+    engine: EngineEntry | None = None
+    """Of the precision that is built; None if the stage is left out of it."""
+    exported: EngineEntry | None = None
+    """The FP32 engine, if it was made in this build."""
+    seconds: float | None = None
+    """Spent on the stage; None if nothing was to be done."""
+
+    def tell(self, progress: Reporter, stage: str) -> None:
+        """Say what happened."""
+        size = f", {sum(file.bytes for file in self.engine.files) / 1e6:.1f} MB" if self.engine else ""
+        took = "" if self.seconds is None else f", {self.seconds:.1f} s"
+        progress(f"{self.told}{size}{took}", about=stage, lasting=True)
+
+
+def _make(works: Sequence[_Work], build: _Build, chosen: Sequence[str], *, force: bool) -> dict[str, _Made]:
+    """Find or make every stage, by name, and say of each what happened as soon as it is there.
+
+    All graphs are there before the first is converted; without a conversion, each graph is an engine.
+    """
+    made = {work.stage: work.found(redo=force and work.stage in chosen) for work in works}
+    missing = [work for work in works if made[work.stage].engine is None and work.stage in chosen]
+    for work in works:
+        if work not in missing:
+            made[work.stage].tell(build.progress, work.stage)
+    graphs: Iterable[_Graph] = (work.graph() for work in missing)
+    if build.conversion:
+        graphs = list(graphs)
+        build.conversion.prepare(
+            {work.stage: graph.path for work, graph in zip(missing, graphs, strict=True)}, build.progress
+        )
+    for work, graph in zip(missing, graphs, strict=True):
+        made[work.stage] = work.made(graph)
+        made[work.stage].tell(build.progress, work.stage)
+    return made
+
+
 class _Work:
-    """One stage on its way into the bundle."""
+    """One stage on its way into the bundle. It keeps nothing of the way: every step takes what the one before gave."""
 
-    def __init__(self, stage: str, networks: Networks, precision: str, conversion: Conversion | None) -> None:
-        self.stage, self.networks, self.precision = stage, networks, precision
-        self.contract = networks.contract(stage)
-        self.source = fingerprint_of(stage, networks, self.contract)
-        self.fingerprint = derived(self.source, conversion.variant) if conversion else self.source
-        self.engine: EngineEntry | None = None
-        self.exported: EngineEntry | None = None
-        self.graph: Path | None = None
-        self.told, self.start = "left out: not among --stages, and not in the bundle as it would be now", 0.0
+    def __init__(self, stage: str, build: _Build) -> None:
+        conversion = build.conversion
+        self.stage, self._build = stage, build
+        self._contract = build.networks.contract(stage)
+        self._precision = conversion.precision if conversion else FP32
+        self._source = fingerprint_of(stage, build.networks, self._contract)
+        self._fingerprint = derived(self._source, conversion.variant) if conversion else self._source
 
-    def look(self, previous: Bundle | None, staging: Path, *, redo: bool) -> None:
-        """Take the engine that is there, in the bundle or left by an interrupted export, if it is what is wanted."""
-        if redo:
-            return
-        self.engine = unchanged(previous, self.stage, self.precision, self.fingerprint)
-        self.told = "unchanged" if self.engine else self.told
-        if self.engine is None and (left := staged(staging, self.stage, self.precision, self.fingerprint)):
-            self.engine, self.told = left, "done before the interruption"
+    def found(self, *, redo: bool) -> _Made:
+        """The engine that is there, in the bundle or left by an interrupted export, if it is what is wanted."""
+        of_this = (self.stage, self._precision, self._fingerprint)
+        if not redo and (engine := unchanged(self._build.previous, *of_this)):
+            return _Made("unchanged", engine)
+        if not redo and (engine := staged(self._build.staging, *of_this)):
+            return _Made("done before the interruption", engine)
+        return _Made("left out: not among --stages, and not in the bundle as it would be now")
 
-    def export(self, previous: Bundle | None, staging: Path, progress: Reporter) -> None:
-        """Make the FP32 graph, or find it: it is the engine, or what the engine is made from."""
-        self.start = time.perf_counter()
-        converted = self.precision != FP32
-        if converted and previous and unchanged(previous, self.stage, FP32, self.source):
-            self.graph = previous.engine_path(self.stage, FP32)
-            return
-        engine = staged(staging, self.stage, FP32, self.source) if converted else None
+    def graph(self) -> _Graph:
+        """Make the FP32 graph, or find it where an engine is to be made from it.
+
+        Raises:
+            ExportError: the stage cannot be exported.
+        """
+        networks, previous, staging, conversion, progress = self._build
+        start = time.perf_counter()
+        if conversion and previous and unchanged(previous, self.stage, FP32, self._source):
+            return _Graph(previous.engine_path(self.stage, FP32), None, seconds=0.0)
+        engine = staged(staging, self.stage, FP32, self._source) if conversion else None
         if engine is None:
             progress("exporting", about=self.stage)
-            engine = _export(self.networks, self.stage, staging, self.source)
-        self.exported = engine
-        self.graph = staging / engine.files[0].path
-        if not converted:
-            self.engine, self.told = engine, "exported"
+            engine = _export(networks, self.stage, staging, self._source)
+        return _Graph(staging / engine.files[0].path, engine, time.perf_counter() - start)
 
-    def convert(self, conversion: Conversion, staging: Path, progress: Reporter) -> None:
-        """Make the engine from the FP32 graph."""
-        assert self.graph is not None, "exported before"
-        progress("converting", about=self.stage)
-        path = fresh(staging / f"{self.stage}.{self.precision}.onnx")
-        census = conversion.convert(self.contract, self.graph, path, progress)
-        self.engine = noted(staging, self.stage, path, self.precision, self.fingerprint, census, source=self.source)
-        self.told = "exported"
+    def made(self, graph: _Graph) -> _Made:
+        """The engine: the FP32 graph itself, or what the conversion makes of it."""
+        _, _, staging, conversion, progress = self._build
+        engine, start = graph.engine, time.perf_counter()
+        if conversion:
+            progress("converting", about=self.stage)
+            path = fresh(staging / f"{self.stage}.{self._precision}.onnx")
+            census = conversion.convert(self._contract, graph.path, path, progress)
+            engine = noted(staging, self.stage, path, self._precision, self._fingerprint, census, self._source)
+        return _Made("exported", engine, graph.engine, graph.seconds + time.perf_counter() - start)
 
-    def entry(self, previous: Bundle | None) -> StageEntry | None:
+    def entry(self, made: _Made) -> StageEntry | None:
         """The manifest's entry, with the engines of other precisions that come from the same FP32 graph."""
+        previous = self._build.previous
         before = previous.manifest.stages.get(self.stage) if previous else None
-        engines = self._kept(before.engines if before else {})
-        if self.engine:
-            engines[self.precision] = self.engine
+        engines = self._kept(before.engines if before else {}, made.exported)
+        if made.engine:
+            engines[self._precision] = made.engine
         if not engines:
             return None
         substitutes = {p: other for p, other in before.substitutes.items() if other in engines} if before else {}
         plans = before.plans if before else ()
-        entry = StageEntry(contract=self.contract, engines=engines, plans=plans, substitutes=substitutes)
+        entry = StageEntry(contract=self._contract, engines=engines, plans=plans, substitutes=substitutes)
         return msgspec.structs.replace(entry, plans=entry.fitting_plans())
 
-    def _kept(self, before: Mapping[str, EngineEntry]) -> dict[str, EngineEntry]:
+    def _kept(self, before: Mapping[str, EngineEntry], exported: EngineEntry | None) -> dict[str, EngineEntry]:
         """Engines of other precisions that come from this FP32 graph.
 
         A graph that was exported anew and is the old one to the byte is the same graph, whatever its fingerprint was.
         """
-        old, origins = before.get(FP32), {self.source}
-        if old and self.exported and self.exported.digest == old.digest:
+        old, origins = before.get(FP32), {self._source}
+        if old and exported and exported.digest == old.digest:
             origins.add(old.fingerprint)
-        named = dict.fromkeys(origins, self.source)
+        named = dict.fromkeys(origins, self._source)
         return {
             precision: msgspec.structs.replace(
                 engine,
@@ -191,14 +242,8 @@ class _Work:
                 source=named.get(engine.source, engine.source),
             )
             for precision, engine in before.items()
-            if precision != self.precision and origins & {engine.fingerprint, engine.source}
+            if precision != self._precision and origins & {engine.fingerprint, engine.source}
         }
-
-    def tell(self, progress: Reporter) -> None:
-        """Say what happened."""
-        size = f", {sum(file.bytes for file in self.engine.files) / 1e6:.1f} MB" if self.engine else ""
-        took = f", {time.perf_counter() - self.start:.1f} s" if self.start else ""
-        progress(f"{self.told}{size}{took}", about=self.stage, lasting=True)
 
 
 def _text_assets(networks: Networks, staging: Path) -> TextAssets | None:
@@ -234,7 +279,7 @@ def _held(bundle: Bundle | None) -> Iterable[str]:
 
 def _previous(output: Path) -> Bundle | None:
     """The bundle that is there; None without one, or with one that this version cannot read and so replaces."""
-    if output.exists() and not (output / MANIFEST).is_file() and any(output.iterdir()):
+    if holds_other_files(output):
         raise ExportError(f"{output} is a folder with other files in it; choose another --output")
     try:
         return Bundle.load(output)

@@ -96,7 +96,7 @@ def _code(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _stem(module: str, node: ast.ImportFrom) -> str:
-    """What stands behind `from`, as an absolute name."""
+    """The module behind `from`, as an absolute name."""
     if not node.level:
         return node.module or ""
     spec = find_spec(module)

@@ -62,7 +62,7 @@ class HalfConversion:
 
     @property
     def variant(self) -> str:
-        """What a half engine depends on beside its FP32 graph."""
+        """Dependencies of a half engine beside its FP32 graph."""
         photos = " ".join(sha256_of(path) for path in self.photos) if self.searched else ""
         tolerances = msgspec.json.encode(self.networks.recipe.tolerances).decode() if self.searched else ""
         return f"{self.precision} {self._digest} {photos} {tolerances}"

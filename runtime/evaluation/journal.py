@@ -23,7 +23,7 @@ BUNDLE = "bundle"
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one mask of one photo gave."""
+    """Measurements of one mask of one photo."""
 
     predictor: str
     kind: str

@@ -1,4 +1,4 @@
-"""What is measured: anything that turns a sample into masks. Here a bundle's engines; others come as rivals."""
+"""Predictors: anything that turns a sample into masks. Here a bundle's engines; others come as rivals."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 
 from ..bundle.bundle import MANIFEST
+from ..bundle.places import place_of
 from ..datasets.sample import Dataset, Sample
-from ..errors import ParameterError, one_of
 from ..pipelines.base import Segmenter
 from ..words.vocabulary import Vocabulary
 
@@ -155,13 +155,7 @@ def find_rival(name: str) -> Rival:
     if name in known:
         rival: Rival = known[name].load()
         return rival
-    folder, _, precision = (name, "", "") if _is_bundle(name) else name.rpartition("@")
-    if not _is_bundle(folder):
-        raise ParameterError(f"{one_of('rival', name, known)} Or give a bundle: FOLDER, or FOLDER@PRECISION.")
+    place = place_of(name, known)
     return lambda settings: open_bundle(
-        replace(settings, bundle=Path(folder), precision=precision or settings.precision)
+        replace(settings, bundle=place.folder, precision=place.precision or settings.precision)
     )
-
-
-def _is_bundle(folder: str) -> bool:
-    return (Path(folder) / MANIFEST).is_file()

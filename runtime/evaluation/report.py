@@ -1,4 +1,4 @@
-"""What a run leaves behind: results as JSON, and tables as CSV."""
+"""Files that a run leaves behind: results as JSON, and tables as CSV."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def figures_of(dataset: Dataset, totals: Totals) -> dict[str, Any]:
 
 
 def differences(summary: Summary) -> list[dict[str, Any]]:
-    """What the bundle's masks gain over each rival's of the same kind, or over its only ones: bundle less rival.
+    """Gains of the bundle's masks over each rival's of the same kind, or over its only ones: bundle less rival.
 
     `agreement` is the share of counted pixels on which both say the same, where the kinds are the same.
     """

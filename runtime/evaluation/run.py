@@ -15,7 +15,7 @@ from .metrics import confusion
 from .predictors import Predictor
 
 OF_ONE_PHOTO = (PhotoError, DatasetError, EngineError, OSError)
-"""What may go wrong with one photo and not with the next."""
+"""Errors that may befall one photo and not the next."""
 
 Masks = dict[tuple[str, str], np.ndarray]
 """[H, W] class index by predictor and kind."""
@@ -69,7 +69,7 @@ def predict_all(predictors: Mapping[str, Predictor], sample: Sample) -> tuple[Ma
 
 
 def measure(sample: Sample, masks: Masks, classes: int) -> list[Measured]:
-    """What the masks of one photo give."""
+    """Measurements of one photo's masks."""
     counted = sample.labels != IGNORED
     return [
         Measured(

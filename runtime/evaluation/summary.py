@@ -66,7 +66,7 @@ class Totals:
 
 @dataclass
 class Summary:
-    """What a run gave.
+    """The outcome of a run.
 
     Attributes:
         columns: totals by column; the bundle's come first, and of these the one that counts.
