@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of a row."""
+    """The outcome of a row."""
 
     kind: str
     name: str

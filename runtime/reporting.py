@@ -1,4 +1,4 @@
-"""What work tells of itself: what goes on, by one signature for all, and the time that each step took."""
+"""Reports of work: what goes on, by one signature for all, and the time that each step took."""
 
 from __future__ import annotations
 

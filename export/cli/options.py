@@ -1,4 +1,4 @@
-"""What the commands that need PyTorch have in common."""
+"""Options that the commands that need PyTorch share."""
 
 from __future__ import annotations
 

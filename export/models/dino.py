@@ -1,4 +1,4 @@
-"""What says which pixels belong together: DINO, DINOv2 and DINOv3 by timm, or SAM's encoder in their place."""
+"""Models that say which pixels belong together: DINO, DINOv2 and DINOv3 by timm, or SAM's encoder in their place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXTRACTORS = (
     *(f"vit_{size}_patch16_dinov3.lvd1689m" for size in ("small", "base")),
     *SAM_EXTRACTORS,
 )
-"""What can stand in a [dino] table; those of timm by its names."""
+"""Models for a [dino] table; those of timm by its names."""
 
 
 def _build(name: str) -> nn.Module:

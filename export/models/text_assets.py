@@ -1,4 +1,4 @@
-"""What the runtime needs of CLIP's text side beside the engine: `tokenizer.json`, and the prompt templates."""
+"""Assets of CLIP's text side for the runtime, beside the engine: `tokenizer.json`, and the prompt templates."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Check(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What passes in a precision."""
+    """Limits of what passes in a precision."""
 
     check: Callable[[str, str, np.ndarray, np.ndarray], Check]
     """Takes stage, output, what came and what was expected."""

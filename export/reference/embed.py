@@ -1,4 +1,4 @@
-"""What the vision transformers share: normalised pixels in, position embeddings for another size."""
+"""Common ground of the vision transformers: normalised pixels in, position embeddings for another size."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Family:
     """The PyTorch side of a pipeline."""
 
     makers: Callable[[Networks], Mapping[str, StageMaker]]
-    """What makes each stage that a recipe may have."""
+    """The maker of each stage that a recipe may have."""
     sizes: Callable[[Networks], Any]
     """The pipeline's `sizes`, from the models."""
     reference: Callable[[Networks], Reference]

@@ -26,7 +26,7 @@ class StageMaker:
     inputs: Callable[[Networks], tuple[TensorSpec, ...]]
     outputs: Callable[[Networks], tuple[TensorSpec, ...]]
     facts: Callable[[Networks], Any] = lambda networks: None
-    """What the graph depends on beside weights, code, contract and baked parameters, as plain values."""
+    """Plain values that the graph depends on beside weights, code, contract and baked parameters."""
 
     @property
     def code(self) -> set[str]:

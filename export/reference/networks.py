@@ -63,7 +63,7 @@ class Networks:
 
     @cached_property
     def makers(self) -> Mapping[str, StageMaker]:
-        """What makes each stage that the recipe may have, optional ones included.
+        """The maker of each stage that the recipe may have, optional ones included.
 
         Raises:
             ExportError: the pipeline's family lacks one.
@@ -82,7 +82,7 @@ class Networks:
         return Modules(self)
 
     def contract(self, stage: str) -> StageContract:
-        """What a stage of these networks takes and gives."""
+        """Inputs and outputs of a stage of these networks."""
         maker = self.makers[stage]
         bare = StageContract(stage=stage, inputs=maker.inputs(self), outputs=maker.outputs(self))
         return bare.with_axes(self.axes)

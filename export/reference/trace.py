@@ -1,4 +1,4 @@
-"""What a reference remembers of a photo: every stage as its engine is fed and answers, and what it all came to."""
+"""A reference's memory of a photo: every stage as its engine is fed and answers, and what it all came to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(kw_only=True)
 class Trace:
-    """What a reference computed on the way.
+    """Values that a reference computed on the way.
 
     Attributes:
         photo: [H, W, 3] uint8 RGB.
@@ -43,7 +43,7 @@ class Trace:
         return 0
 
     def case(self, stage: str) -> tuple[Arrays, Arrays]:
-        """What a stage was fed and what it gave, as arrays."""
+        """Inputs and outputs of a stage, as arrays."""
         inputs, outputs = self.stages[stage]
         return arrays(inputs), arrays(outputs)
 

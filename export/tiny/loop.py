@@ -36,10 +36,10 @@ Report = Callable[[int, dict[str, float]], None]
 
 
 class Task(ABC):
-    """What a model is trained on."""
+    """A task that a model is trained on."""
 
     beside: nn.Module | None = None
-    """What is learned beside the model and left behind."""
+    """A module learned beside the model and left behind."""
 
     @abstractmethod
     def parts(self, rng: np.random.Generator, step: int) -> list[Part]:

@@ -100,7 +100,7 @@ def _tokens(labels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 
 def _scores(attention: Upstream, qkv: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """What SAM's attention takes the softmax of, for some queries and keys: [heads, n, k].
+    """Scores that SAM's attention takes the softmax of, for some queries and keys: [heads, n, k].
 
     Args:
         attention: the module.

@@ -47,7 +47,7 @@ def split_parts(labels: np.ndarray) -> Parts:
 
 
 def draw_coarse(parts: Parts, rng: Rng) -> np.ndarray:
-    """What a coarse method may think of a scene: large cells, smeared and noisy, some parts taken for another name.
+    """A scene as a coarse method may see it: large cells, smeared and noisy, some parts taken for another name.
 
     Returns:
         [C, dh, dw] float32 probabilities of the names that occur, in their order, at half the photo's size.

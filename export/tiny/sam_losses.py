@@ -1,4 +1,4 @@
-"""What is asked of SAM's answers: masks, and estimates of their IoU."""
+"""Losses of SAM's answers: masks, and estimates of their IoU."""
 
 from __future__ import annotations
 

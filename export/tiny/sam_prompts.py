@@ -103,7 +103,7 @@ def _settings() -> Parameters:
 
 
 def _meant(parts: Parts, regions: Regions) -> np.ndarray:
-    """What SAM should answer to each region's prompts: [R, N] bool, which parts of the scene.
+    """Answers that SAM should give to each region's prompts: [R, N] bool, which parts of the scene.
 
     The part that has most of the region, and those of the same name that the region covers enough of.
     """

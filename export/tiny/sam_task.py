@@ -28,7 +28,7 @@ QUIET = 0.005
 
 
 class Stage(NamedTuple):
-    """What is trained until a step."""
+    """The training until a step."""
 
     until: float
     half: bool

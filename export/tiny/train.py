@@ -13,11 +13,11 @@ import click
 import cv2
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import save_file
 from torch import nn
 
-from ...runtime.cli.common import fail_cleanly
+from ...runtime.cli.common import fail_cleanly, progress_bar
 from ...runtime.files import atomic_path
 from ...runtime.scenes.names import FIRST_TEST_SEED
 from ...runtime.words.tokenizer import ClipTokenizer
@@ -56,12 +56,12 @@ TASKS: dict[str, Callable[[Upstream, Scenes, Path], Task]] = {
 
 
 SIDE_BY_SIDE = (("sam",), ("clip", "dino"))
-"""What processes train at the same time on a CPU, one model after another in each: a second core is not worth as much
+"""Models that processes train at the same time on a CPU, one after another in each: a second core is not worth as much
 to one model as to another."""
 
 
 class Run(NamedTuple):
-    """What the command was asked for."""
+    """A run, as the command was asked for it."""
 
     out: Path
     seed: int
@@ -192,9 +192,8 @@ def _follow(
 
 
 def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-               TextColumn("{task.fields[told]}"))  # fmt: skip
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    following = (MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[told]}"))
+    return progress_bar(console, *following, quiet=not console.is_terminal)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a session is. A backend implements `_execute`, or `_run` if it computes on a device; all else is the same."""
+"""The session. A backend implements `_execute`, or `_run` if it computes on a device; all else is the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What profiling a stage tells, whoever measured it."""
+"""Figures from profiling a stage, whoever measured them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds of one run, over many."""
 
     what: str
-    """What was timed, from where to where."""
+    """The stretch timed, from where to where."""
     runs: int
     dropped: int = 0
     """Runs whose time was not a number."""

@@ -1,4 +1,4 @@
-"""What a user may say about how engines are opened. Backends read what concerns them."""
+"""Options for opening engines. Backends read what concerns them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class SessionOptions:
     allow_host_code: bool = False
     """Whether version-compatible TensorRT plans may be opened: they bring code for the host, so trust their source."""
     precision: str = "fp32"
-    """What is computed in."""
+    """The precision to compute in."""
     identity: str = ""
     """A hash of the engine's files, for backends that keep what they compile; empty: it is not kept."""
     ranges: Mapping[str, Range] = field(default_factory=dict)
     """Sizes of the dynamic axes, for backends that compile for them."""
     shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
-    """What the sessions opened with these options have in common: a GPU's stream."""
+    """State that the sessions opened with these options share: a GPU's stream."""
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:

@@ -24,7 +24,7 @@ class Backend(NamedTuple):
     package: str
     extra: str
     engine: Literal["onnx", "plan"] = "onnx"
-    """What it reads."""
+    """The format it reads."""
     makes: tuple[str, ...] = ()
     """Precisions that it makes of the FP32 graph by itself."""
     widens: tuple[str, ...] = ()

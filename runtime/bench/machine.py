@@ -1,4 +1,4 @@
-"""What figures were taken on, without names of machines or paths."""
+"""The machine behind figures, without names of machines or paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process takes of the machine's memory, as Linux tells it."""
+"""A process's share of the machine's memory, as Linux tells it."""
 
 from __future__ import annotations
 

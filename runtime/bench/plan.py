@@ -1,4 +1,4 @@
-"""What is measured: runners and products as data, and what a runner answers."""
+"""Runners and products to measure, as data, and a runner's answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..backends.registry import BACKENDS, available_backends
-from ..bundle.bundle import MANIFEST, Bundle
+from ..bundle.bundle import Bundle
+from ..bundle.places import place_of
 from ..errors import ParameterError, one_of
 from ..pipelines.engines import Calls
 from ..words.vocabulary import Vocabulary
@@ -57,7 +58,7 @@ class ProductSpec:
 
     @property
     def label(self) -> str:
-        """What it is called."""
+        """Its name."""
         return f"{self.kind} {self.precision}"
 
 
@@ -83,14 +84,14 @@ class Outcome:
 
 
 class Runner(Protocol):
-    """What turns a photo into a mask."""
+    """Anything that turns a photo into a mask."""
 
     def run(self, photo: np.ndarray, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None = None) -> Outcome:
         """Segment [H, W, 3] uint8 RGB once, with parameters that override the runner's."""
 
 
 class Product(Protocol):
-    """What multiplies matrices."""
+    """Anything that multiplies matrices."""
 
     def seconds(self) -> float:
         """The shortest of a few products of `products.SHAPE`."""
@@ -135,7 +136,7 @@ def _offered(backend: str, there: list[str]) -> list[str]:
 
 
 def rival_spec(name: str, how: RunnerSpec) -> RunnerSpec:
-    """What a bundle is measured against: a reference by its name, or another bundle, FOLDER or FOLDER@PRECISION.
+    """The rival of a bundle: a reference by its name, or another bundle, FOLDER or FOLDER@PRECISION.
 
     Raises:
         ParameterError: it is neither.
@@ -143,10 +144,8 @@ def rival_spec(name: str, how: RunnerSpec) -> RunnerSpec:
     known = set(entry_points(group=RUNNERS).names) - {ENGINES}
     if name in known:
         return replace(how, label=name, kind=name)
-    folder, _, precision = (name, "", "") if (Path(name) / MANIFEST).is_file() else name.rpartition("@")
-    if not (Path(folder) / MANIFEST).is_file():
-        raise ParameterError(f"{one_of('rival', name, known)} Or give a bundle: FOLDER, or FOLDER@PRECISION.")
-    return replace(how, label=name, bundle=Path(folder), precision=precision or how.precision)
+    place = place_of(name, known)
+    return replace(how, label=name, bundle=place.folder, precision=place.precision or how.precision)
 
 
 def product_specs(precisions: Iterable[str], threads: int | None) -> list[ProductSpec]:

@@ -18,7 +18,7 @@ from .plan import Outcome, Spec
 WORKER = "ovdeploy.runtime.bench.worker"
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""What libraries read at their start that cannot be told later."""
+"""Variables that libraries read only at their start."""
 
 
 class Process:

@@ -1,4 +1,4 @@
-"""What a run found, as plain values for people and for JSON."""
+"""A run's findings, as plain values for people and for JSON."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     queries: int
     rounds: int
     cut_short: str = ""
-    """What an interruption left out."""
+    """The part that an interruption left out."""
     reference: str
     """The runner that ratios and agreements refer to."""
     runners: tuple[RunnerReport, ...]
@@ -168,7 +168,7 @@ def runner_report(
     cold_starts: tuple[ColdStart, ...],
     memory: tuple[int, int],
 ) -> RunnerReport:
-    """What a runner's rounds say.
+    """The report of a runner, from its rounds.
 
     Args:
         label: the runner's.

@@ -23,7 +23,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Series:
-    """What one runner did, round by round.
+    """A runner's record, round by round.
 
     Masks are kept of the first round only; later ones are compared with them.
     """

@@ -32,7 +32,7 @@ from .work import product_flops
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is to be measured."""
+    """The measurements asked for."""
 
     bundle: Bundle
     runners: Sequence[RunnerSpec]

@@ -74,7 +74,7 @@ def mixed_sizes(hw: tuple[int, int], count: int, seed: int = 0) -> list[tuple[in
 
 
 def judged(runner: str, seen: Sequence[Memory], sizes: int) -> Soak:
-    """What the memory after each photo says."""
+    """The verdict on the memory after each photo."""
     resident = np.array([memory.resident for memory in seen], np.float64)
     later = resident[len(resident) // 4 :]
     slope = float(np.polyfit(np.arange(len(later)), later, 1)[0]) if len(later) > 1 else 0.0

@@ -13,7 +13,7 @@ from .plan import Outcome
 from .rounds import Series, alternate
 
 REST = "rest"
-"""What no step accounts for."""
+"""The time that no step accounts for."""
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):

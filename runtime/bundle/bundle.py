@@ -30,7 +30,7 @@ MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
 
 MAKERS = {INT8: "ovdeploy calibrate {bundle} --images PHOTOS"}
-"""What makes engines of a precision, where it is not `export-engines`."""
+"""Commands that make engines of a precision, where it is not `export-engines`."""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +45,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class TextAssets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What turns words into what a text engine takes."""
+    """Assets that turn words into what a text engine takes."""
 
     tokenizer: FileEntry
     """`tokenizer.json`."""
@@ -59,7 +59,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     schema_version: int
     """The version of this format."""
     recipe: Recipe
-    """What the bundle was built from, with the parameters in force."""
+    """The recipe that the bundle was built from, with the parameters in force."""
     dimensions: Any
     """The sizes that the engines fix: the pipeline's own struct (`recipe.family.sizes`)."""
     stages: dict[str, StageEntry]
@@ -155,7 +155,7 @@ class Bundle:
         return path
 
     def census(self, stage: str, precision: str) -> Census | None:
-        """What precision a stage's engine really has; None if nobody counted.
+        """The precision that a stage's engine really has; None if nobody counted.
 
         FP32 graphs are taken on the manifest's word, since counting means reading them.
         """

@@ -1,4 +1,4 @@
-"""What a bundle tells of how its INT8 engines came about."""
+"""A bundle's account of how its INT8 engines came about."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     precision: str
     """`int8` or `float`."""
     method: str
-    """What its range was taken by; of float ones, what it would have been."""
+    """The method for its range; of a float one, that which it would have had."""
     limit: float
     """The magnitude that 127 stands for."""
     largest: float
@@ -29,7 +29,7 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What became of a stage."""
+    """The outcome for a stage."""
 
     precision: str
     """`int8` or `float`."""
@@ -40,7 +40,7 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     weight_bits: int = 8
     """Of the quantised weights."""
     method: str = ""
-    """What won: one method's name, or "search"."""
+    """The winner: one method's name, or "search"."""
     cosine: float = 1.0
     """The worst of its outputs, on the photos that the search measured on."""
     relative: float = 0.0
@@ -52,7 +52,7 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class GateReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What the gate measured."""
+    """The gate's measurements."""
 
     photos: int
     """How many photos it judged by."""
@@ -65,7 +65,7 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     speedups: dict[str, float] = {}
     """The best float engine's time over the best INT8 engine's, by stage, and of the whole photo."""
     refused: tuple[str, ...] = ()
-    """What spoke against it; empty if it passed."""
+    """Reasons against it; empty if it passed."""
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -80,6 +80,6 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     stages: dict[str, StageReport]
     """By the stage's name."""
     gate: GateReport
-    """What decided whether the engines are kept."""
+    """The grounds on which the engines are kept, or not."""
     kept_anyway: bool = False
     """Whether the gate refused these engines and the user kept them nevertheless."""

@@ -1,4 +1,4 @@
-"""What a bundle's manifest says of its files, engines, plans and stages."""
+"""Entries of a bundle's manifest: files, engines, plans and stages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     source: str = ""
     """For an engine that was made from another: that one's fingerprint."""
     census: Census | None = None
-    """What precision its weights and nodes have; None if nobody counted."""
+    """The precision of its weights and nodes; None if nobody counted."""
 
     @property
     def digest(self) -> str:
@@ -74,7 +74,7 @@ class StageEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A stage: its contract, its engines by precision, and the TensorRT plans that were built from them."""
 
     contract: StageContract
-    """What its engines take and give, whatever their precision."""
+    """Inputs and outputs of its engines, whatever their precision."""
     engines: Annotated[dict[str, EngineEntry], msgspec.Meta(min_length=1)]
     """By precision: `fp32`, `fp16`, `bf16`, `int8`, …."""
     plans: tuple[PlanEntry, ...] = ()

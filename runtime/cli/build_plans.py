@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import TaskProgressColumn, TimeElapsedColumn
 
 from ..backends.tensorrt.options import HARDWARE, PlanOptions
 from ..bundle.bundle import Bundle
 from ..bundle.plans import build_plans as build
 from ..stage.axes import parse_ranges
-from .common import fail_cleanly
+from .common import fail_cleanly, progress_bar
 
 GIBIBYTE = 1 << 30
 
@@ -52,7 +52,7 @@ def make_options(
     version_compatible: bool,
     hardware_compatibility: str,
 ) -> PlanOptions:
-    """What the command line said, checked.
+    """The command line's options, checked.
 
     Raises:
         ParameterError: a range is none.
@@ -73,8 +73,7 @@ def build_with_bar(
     """Build plans, and show how far each stage is."""
     names = [name.strip() for name in stages.split(",")] if stages else None
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with progress_bar(console, TaskProgressColumn(), TimeElapsedColumn(), transient=True) as bar:
         task = bar.add_task("", total=1.0)
 
         def tell(event: str, *, about: str = "", share: float | None = None, lasting: bool = False) -> None:

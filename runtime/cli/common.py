@@ -1,4 +1,4 @@
-"""What the commands share: errors told in one line, and exit codes.
+"""Common ground of the commands: errors told in one line, and exit codes.
 
 Exit codes: 0 all well; 1 something failed (a photo, a parity check, a bundle); 2 the command line was wrong; 3 the
 gate of `calibrate` refused its engines; 130 interrupted.
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.status import Status
 
 from ..errors import OvdeployError
@@ -40,6 +41,20 @@ def line_reporter(console: Console, status: Status | None = None) -> Reporter:
 def status_reporter(status: Status) -> Reporter:
     """Shows what goes on now, and nothing of what was."""
     return lambda event, *, about="", share=None, lasting=False: status.update(event)
+
+
+def progress_bar(console: Console, *columns: ProgressColumn, quiet: bool = False, transient: bool = False) -> Progress:
+    """A bar that shows how far work is, with what is being done before it.
+
+    Args:
+        console: where it is shown.
+        columns: what follows the bar; none means how many of how many are done, and the time that is left.
+        quiet: whether nothing is shown.
+        transient: whether it disappears at the end.
+    """
+    following = columns or (MofNCompleteColumn(), TimeRemainingColumn())
+    named = TextColumn("{task.description}")
+    return Progress(named, BarColumn(), *following, console=console, disable=quiet, transient=transient)
 
 
 def fail_cleanly(command: Command) -> Command:

@@ -117,7 +117,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _facts() -> dict[str, str]:
-    """What is here beside Python: the driver, as cuda-python sees it, ONNX Runtime's providers, OpenVINO's types."""
+    """Facts about all but Python: the driver, as cuda-python sees it, ONNX Runtime's providers, OpenVINO's types."""
     facts = {}
     try:
         facts["GPU"] = _gpu()

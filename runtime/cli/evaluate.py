@@ -14,7 +14,6 @@ import click
 import msgspec
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ..datasets import Dataset
@@ -25,7 +24,15 @@ from ..evaluation.report import file_name, write_report
 from ..evaluation.run import evaluate as run_photos
 from ..evaluation.summary import Summary, summarise
 from ..evaluation.worst import Worst, draw_worst
-from .common import engine_options, fail_cleanly, parameter_options, parse_pairs, read_overrides, thread_option
+from .common import (
+    engine_options,
+    fail_cleanly,
+    parameter_options,
+    parse_pairs,
+    progress_bar,
+    read_overrides,
+    thread_option,
+)
 from .dataset_options import EPILOG, dataset_options, open_dataset, template_option
 
 TOLD = 10
@@ -132,9 +139,8 @@ def _run(
 
 def _follow(entries: Iterable[Entry], before: int, total: int, quiet: bool) -> None:
     """Show progress, and tell errors (the first ones) as they come."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     failed = 0
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+    with progress_bar(Console(stderr=True), quiet=quiet) as progress:
         task = progress.add_task("evaluating", total=total, completed=before)
         for entry in entries:
             progress.update(task, advance=1, description=escape(Path(entry.photo).name))

@@ -63,7 +63,7 @@ def inspect(bundle: Path, as_json: bool, verify: bool) -> None:
 
 
 def _classes(recipe: Recipe) -> list[str]:
-    """What is said of the recipe's own classes and of its preset."""
+    """Lines about the recipe's own classes and its preset."""
     lines = []
     if recipe.preset:
         lines.append(f"preset {recipe.preset.name}, from {escape(recipe.preset.source)}")
@@ -109,7 +109,7 @@ def _plans(bundle: Bundle) -> Table:
 
 
 def _census(bundle: Bundle) -> Table:
-    """What precision the engines really have: shares of weights, nodes and FLOPs."""
+    """The precision that the engines really have: shares of weights, nodes and FLOPs."""
     table = Table("stage", "precision", "weights", "nodes", "FLOPs", box=None)
     for name, stage in bundle.manifest.stages.items():
         for precision in stage.engines:

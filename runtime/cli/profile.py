@@ -36,7 +36,7 @@ BACKENDS_THAT_MEASURE = ("openvino", *PROVIDERS)
 
 
 class Job(NamedTuple):
-    """What is to be profiled, and how."""
+    """The stages to profile, and how."""
 
     bundle: Bundle
     precision: str

@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..bundle.bundle import Bundle
 from ..errors import EngineError, PhotoError
@@ -19,7 +18,15 @@ from ..labelling.result import Result
 from ..photo.reading import SUFFIXES
 from ..pipelines.base import Segmenter
 from ..words.vocabulary import Vocabulary
-from .common import engine_options, fail_cleanly, gpu_options, parameter_options, read_overrides, thread_option
+from .common import (
+    engine_options,
+    fail_cleanly,
+    gpu_options,
+    parameter_options,
+    progress_bar,
+    read_overrides,
+    thread_option,
+)
 
 RESULTS = (".overlay.png", ".mask.png")
 
@@ -154,8 +161,7 @@ def _vocabulary(segmenter: Segmenter, classes: str | None, saved: Path | None, b
 
 
 def _progress(console: Console, work: list[tuple[Path, str]], *, quiet: bool) -> Iterator[tuple[Path, str]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=quiet) as progress:
+    with progress_bar(console, quiet=quiet) as progress:
         task = progress.add_task("segmenting", total=len(work))
         for path, name in work:
             progress.update(task, description=escape(path.name))

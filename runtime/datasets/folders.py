@@ -47,7 +47,7 @@ class FolderDataset:
 
     @property
     def title(self) -> str:
-        """What it is, in a line."""
+        """Its description, in a line."""
         return self.spec.title
 
     @property
@@ -126,7 +126,7 @@ def _fixed_part(pattern: str) -> str:
 
 
 def _names_like(folder: Path, pattern: str) -> list[str]:
-    """What `{}` stands for in the files that fit the pattern, folders included."""
+    """Names that `{}` stands for in the files that fit the pattern, folders included."""
     before, _, after = pattern.partition(PLACE)
     start, _, prefix = before.rpartition("/")
     found = (path.relative_to(folder / start).as_posix() for path in (folder / start).rglob(f"*{after}"))

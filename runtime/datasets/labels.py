@@ -22,7 +22,7 @@ VALUES = 1 << 16
 
 
 def label_table(files: LabelFiles, classes: tuple[str, ...]) -> np.ndarray:
-    """What every value stands for.
+    """The meaning of every value.
 
     mmsegmentation's `reduce_zero_label` is the case `values = "1-…"` with 0 ignored.
 

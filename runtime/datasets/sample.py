@@ -1,4 +1,4 @@
-"""What every dataset gives: photos with labels, and the names to look for in each."""
+"""The interface of datasets: photos with labels, and the names to look for in each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Dataset(Protocol):
 
     @property
     def title(self) -> str:
-        """What it is, in a line."""
+        """Its description, in a line."""
 
     @property
     def classes(self) -> tuple[str, ...]:

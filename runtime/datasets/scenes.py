@@ -60,7 +60,7 @@ class ScenesDataset:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What is drawn and given; not which seeds, so that a run on some can go on to more."""
+        """The kind of scenes drawn, and the names given; not which seeds, so that a run on some can go on to more."""
         return {
             "name": "scenes",
             "held_out": self._held_out,

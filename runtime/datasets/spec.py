@@ -1,4 +1,4 @@
-"""What a benchmark is: its classes in the labels' order, the words for them, and how its folder is laid out. TOML."""
+"""A benchmark: its classes in the labels' order, the words for them, and how its folder is laid out. TOML."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     classes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     """The classes' own names, in the labels' order."""
     words: dict[str, str] = {}
-    """What to call a class before CLIP where its name is a poor word for it: synonyms separated by semicolons."""
+    """Words for a class before CLIP, where its name is a poor one: synonyms separated by semicolons."""
     folders: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("",)
     """Where the layout may begin, below the folder that the user gives."""
     photos: Annotated[tuple[Pattern, ...], msgspec.Meta(min_length=1)]

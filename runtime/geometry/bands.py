@@ -6,6 +6,7 @@ What is left out is zero, so results are those of the whole matrix.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,26 +36,35 @@ class Bands:
         shape: outputs, inputs.
     """
 
-    def __init__(self, matrix: np.ndarray) -> None:
-        """Cut a matrix [to, from] into blocks."""
-        self.shape: tuple[int, int] = (matrix.shape[0], matrix.shape[1])
-        self._step = _step(*self.shape)
-        self._blocks = [_block(outputs, matrix[outputs]) for outputs in self._cuts()]
+    def __init__(self, shape: tuple[int, int], blocks: Sequence[_Block]) -> None:
+        """A map of blocks; `of` and `bilinear` make them.
+
+        Args:
+            shape: outputs, inputs.
+            blocks: one for each of `_cuts`, in their order.
+        """
+        self.shape, self._blocks = shape, blocks
+        self._step = _step(*shape)
+
+    @classmethod
+    def of(cls, matrix: np.ndarray) -> Bands:
+        """A matrix [to, from], cut into blocks."""
+        shape = (matrix.shape[0], matrix.shape[1])
+        return cls(shape, [_block(outputs, matrix[outputs]) for outputs in _cuts(*shape)])
 
     @classmethod
     def bilinear(cls, n_in: int, n_out: int) -> Bands:
         """A bilinear resize, without its matrix, which for two long axes would be large."""
         left, right, share = bilinear_taps(n_in, n_out)
         share = share.astype(np.float32)  # so that both shares still sum to 1: what is the same everywhere stays so
-        made = cls(np.zeros((0, n_in)))
-        made.shape, made._step = (n_out, n_in), _step(n_out, n_in)
-        for outputs in made._cuts():
+        blocks = []
+        for outputs in _cuts(n_out, n_in):
             first, line = left[outputs][0], np.arange(outputs.stop - outputs.start)
             weights = np.zeros((len(line), right[outputs][-1] + 1 - first), np.float32)
             weights[line, left[outputs] - first] = 1 - share[outputs]
             weights[line, right[outputs] - first] += share[outputs]
-            made._blocks.append(_block(outputs, weights, first))
-        return made
+            blocks.append(_block(outputs, weights, first))
+        return cls((n_out, n_in), blocks)
 
     def dense(self) -> np.ndarray:
         """[to, from] float32, with its zeros."""
@@ -108,10 +118,6 @@ class Bands:
         places = np.flatnonzero(hit)
         return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
 
-    def _cuts(self) -> list[slice]:
-        count, step = self.shape[0], self._step
-        return [slice(start, min(start + step, count)) for start in range(0, count, step)]
-
     def _range(self, part: slice | None) -> tuple[int, int]:
         return (part.start, part.stop) if part is not None else (0, self.shape[0])
 
@@ -126,16 +132,19 @@ class Bands:
 
 
 def _step(n_out: int, n_in: int) -> int:
+    """Outputs in a block of a map of this shape."""
     return max(1, BLOCK * min(n_out, n_in) // n_in)
+
+
+def _cuts(n_out: int, n_in: int) -> list[slice]:
+    """The outputs of every block of a map of this shape."""
+    step = _step(n_out, n_in)
+    return [slice(start, min(start + step, n_out)) for start in range(0, n_out, step)]
 
 
 def _pieces(count: int, weights: np.ndarray) -> list[slice]:
     step = max(1, PRODUCT // max(1, weights.size))
     return [slice(start, start + step) for start in range(0, count, step)]
-
-
-def _cuts(count: int) -> list[slice]:
-    return [slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
 
 
 def _block(outputs: slice, weights: np.ndarray, first: int = 0) -> _Block:

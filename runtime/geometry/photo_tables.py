@@ -1,4 +1,4 @@
-"""What the coarse mask needs of a photo's size: how the logits' grid is enlarged to it, and how it is halved."""
+"""Tables for the coarse mask, by a photo's size: how the logits' grid is enlarged to it, and how it is halved."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class PhotoTables:
         return cls(
             photo_hw=(height, width),
             half_hw=half_hw,
-            rows=Bands(rows),
-            columns=Bands(columns),
+            rows=Bands.of(rows),
+            columns=Bands.of(columns),
             half_rows=(upper, lower, share.astype(np.float32)),
             half_columns=Bands.bilinear(width, half_hw[1]),
         )

@@ -194,7 +194,7 @@ def _thresholds(view: View) -> set[str]:
 
 
 def _outputs(view: View) -> set[str]:
-    """What makes the graph's outputs, but for products with weights.
+    """Nodes that make the graph's outputs, but for products with weights.
 
     Outputs are float32 in any case. Rounded to half, logits have equal neighbours, and which of equals is the largest
     decides a region's prompt.
@@ -228,12 +228,12 @@ CLASSES: dict[str, Callable[[View], set[str]]] = {
 """By name, in the order in which the search tries them for a stage; for the masks it is the other way round."""
 
 STANDARD = StageIslands(classes=tuple(CLASSES))
-"""What stays FP32 unless something else is asked for."""
+"""Islands that stay FP32 unless others are asked for."""
 
 
 def describe(islands: StageIslands, names: Collection[str]) -> str:
     """One line about a stage's islands and the nodes they mean."""
-    parts = ["the usual" if name == STANDARD.classes else ", ".join(name) for name in [islands.classes] if name]
-    parts += islands.blocks
-    parts += [f"{len(islands.nodes)} single nodes"] if islands.nodes else []
+    classes = ("the usual",) if islands.classes == STANDARD.classes else islands.classes
+    single = (f"{len(islands.nodes)} single nodes",) if islands.nodes else ()
+    parts = (*classes, *islands.blocks, *single)
     return f"{len(names)} nodes in FP32 ({', '.join(parts)})" if parts else "no islands"

@@ -56,7 +56,7 @@ class Rule(NamedTuple):
     find: Callable[[Graph], Iterator[tuple[str, str]]]
     """Yields a node's name and what is wrong with it."""
     fix: str
-    """What to do about it."""
+    """The remedy."""
     source: str
 
 

@@ -1,4 +1,4 @@
-"""What enters a graph's products: each channel's largest magnitude, and rows of values at random places.
+"""Inputs of a graph's products, as seen: each channel's largest magnitude, and rows of values at random places.
 
 SmoothQuant balances channels, and ranges are fitted to distributions, so whole rows are taken: regular steps along the
 channels, as `taps` take them, would miss the few channels in which a transformer has its outliers.
@@ -28,7 +28,7 @@ LARGEST, ROWS = "observed_largest_", "observed_rows_"
 
 
 class Observation(NamedTuple):
-    """What was seen of a value."""
+    """A value's largest magnitudes, and a sample of its rows."""
 
     largest: np.ndarray
     """[C] float32: the largest magnitude in every channel, the last axis."""
@@ -36,7 +36,7 @@ class Observation(NamedTuple):
     """[N, C] float32: values of all channels at N places."""
 
     def divided(self, factors: np.ndarray) -> Observation:
-        """What would be seen with every channel divided by its factor, [C]."""
+        """The observation with every channel divided by its factor, [C]."""
         return Observation(self.largest / factors, self.rows / factors)
 
 

@@ -19,7 +19,7 @@ class Product(NamedTuple):
     node: str
     """The node's name: a MatMul, or a Conv."""
     value: str
-    """What is multiplied: channels last for a MatMul, second for a Conv."""
+    """The value multiplied: channels last for a MatMul, second for a Conv."""
     weight: str
     """The initializer: [in, out] of a MatMul, [out, in / groups, …] of a Conv."""
     block: str

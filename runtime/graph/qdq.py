@@ -36,7 +36,7 @@ class Int8Weight(NamedTuple):
     axis: int
 
     def dequantised(self) -> np.ndarray:
-        """What the INT8 weight stands for: float32."""
+        """Values that the INT8 weight stands for: float32."""
         shape = [-1 if axis == self.axis else 1 for axis in range(self.values.ndim)]
         whole: np.ndarray = self.values.astype(np.float32) * self.scales.reshape(shape)
         return whole
@@ -60,7 +60,7 @@ def int8_weight(weight: np.ndarray, axis: int, bits: int = 8) -> Int8Weight:
 
 
 def quantised(values: np.ndarray, limit: float) -> np.ndarray:
-    """What symmetric INT8 makes of values, as floats: rounded to 127 steps a side, clipped at `limit`."""
+    """Values after symmetric INT8, as floats: rounded to 127 steps a side, clipped at `limit`."""
     scale = np.float32(limit / STEPS)
     rounded: np.ndarray = np.clip(np.rint(values / scale), -STEPS - 1, STEPS) * scale
     return rounded

@@ -40,14 +40,14 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class Case(NamedTuple):
-    """What a stage is fed, and what it should give."""
+    """Inputs of a stage, and the outputs it should give."""
 
     feeds: Arrays
     expected: Arrays
 
 
 class Limits(NamedTuple):
-    """What passes."""
+    """Limits of what passes."""
 
     cosine: float
     """Least cosine of every output."""

@@ -18,7 +18,7 @@ from .products import Product
 from .shapes import ValueType, value_types
 
 CARRIERS = ("Flatten", "Identity", "Pad", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
-"""What may stand between a norm and its products, as long as the channels stay last."""
+"""Operators that may stand between a norm and its products, as long as the channels stay last."""
 
 SPREAD = 1e4
 """Factors are kept within this of one another: beyond, a channel is as good as dead, and float32 loses bits."""
@@ -111,7 +111,7 @@ def _rank(node: NodeProto, types: Mapping[str, ValueType]) -> int:
 
 
 def _readers(value: str, view: View, types: Mapping[str, ValueType]) -> list[NodeProto | None]:
-    """What computes with a value, seen through what leaves its channels last; None for what does not."""
+    """Nodes that compute with a value, seen through what leaves its channels last; None for what does not."""
     if value in view.outputs:
         return [None]
     found: list[NodeProto | None] = []

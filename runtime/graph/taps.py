@@ -25,7 +25,7 @@ LOW, HIGH, PART = "tap_low_", "tap_high_", "tap_part_"
 
 
 class Tap(NamedTuple):
-    """What was seen of a value."""
+    """A value's range, and a sample of it."""
 
     low: float
     high: float

@@ -1,4 +1,4 @@
-"""What TensorRT's ONNX parser takes: operators, element types, opsets. Data, with their source.
+"""Operators, element types and opsets that TensorRT's ONNX parser takes. Data, with their source.
 
 The table is that of onnx-tensorrt's docs/operators.md for TensorRT 10.15, the newest that could be read; 11 is taken to
 accept what 10.15 does. Operators that came later than 10.0 have the version that brought them (its docs/Changelog.md).

@@ -1,4 +1,4 @@
-"""What half precision does to weights: rounding, overflow, and values that vanish."""
+"""Effects of half precision on weights: rounding, overflow, and values that vanish."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rounded(array: np.ndarray, precision: str) -> np.ndarray:
 
 
 def weight_problem(array: np.ndarray, precision: str) -> str | None:
-    """What is wrong with a weight in half precision; None if nothing.
+    """The fault of a weight in half precision; None if it has none.
 
     Args:
         array: float32; infinities of its own (masks) are fine.

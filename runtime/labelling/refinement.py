@@ -19,7 +19,7 @@ from .regions import Regions, find_regions
 
 
 class Prompted(NamedTuple):
-    """What SAM's decoder made of the regions."""
+    """Regions, and what SAM's decoder made of them."""
 
     regions: Regions
     low_res: np.ndarray

@@ -1,4 +1,4 @@
-"""What `segment` returns."""
+"""The result of `segment`."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 """Pillow's modes for 16-bit grey; their upper byte is what an 8-bit photo would hold."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
-"""What is opened. Pillow knows more, among them formats that it hands to other programs."""
+"""Formats that are opened. Pillow knows more, among them formats that it hands to other programs."""
 
 SUFFIXES = (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""What is looked for in folders."""
+"""Suffixes looked for in folders."""
 
 LONGEST_SIDE = 65_535
 """Tables grow with a photo's sides, not its area, so a side is limited too (JPEG's own limit)."""
@@ -34,7 +34,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What brings a photo upright, by EXIF orientation. (Pillow's helper writes EXIF anew, and fails on malformed tags.)"""
+"""Turns and flips to upright, by EXIF orientation. (Pillow's helper writes EXIF anew, and fails on malformed tags.)"""
 
 _pillow_limit = threading.Lock()
 

@@ -145,12 +145,12 @@ class Segmenter(ABC):
 
     @property
     def backend(self) -> str:
-        """What runs the engines."""
+        """The backend that runs the engines."""
         return self.engines.backend
 
     @property
     def precision(self) -> str:
-        """What they compute in."""
+        """The precision that they compute in."""
         return self.engines.precision
 
     @abstractmethod

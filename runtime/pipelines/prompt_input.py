@@ -1,4 +1,4 @@
-"""What a user tells SAM about an object, checked and laid out as the `sam_prompt_decoder` engine takes it."""
+"""A user's prompts about objects, checked and laid out as the `sam_prompt_decoder` engine takes them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAD, TOP_LEFT, BOTTOM_RIGHT = -1, 2, 3
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What SAM is told about one object; at least one of points, box and mask.
+    """A prompt about one object; at least one of points, box and mask.
 
     Attributes:
         points: [N, 2], x y in photo pixels.

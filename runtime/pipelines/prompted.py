@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,14 @@ class PromptablePhoto:
     """
 
     def __init__(
-        self, photo: np.ndarray, features: np.ndarray, frame: SamFrame, decoder: Session, batch: int, clock: Clock
+        self,
+        photo: np.ndarray,
+        features: np.ndarray,
+        frame: SamFrame,
+        decoder: Session,
+        batch: int,
+        clock: Clock,
+        turn: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 (holds nothing)
     ) -> None:
         self.photo = photo
         self.features = features
@@ -53,6 +61,7 @@ class PromptablePhoto:
         self._frame = frame
         self._decoder = decoder
         self._batch = batch
+        self._turn = turn
 
     def predict(
         self, points: Any = None, labels: Any = None, *, box: Any = None, mask: Any = None, multimask: bool = True
@@ -91,7 +100,8 @@ class PromptablePhoto:
         answers = []
         for start in range(0, len(prompts), self._batch):
             feeds = prompt_feeds(prompts[start : start + self._batch], hw, self._frame)
-            outputs = self._decoder.run({"sam_features": self.features, **feeds})
+            with self._turn:
+                outputs = self._decoder.run({"sam_features": self.features, **feeds})
             for logits, iou in zip(outputs["low_res_logits"][:, chosen], outputs["iou"][:, chosen], strict=True):
                 full = resize(self._frame.mask_rows, self._frame.mask_columns, logits)
                 answers.append(PromptedMasks(full > 0, iou, logits))

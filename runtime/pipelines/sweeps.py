@@ -14,7 +14,7 @@ from ..words.vocabulary import Vocabulary
 
 
 class Request(NamedTuple):
-    """What a runner is asked."""
+    """A request to a runner."""
 
     photo: np.ndarray
     vocabulary: Vocabulary
@@ -23,7 +23,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True)
 class Base:
-    """What a sweep starts from."""
+    """The starting point of a sweep."""
 
     photo: np.ndarray
     vocabulary: Vocabulary
@@ -37,12 +37,12 @@ class Base:
 
 
 class SweepAxis(NamedTuple):
-    """What is varied."""
+    """A quantity to vary."""
 
     unit: str
-    """What one step along it is called."""
+    """The word for one step along it."""
     units: str
-    """Several of them."""
+    """The word for several."""
     requests: Callable[[Base], list[tuple[float | None, Request]]]
     """The points: where each lies, or None if only the outcome tells (the number of regions)."""
 

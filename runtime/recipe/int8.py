@@ -1,4 +1,4 @@
-"""What a recipe says about INT8."""
+"""A recipe's settings for INT8."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Int8Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ranges: Annotated[tuple[Method, ...], msgspec.Meta(min_length=1)] = ("minmax", "percentile", "entropy", "mse")
     """Methods for the range of a value that are tried."""
     search: Literal["stage", "block", "product"] = "product"
-    """What gets a method of its own, by the error at the outputs, and goes back to float together: each product, each
+    """The unit that gets a method of its own, by the error at the outputs, and goes back to float as one: a product, a
     block, or a whole stage, which is fastest and all or nothing."""
     weight_bits: Annotated[tuple[Literal[7, 8], ...], msgspec.Meta(min_length=1)] = (8, 7)
     """Of weights, tried with the engine itself: 7 avoids the saturation of x86 CPUs without VNNI."""

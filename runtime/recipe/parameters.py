@@ -44,8 +44,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     dino_share: Fraction = 0.5
     """S2CLIP: a, the share of DINO's similarity; the rest is the CLIP blocks'. Baked."""
     affinity_kind: Literal["affinity", "attention", "cosine"] = "affinity"
-    """What aggregates features: SAM's attention where values are alike, the attention alone, or the likeness of SAM's
-    features alone (Trident, Table 3). Baked."""
+    """The matrix that aggregates features: SAM's attention where values are alike, the attention alone, or the likeness
+    of SAM's features alone (Trident, Table 3). Baked."""
     sam_halves: bool = False
     """Whether the photo's left and right halves get an affinity each (Trident on Cityscapes)."""
     affinity_factor: NotNegative = 1.2

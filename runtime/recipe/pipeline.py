@@ -1,4 +1,4 @@
-"""What there is of a pipeline, as data. How it runs a photo is its own plain code, behind its interfaces."""
+"""A pipeline, as data. How it runs a photo is its own plain code, behind its interfaces."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class StageUse:
     when: Callable[[Recipe], bool] = always
     """Whether a recipe has it."""
     purpose: str = ""
-    """What it is for, of a stage that photos do not need; such a stage is exported when it is asked for."""
+    """The purpose of a stage that photos do not need; such a stage is exported when it is asked for."""
     lazy: bool = False
     """Whether it is opened when it is first needed, and a bundle may do without it."""
     baked: Mapping[str, str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Interface:
     open: Callable[..., Any]
     """Takes a `Bundle`, its `Engines` and overrides of its parameters; gives the interface."""
     stages: tuple[str, ...] = ()
-    """What it needs of the bundle; nothing means all of the recipe's stages that are not lazy."""
+    """Stages that it needs of the bundle; none means all of the recipe's that are not lazy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +63,15 @@ class Pipeline:
 
     name: str
     parameters: type[msgspec.Struct]
-    """What a recipe's `[parameters]` are."""
+    """The type of a recipe's `[parameters]`."""
     sizes: type[msgspec.Struct]
-    """What the manifest keeps of the models' sizes, its `dimensions`."""
+    """The type of the manifest's `dimensions`, the models' sizes."""
     stages: tuple[StageUse, ...]
     """In running order, those that photos do not need at the end."""
     interfaces: Mapping[type, Interface]
     """By what users ask for: `Segmenter`, `Prompter`, …"""
     trial: Interface
-    """What `bench`, `calibrate` and the search for islands run on photos: it gives a `Trial`."""
+    """The interface that `bench`, `calibrate` and the search for islands run on photos: it gives a `Trial`."""
     axes: Callable[[Recipe, Any], Mapping[str, Axis]]
     """The sizes of all dynamic axes of a recipe's stages; takes the recipe and its sizes."""
     defaults: Callable[[Recipe], Mapping[str, Any]] = lambda recipe: {}

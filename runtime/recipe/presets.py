@@ -18,7 +18,7 @@ from .recipe import PresetNote, Recipe
 
 
 class Benchmark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is set for one benchmark, beside what is set for all."""
+    """Settings of one benchmark, beside those of all."""
 
     parameters: dict[str, Any] = {}
     assumed: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     borrowed_by: tuple[str, ...] = ()
     """Methods without published settings, for which these are assumed."""
     left_out: str = ""
-    """What the source does beside, and this package does not."""
+    """Steps that the source takes and this package does not."""
     parameters: dict[str, Any] = {}
     """For all benchmarks."""
     benchmarks: dict[str, Benchmark]
@@ -78,10 +78,10 @@ def with_preset(recipe: Recipe, name: str) -> Recipe:
 
 
 def settings_for(method: str) -> Settings:
-    """What is known of a method on the benchmarks.
+    """The known settings of a method on the benchmarks.
 
     Raises:
-        RecipeError: nothing is.
+        RecipeError: there are none.
     """
     known: dict[str, Settings] = {}
     for settings in all_settings().values():

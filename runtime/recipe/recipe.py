@@ -39,7 +39,7 @@ class ModelChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Tolerances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `ovdeploy parity` accepts. Relative errors are norms of differences over norms."""
+    """Tolerances of `ovdeploy parity`. Relative errors are norms of differences over norms."""
 
     relative: Tolerance = 1e-4
     """Of every output that is a smooth function of its input."""
@@ -77,17 +77,17 @@ class PresetNote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     assumed: tuple[str, ...] = ()
     """Parameters whose published value was not found."""
     left_out: str = ""
-    """What the source does beside, and this package does not."""
+    """Steps that the source takes and this package does not."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `export-engines` builds a bundle from.
+    """A recipe, from which `export-engines` builds a bundle.
 
     In the file, every model has a table of its own, named by its role: `[clip]`, `[dino]`, `[sam]`, …
     """
 
     name: str
-    """What bundles and messages call it."""
+    """Its name in bundles and messages."""
     description: str = ""
     """A line for people."""
     pipeline: str = TRAINING_FREE
@@ -99,7 +99,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     optional_stages: tuple[str, ...] = ()
     """Stages that photos do not need and that are exported too."""
     classes: tuple[str, ...] = ()
-    """What is looked for unless the user names classes: one entry a class, synonyms separated by semicolons."""
+    """Classes to look for unless the user names others: one entry a class, synonyms separated by semicolons."""
     background: bool | None = None
     """Whether the first of these is the background; None means that it is if one of its synonyms is "background"."""
     preset: PresetNote | None = None
@@ -107,9 +107,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     parameters: Any = msgspec.field(default_factory=dict)
     """The pipeline's own struct (`family.parameters`)."""
     tolerances: Tolerances = msgspec.field(default_factory=Tolerances)
-    """What `ovdeploy parity` accepts."""
+    """The tolerances of `ovdeploy parity`."""
     int8: Int8Settings = msgspec.field(default_factory=Int8Settings)
-    """What `ovdeploy calibrate` does."""
+    """The settings of `ovdeploy calibrate`."""
 
     @property
     def family(self) -> Pipeline:
@@ -143,7 +143,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def origin(self) -> str:
-        """What to give `export-engines` for this recipe."""
+        """The arguments of `export-engines` for this recipe."""
         return self.name + (f" --preset {self.preset.name}" if self.preset else "")
 
     def override(self, overrides: Mapping[str, Any] | None) -> Any:

@@ -1,4 +1,4 @@
-"""What recipes name and this package does not know by itself: pipelines and tables of methods, as entry points.
+"""Entry points that recipes name and this package does not know by itself: pipelines and tables of methods.
 
 This is how the lower rooms reach the upper ones, and how a pipeline or a method from outside the package is as good as
 ours. An entry point of `ovdeploy.pipelines` is a `Pipeline` under its name; one of `ovdeploy.methods` a table of

@@ -1,4 +1,4 @@
-"""What the scenes can hold: things named by colour and pattern, and stuff."""
+"""Names of what the scenes can hold: things, by colour and pattern, and stuff."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SEEN = tuple(name for name in THINGS if name not in HELD_OUT)
 STUFF = ("grass", "sand", "water", "brick", "sky", "wood")
 
 ALL_NAMES = THINGS + STUFF
-"""What label maps index."""
+"""The names that label maps index."""
 
 FIRST_TEST_SEED = 1_000_000
 """Training draws only scenes below this seed; evaluation takes them from here on."""

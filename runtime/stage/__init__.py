@@ -1,1 +1,1 @@
-"""What is known of a stage: its contract, its arrays, what precision it has, how far outputs are apart."""
+"""Facts about a stage: its contract, its arrays, its precision, how far outputs are apart."""

@@ -35,7 +35,7 @@ class Census(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def missing_precision(census: Census, precision: str) -> str | None:
-    """What an engine that goes by a precision lacks of it; None if it is what it says."""
+    """The shortfall of an engine from the precision that it goes by; None if it is what it says."""
     for of, least in REQUIRED.get(precision, dict.fromkeys(("weights", "flops"), REQUIRED_SHARE)).items():
         share = census.share(of, precision)
         if share < least:

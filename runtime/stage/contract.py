@@ -26,9 +26,9 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     shape: tuple[Dim, ...]
     """Fixed sizes as integers, dynamic ones by name; a name has one value within a call."""
     layout: str
-    """What the axes mean, in words."""
+    """The axes' meaning, in words."""
     range: str
-    """What the values may be, in words."""
+    """The possible values, in words."""
 
     @property
     def is_dynamic(self) -> bool:
@@ -59,7 +59,7 @@ class Axis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class StageContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What goes into a stage and what comes out, in order."""
+    """Inputs and outputs of a stage, in order."""
 
     stage: str
     """The stage's name."""

@@ -23,7 +23,7 @@ from ..trace import Tensors, Trace
 
 
 class PromptTrace(NamedTuple):
-    """What SamPredictor made of a photo and some prompts."""
+    """Prompts on a photo, and what SamPredictor made of them."""
 
     prompts: dict[str, Prompt]
     answers: dict[tuple[str, bool], PromptedMasks]

@@ -22,7 +22,7 @@ CHUNK = 512
 
 
 class Heads(NamedTuple):
-    """What an attention works on, one grid of tokens after another, head by head within them."""
+    """Inputs of an attention, one grid of tokens after another, head by head within them."""
 
     queries: torch.Tensor
     """[B · heads, N, d], scaled."""
@@ -63,7 +63,7 @@ def run_block(block: Upstream, tokens: torch.Tensor, grid: Grid) -> torch.Tensor
 
 
 def finish_block(block: Upstream, tokens: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
-    """What follows the attention: its projection, the residuals, the MLP. [1, N, D] each."""
+    """The steps after the attention: its projection, the residuals, the MLP. [1, N, D] each."""
     tokens = tokens + block.attn.proj(attended)
     return tokens + block.mlp(block.norm2(tokens))
 

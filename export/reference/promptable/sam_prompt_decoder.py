@@ -23,7 +23,7 @@ DROPPED = -1e4
 
 
 class KeyBias:
-    """What SAM's attentions add to their scores while one call lasts: [R, 1, 1, T], 0 or `DROPPED` for each token.
+    """The bias of SAM's attention scores while one call lasts: [R, 1, 1, T], 0 or `DROPPED` for each token.
 
     It goes beside SAM's own transformer, whose forward pass knows no masks, so that this one need not be written again.
     """

@@ -22,7 +22,7 @@ from ..trace import Trace
 
 @dataclass(kw_only=True)
 class PromptingTrace(Trace):
-    """What the reference computed on the way.
+    """Values that the reference computed on the way.
 
     Attributes:
         prompts: SamPredictor's answers to prompts of all kinds.

@@ -1,4 +1,4 @@
-"""What each method puts in place of attention in CLIP's last blocks.
+"""The methods' stand-ins for attention in CLIP's last blocks.
 
 An attention takes a block's `attn` (whose projections and heads it uses) and the block's normalised tokens, and gives
 what goes into the block's out projection.

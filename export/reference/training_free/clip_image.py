@@ -109,7 +109,7 @@ def _outputs(networks: Networks) -> tuple[TensorSpec, ...]:
 
 
 def facts(networks: Networks) -> dict[str, Any]:
-    """What the methods table says of the tower, without where it says it."""
+    """The tower's row of the methods table, without its source."""
     return {name: value for name, value in msgspec.structs.asdict(networks.row).items() if name != "source"}
 
 

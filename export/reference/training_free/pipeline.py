@@ -252,4 +252,4 @@ OUTPUTS = {
     SAM: ("features", "affinity"),
     DECODER: ("low_res_logits", "iou"),
 }
-"""What the modules return, by name; a stage may return fewer."""
+"""The modules' outputs, by name; a stage may return fewer."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def windows(networks: Networks) -> TensorSpec:
-    """What CLIP and DINO see."""
+    """The windows that CLIP and DINO see."""
     crop = networks.recipe.parameters.crop
     return tensor("windows", ("B", 3, crop, crop), "window, RGB, y, x", "0 to 1")
 

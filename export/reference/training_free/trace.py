@@ -1,4 +1,4 @@
-"""What the reference of the training-free pipeline remembers, for parity and for reading along."""
+"""The trace of the training-free pipeline's reference, for parity and for reading along."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .refine import Prompted
 
 @dataclass(kw_only=True)
 class TrainingFreeTrace(Trace):
-    """What the reference computed on the way, beside what every trace holds.
+    """Values that the reference computed on the way, beside those of every trace.
 
     Attributes:
         resized_hw: the photo's size before it was aligned.

@@ -26,7 +26,7 @@ class Precision(NamedTuple):
     hint: str
     """Its inference precision; without one it takes bf16 where the CPU has it, whatever the graph says."""
     capability: str
-    """What its list of the CPU's capabilities must hold."""
+    """The entry that its list of CPU capabilities must hold."""
 
 
 PRECISIONS = {
@@ -107,7 +107,7 @@ class OpenVinoSession(Session):
                 raise BundleError(f"{path} {what} {names}, its contract says {sorted(expected)}")
 
     def _check_precision(self, precision: str) -> None:
-        """What was asked for and what OpenVINO chose must agree."""
+        """Check that OpenVINO chose the precision asked for."""
         came = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if came != PRECISIONS[precision].hint:
             raise EngineError(f"{self.contract.stage}: OpenVINO computes in {came}, not in {precision} as asked")

@@ -1,4 +1,4 @@
-"""What must hold of an opened plan before it is run."""
+"""Conditions on an opened plan before it is run."""
 
 from __future__ import annotations
 

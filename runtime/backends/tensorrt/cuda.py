@@ -67,7 +67,7 @@ class Cuda:
 
     @property
     def label(self) -> str:
-        """What its arrays call it."""
+        """The name its arrays give it."""
         return f"cuda:{self.index}"
 
     def activate(self) -> None:
@@ -171,7 +171,7 @@ class Cuda:
         self._users = max(self._users - 1, 0)
 
     def _checked(self, result: tuple[Any, ...]) -> Any:
-        """What a call returned beside its error code.
+        """The value a call returned beside its error code.
 
         Raises:
             EngineError: the code is not success.

@@ -20,7 +20,7 @@ LATEST = 8
 
 
 class Call(NamedTuple):
-    """What one enqueue depends on: the inputs' shapes, and every tensor's address."""
+    """Dependencies of one enqueue: the inputs' shapes, and every tensor's address."""
 
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     addresses: tuple[tuple[str, int], ...]

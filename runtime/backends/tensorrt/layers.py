@@ -1,4 +1,4 @@
-"""What TensorRT tells about the layers of a plan, in the words of versions 10 and 11.
+"""Layers of a plan as TensorRT tells of them, in the words of versions 10 and 11.
 
 Both give {"Layers": [...]} with, beside it, "Bindings" (10) or "I/O Tensors" (11). A layer is its name alone unless the
 plan was built with detailed verbosity; a tensor's type stands in "Format/Datatype" (10) or "DataType" (11).

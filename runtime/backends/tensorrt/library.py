@@ -9,7 +9,7 @@ from .cuda import Cuda
 
 
 class Here(NamedTuple):
-    """What a plan must fit."""
+    """The TensorRT and the GPU that a plan must fit."""
 
     tensorrt: str
     """TensorRT's version."""
@@ -30,7 +30,7 @@ def import_tensorrt() -> Any:
 
 
 def this_machine(trt: Any, cuda: Cuda) -> Here:
-    """What a plan must fit to run here."""
+    """The TensorRT and the GPU of this machine."""
     return Here(str(trt.__version__), cuda.name, ".".join(map(str, cuda.capability)))
 
 

@@ -1,4 +1,4 @@
-"""What may be chosen when a plan is built."""
+"""Options for building a plan."""
 
 from __future__ import annotations
 

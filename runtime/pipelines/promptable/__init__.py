@@ -1,1 +1,1 @@
-"""What promptable models share: encode a photo once, then ask by points, boxes and masks."""
+"""Common ground of promptable models: encode a photo once, then ask by points, boxes and masks."""

@@ -6,6 +6,7 @@ The manner and the results are those of segment_anything's SamPredictor, on engi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,7 +32,14 @@ from .stages import ENCODER, PROMPT_DECODER
 class Prompter:
     """SAM's engines of a bundle, without the rest of the pipeline. A context manager."""
 
-    def __init__(self, dimensions: SamDimensions, encoder: Session, decoder: Session, parameters: Any = None) -> None:
+    def __init__(
+        self,
+        dimensions: SamDimensions,
+        encoder: Session,
+        decoder: Session,
+        parameters: Any = None,
+        turn: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 (holds nothing)
+    ) -> None:
         """A prompter over sessions that are open already (`Prompter.load` opens a bundle's).
 
         Args:
@@ -39,10 +47,12 @@ class Prompter:
             encoder: SAM's image encoder, with or without the affinity.
             decoder: SAM's decoder for prompts of any kind.
             parameters: `max_pixels` and `prompt_batch` are used.
+            turn: held while an engine runs: those of a GPU are for one thread at a time.
         """
         self._dimensions = dimensions
         self._encoder = encoder
         self._decoder = decoder
+        self._turn = turn
         self._parameters = parameters or PromptingParameters()
 
     @classmethod
@@ -92,9 +102,11 @@ class Prompter:
         with clock("decode"):
             image = as_photo(photo, self._parameters.max_pixels)
         frame = sam_frame((image.shape[0], image.shape[1]), self._dimensions, multiple=1)
-        outputs = encode_sam(image, frame, self._encoder, self._dimensions, self._parameters, clock)
-        features = to_host(outputs["features"])  # another photo may be encoded while this one is still prompted
-        return PromptablePhoto(image, features, frame, self._decoder, self._parameters.prompt_batch, clock)
+        with self._turn:
+            outputs = encode_sam(image, frame, self._encoder, self._dimensions, self._parameters, clock)
+            features = to_host(outputs["features"])  # another photo may be encoded while this one is still prompted
+        batch = self._parameters.prompt_batch
+        return PromptablePhoto(image, features, frame, self._decoder, batch, clock, self._turn)
 
     def close(self) -> None:
         """Free both engines."""

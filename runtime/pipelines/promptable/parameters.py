@@ -1,4 +1,4 @@
-"""What may be set of prompts alone."""
+"""Parameters of prompting alone."""
 
 from __future__ import annotations
 

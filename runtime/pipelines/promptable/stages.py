@@ -1,9 +1,9 @@
-"""What pipelines with a promptable model say of its stages alike."""
+"""Facts about a promptable model's stages that pipelines share."""
 
 from __future__ import annotations
 
 ENCODER, PROMPT_DECODER = "sam_encoder", "sam_prompt_decoder"
-"""What encodes a photo, and what answers points, boxes and masks."""
+"""The stage that encodes a photo, and the one that answers points, boxes and masks."""
 
 FEATURES = frozenset({"sam_features"})
 """The decoders' input that is the photo's; all others have a row for each prompt."""

@@ -1,4 +1,4 @@
-"""What `bench` and `calibrate` run on photos: a grid of points, and the masks that answer them laid over each other."""
+"""The trial of `bench` and `calibrate` on photos: a grid of points, and their masks laid over each other."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ AnyArray = TypeVar("AnyArray", bound=Array)
 
 
 class Encoded(NamedTuple):
-    """What the engines made of a photo."""
+    """A photo as the engines encoded it."""
 
     logits: np.ndarray
     """[Q, vh, vw] float32."""
@@ -83,7 +83,7 @@ def encode_photo(
 
 
 def head_part(plan: Plan, part: int, affinity: AnyArray) -> dict[str, np.ndarray | AnyArray]:
-    """What the head takes beside features and embeddings, for a part of the photo with an affinity of its own.
+    """The head's inputs beside features and embeddings, for a part of the photo with an affinity of its own.
 
     Args:
         plan: the plan for the photo's size.

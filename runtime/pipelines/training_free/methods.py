@@ -21,7 +21,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the methods table."""
 
     attention: str
-    """What replaces attention in CLIP's last blocks: a key of `export.reference.training_free.attention.ATTENTIONS`."""
+    """Stand-in for attention in CLIP's last blocks: a key of `export.reference.training_free.attention.ATTENTIONS`."""
     blocks: int = 1
     """In how many of the last blocks. Their outputs are summed on a path of their own; the usual path feeds them."""
     class_token: bool = False
@@ -39,7 +39,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     mean_over: Literal["image", "window"] = "window"
     """Over what the mean similarity is taken that the proxy attention subtracts."""
     across: Across = "logits"
-    """What is put together where windows overlap."""
+    """The values put together where windows overlap."""
     affinity: bool = False
     """Whether SAM's affinity aggregates the features; needs `sam_encoder`."""
     refine: bool = False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -69,45 +70,87 @@ def plan_photo(photo_hw: HW, parameters: Parameters, method: Method, dimensions:
     Raises:
         ParameterError: the stride does not fit the window or the method.
     """
-    splices, crop, patch = method.across == "features", parameters.crop, dimensions.clip_patch
-    if parameters.stride > crop:
+    if parameters.stride > parameters.crop:
         raise ParameterError(
-            f"stride={parameters.stride} leaves gaps between windows, whose side is {crop}; "
-            f"choose a stride of at most {crop}"
+            f"stride={parameters.stride} leaves gaps between windows, whose side is {parameters.crop}; "
+            f"choose a stride of at most {parameters.crop}"
         )
-    if splices and parameters.stride % patch:
+    resized_hw = resized_size(photo_hw, parameters.short_side, parameters.max_long_side)
+    sam = sam_frame(photo_hw, dimensions, dimensions.clip_patch) if dimensions.sam_side else None
+    if method.across == "features":
+        joined = _join_features(photo_hw, resized_hw, sam, parameters, dimensions)
+    else:
+        joined = _join_logits(photo_hw, resized_hw, parameters, dimensions)
+    return Plan(
+        photo_hw=photo_hw,
+        resized_hw=resized_hw,
+        aligned_hw=joined.windows.aligned_hw,
+        row_starts=joined.windows.starts[0],
+        column_starts=joined.windows.starts[1],
+        splice_rows=joined.splice[0],
+        splice_columns=joined.splice[1],
+        photo=joined.photo,
+        sam=sam,
+        aggregated=joined.aggregated,
+    )
+
+
+class _Windows(NamedTuple):
+    """Where windows lie; all but `crop` by axis: rows, columns."""
+
+    aligned_hw: HW
+    starts: tuple[tuple[int, ...], ...]
+    crop: int
+    """Side of a window."""
+
+    @classmethod
+    def on(cls, resized_hw: HW, multiple: int, parameters: Parameters) -> _Windows:
+        """The windows of a resized photo, its sides rounded up to a multiple."""
+        crop = parameters.crop
+        aligned_hw = aligned_size(resized_hw, multiple, crop)
+        return cls(aligned_hw, tuple(window_starts(length, crop, parameters.stride) for length in aligned_hw), crop)
+
+
+class _Joined(NamedTuple):
+    """The part of a plan that follows from how windows are joined; the fields are those of `Plan`."""
+
+    windows: _Windows
+    photo: PhotoTables
+    splice: tuple[np.ndarray, np.ndarray] | tuple[None, None] = (None, None)
+    aggregated: tuple[SamFrame, ...] = ()
+
+
+def _join_features(
+    photo_hw: HW, resized_hw: HW, sam: SamFrame | None, parameters: Parameters, dimensions: Dimensions
+) -> _Joined:
+    """Splice-then-segment: windows' features → SAM's valid tokens, and their logits → the photo.
+
+    Raises:
+        ParameterError: the stride is no multiple of CLIP's patch.
+    """
+    patch = dimensions.clip_patch
+    if parameters.stride % patch:
         raise ParameterError(
             f"stride={parameters.stride} must be a multiple of CLIP's patch, {patch}: "
             f"windows are spliced on the grid of patches"
         )
-    resized_hw = resized_size(photo_hw, parameters.short_side, parameters.max_long_side)
-    aligned_hw = aligned_size(resized_hw, patch if splices else 1, crop)
-    starts = tuple(window_starts(length, crop, parameters.stride) for length in aligned_hw)
-    sam = sam_frame(photo_hw, dimensions, dimensions.clip_patch) if dimensions.sam_side else None
-    aggregated = _aggregated_frames(sam, parameters, dimensions) if splices and sam else ()
-    axes = tuple(zip(starts, aligned_hw, dimensions.feature_grid, strict=True))
-    if splices:
-        tokens_hw = (aggregated[0].tokens_hw[0], sum(frame.tokens_hw[1] for frame in aggregated))
-        splice: list[np.ndarray | None] = [_splice_axis(*axes[i], tokens_hw[i], crop, patch) for i in (0, 1)]
-        to_photo = [bilinear_matrix(tokens_hw[i], photo_hw[i]) for i in (0, 1)]
-    else:
-        splice = [None, None]
-        to_photo = [_window_logits_axis(*axes[i], photo_hw[i], crop) for i in (0, 1)]
-    return Plan(
-        photo_hw=photo_hw,
-        resized_hw=resized_hw,
-        aligned_hw=aligned_hw,
-        row_starts=starts[0],
-        column_starts=starts[1],
-        splice_rows=splice[0],
-        splice_columns=splice[1],
-        photo=PhotoTables.of(*to_photo),
-        sam=sam,
-        aggregated=aggregated,
-    )
+    windows = _Windows.on(resized_hw, patch, parameters)
+    aggregated = _aggregated_frames(sam, parameters, dimensions) if sam else ()
+    tokens_hw = (aggregated[0].tokens_hw[0], sum(frame.tokens_hw[1] for frame in aggregated))
+    splice = [_splice_axis(windows, axis, dimensions.feature_grid[axis], tokens_hw[axis], patch) for axis in (0, 1)]
+    to_photo = [bilinear_matrix(tokens_hw[axis], photo_hw[axis]) for axis in (0, 1)]
+    return _Joined(windows, PhotoTables.of(*to_photo), (splice[0], splice[1]), aggregated)
 
 
-def _splice_axis(starts: tuple[int, ...], length: int, grid: int, tokens: int, crop: int, patch: int) -> np.ndarray:
+def _join_logits(photo_hw: HW, resized_hw: HW, parameters: Parameters, dimensions: Dimensions) -> _Joined:
+    """Segment-then-splice: windows' logits → the photo; no part of it has an affinity of its own."""
+    windows = _Windows.on(resized_hw, 1, parameters)
+    grid = dimensions.feature_grid
+    to_photo = [_window_logits_axis(windows, axis, grid[axis], photo_hw[axis]) for axis in (0, 1)]
+    return _Joined(windows, PhotoTables.of(*to_photo))
+
+
+def _splice_axis(windows: _Windows, axis: int, grid: int, tokens: int, patch: int) -> np.ndarray:
     """One axis of splicing: each window's features → the image's grid, averaged → SAM's valid tokens.
 
     The image's grid has r cells per patch, r = DINO's grid over CLIP's, rounded; a window's grid that is no multiple
@@ -116,19 +159,22 @@ def _splice_axis(starts: tuple[int, ...], length: int, grid: int, tokens: int, c
     Returns:
         [tokens, windows, grid] float32.
     """
-    ratio = max(1, round_half_up(grid / (crop // patch)))
-    window = bilinear_matrix(grid, crop // patch * ratio)
-    image = splice_rows(window, tuple(start // patch * ratio for start in starts), length // patch * ratio)
+    starts, cells = windows.starts[axis], windows.crop // patch
+    ratio = max(1, round_half_up(grid / cells))
+    window = bilinear_matrix(grid, cells * ratio)
+    spliced = tuple(start // patch * ratio for start in starts)
+    image = splice_rows(window, spliced, windows.aligned_hw[axis] // patch * ratio)
     return resize_rows(image, tokens).reshape(tokens, len(starts), grid).astype(np.float32)
 
 
-def _window_logits_axis(starts: tuple[int, ...], length: int, grid: int, photo: int, crop: int) -> np.ndarray:
+def _window_logits_axis(windows: _Windows, axis: int, grid: int, photo: int) -> np.ndarray:
     """One axis of segment-then-splice: each window's logits → its pixels → averaged → the photo's pixels.
 
     Returns:
         [photo, windows · grid] float64.
     """
-    return resize_rows(splice_rows(bilinear_matrix(grid, crop), starts, length), photo)
+    window = bilinear_matrix(grid, windows.crop)
+    return resize_rows(splice_rows(window, windows.starts[axis], windows.aligned_hw[axis]), photo)
 
 
 def _aggregated_frames(whole: SamFrame, parameters: Parameters, dimensions: Dimensions) -> tuple[SamFrame, ...]:

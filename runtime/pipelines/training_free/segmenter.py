@@ -121,8 +121,7 @@ class TrainingFreeSegmenter(Segmenter):
         if SAM not in self.engines:
             raise BundleError(f"this bundle of {self.manifest.recipe.name!r} has no SAM, and so nothing to prompt")
         encoder, decoder = self.engines[SAM], self.engines[PROMPT_DECODER]
-        with self._turn:
-            return Prompter(self.manifest.dimensions, encoder, decoder, self.parameters).encode(photo)
+        return Prompter(self.manifest.dimensions, encoder, decoder, self.parameters, self._turn).encode(photo)
 
     def warmup(self) -> None:
         """Run everything once on a photo of noise."""
@@ -131,7 +130,8 @@ class TrainingFreeSegmenter(Segmenter):
         embeddings = rng.standard_normal((2, self.manifest.dimensions.embedding))
         anything = {"probability_threshold": 0.0, "max_pixels": photo.size}
         self.segment(photo, Vocabulary(["a", "b"], embeddings), parameters=anything)
-        self.engines.tune()
+        with self._turn:
+            self.engines.tune()
 
     def close(self) -> None:
         """Free all engines."""

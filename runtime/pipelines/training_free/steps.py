@@ -22,7 +22,7 @@ from .stages import DECODER
 
 
 class Turns(NamedTuple):
-    """What a photo holds, so that photos of several threads do not get in each other's way."""
+    """Locks that a photo holds, so that photos of several threads do not get in each other's way."""
 
     photo: AbstractContextManager[Any]
     """Held from the first engine to the last, also while none runs, for a GPU's buffers are used again."""

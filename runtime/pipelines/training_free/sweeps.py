@@ -1,4 +1,4 @@
-"""What makes a photo's work grow in the training-free pipeline: its size, its windows, classes and regions."""
+"""Axes of a photo's work in the training-free pipeline: its size, its windows, classes and regions."""
 
 from __future__ import annotations
 

@@ -211,12 +211,11 @@ def test_a_killed_calibration_goes_on_and_gives_the_same_bytes(tiny_bundle, phot
         assert (output / name).read_bytes() == (accepted / name).read_bytes(), name
 
 
-def _quiet_judge(*args, **kwargs):
+def _quiet_judge(trial, engines, works):
     """The gate keeps only FP32's masks, and is not resumed in the middle; so it is not killed in here."""
     from ovdeploy.calib.int8.gate import judge
 
-    *given, _ = args
-    return judge(*given, lambda line: None)
+    return judge(dataclasses.replace(trial, tell=silent), engines, works)
 
 
 def test_the_budget_puts_products_back_to_float(tiny_bundle, photos, tmp_path):

@@ -72,7 +72,7 @@ def test_dino_is_timm_at_its_own_size(tiny_networks):
 
 
 def test_clip_image_is_the_values_of_the_last_block_mixed_by_similarity(tiny_networks):
-    """The formula of DESIGN.md, head by head, in plain loops."""
+    """The formula of docs/architecture.md, head by head, in plain loops."""
     module = tiny_networks.modules["clip_image"]
     windows = torch.rand(1, 3, 96, 96)
     dino, mean_similarity = tiny_networks.modules["dino"](windows)

@@ -14,8 +14,8 @@ SIZES = [(1, 1), (1, 9), (9, 1), (7, 3), (48, 512), (64, 683), (400, 200), (BLOC
 @pytest.mark.parametrize(("n_in", "n_out"), SIZES)
 def test_a_bilinear_resize_without_its_matrix_is_that_of_the_matrix(n_in, n_out):
     matrix = bilinear_matrix(n_in, n_out).astype(np.float32)
-    assert Bands(matrix).shape == Bands.bilinear(n_in, n_out).shape == (n_out, n_in)
-    np.testing.assert_array_equal(Bands(matrix).dense(), matrix)
+    assert Bands.of(matrix).shape == Bands.bilinear(n_in, n_out).shape == (n_out, n_in)
+    np.testing.assert_array_equal(Bands.of(matrix).dense(), matrix)
     np.testing.assert_allclose(
         Bands.bilinear(n_in, n_out).dense(), matrix, atol=1e-7
     )  # shares are rounded, then 1 less them
@@ -31,7 +31,7 @@ MATRICES = [bilinear_matrix(48, 100), bilinear_matrix(1, 50), bilinear_matrix(50
 
 @pytest.mark.parametrize("matrix", MATRICES)
 def test_maps_of_both_axes_are_products_with_the_matrix(matrix):
-    bands, rng = Bands(matrix), np.random.default_rng(0)
+    bands, rng = Bands.of(matrix), np.random.default_rng(0)
     for part in (None, slice(0, 1), slice(len(matrix) // 3, len(matrix)), slice(len(matrix) // 2, len(matrix) // 2)):
         wanted = matrix[part if part else slice(None)]
         array = rng.standard_normal((matrix.shape[1], 5)).astype(np.float32)

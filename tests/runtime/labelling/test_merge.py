@@ -46,7 +46,7 @@ def upsampled(low_res, frame, photo_hw):
 
 
 def plain_merge(coarse, regions, low_res, iou, frame, threshold, as_published):
-    """DESIGN's "Merge" with an array for every class: labels, scores, and where rounding cannot change the label."""
+    """docs/architecture.md's merge, an array a class: labels, scores, and where rounding cannot change the label."""
     hw = coarse.labels.shape
     probabilities, labels = (
         torch.from_numpy(coarse.planes.probabilities).double(),

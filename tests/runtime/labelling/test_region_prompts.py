@@ -44,7 +44,7 @@ def half_up(x):
 
 
 def plain_prompts(regions, half, photo_hw, frame, side, settings):
-    """DESIGN's "Prompts", region by region: points, boxes, resized probabilities (−1 as padding), mask prompts."""
+    """docs/architecture.md's prompts, region by region: points, boxes, resized probabilities (−1 as padding), masks."""
     dh, dw = half[0].shape
     frame_h, frame_w = frame.valid_hw
     mask_h, mask_w = (max(1, half_up(n / 4)) for n in frame.valid_hw)

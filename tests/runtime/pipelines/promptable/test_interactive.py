@@ -234,3 +234,27 @@ def test_the_command_refuses_clearly(ask, tmp_path, arguments, code, told):
     result = ask(*arguments)
     assert result.exit_code == code and told in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_prompts_take_their_turn(complete_bundle, photo):
+    """On a GPU engines share buffers: whoever holds the segmenter's turn runs alone, prompts included."""
+
+    class Turn:
+        held = taken = 0
+
+        def __enter__(self):
+            self.held, self.taken = self.held + 1, self.taken + 1
+
+        def __exit__(self, *_):
+            self.held -= 1
+
+    with Segmenter.load(complete_bundle) as opened:
+        turn = opened._turn = Turn()
+        for stage in ("sam_encoder", "sam_prompt_decoder"):
+            session, run = opened.engines[stage], opened.engines[stage].run
+            session.run = lambda *given, run=run: [run(*given), turn.held == 1 or pytest.fail("out of turn")][0]
+        prompted = opened.prompt(photo)
+        prompted.predict([[20, 30]])
+        assert turn.taken == 2 and not turn.held
+        opened.warmup()
+        assert turn.taken >= 4 and not turn.held
