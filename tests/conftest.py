@@ -55,7 +55,7 @@ def made_before(name: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_networks():
+def micro_networks():
     pytest.importorskip("torch", reason=NO_TORCH)
     from ovdeploy.export.reference.networks import Networks
 
@@ -63,15 +63,15 @@ def tiny_networks():
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def micro_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the recipe `micro`. Shared: copy it before changing it."""
     if find_spec("torch") is None:
         return made_before("micro")
     from ovdeploy.export.bundling.build import build_bundle
 
-    tiny_networks = request.getfixturevalue("tiny_networks")
-    path = tmp_path_factory.mktemp("bundles") / "tiny"
-    build_bundle(tiny_networks, path)
+    micro_networks = request.getfixturevalue("micro_networks")
+    path = tmp_path_factory.mktemp("bundles") / "micro"
+    build_bundle(micro_networks, path)
     return path
 
 
@@ -82,10 +82,10 @@ def complete_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
         return made_before("complete")
     from ovdeploy.export.bundling.build import build_bundle
 
-    tiny_bundle, tiny_networks = (request.getfixturevalue(name) for name in ("tiny_bundle", "tiny_networks"))
+    micro_bundle, micro_networks = (request.getfixturevalue(name) for name in ("micro_bundle", "micro_networks"))
     path = tmp_path_factory.mktemp("bundles") / "complete"
-    shutil.copytree(tiny_bundle, path)
-    build_bundle(tiny_networks, path, stages=[use.name for use in tiny_networks.recipe.uses if use.purpose])
+    shutil.copytree(micro_bundle, path)
+    build_bundle(micro_networks, path, stages=[use.name for use in micro_networks.recipe.uses if use.purpose])
     return path
 
 
@@ -108,22 +108,22 @@ def training_scenes(training_folder: Path):
 
 
 @pytest.fixture(scope="session")
-def segmenter(tiny_bundle: Path):
-    with Segmenter.load(tiny_bundle) as opened:
+def segmenter(micro_bundle: Path):
+    with Segmenter.load(micro_bundle) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
-def ort_segmenter(tiny_bundle: Path):
+def ort_segmenter(micro_bundle: Path):
     """The same by ONNX Runtime, for what is compared with it to the byte."""
-    with Segmenter.load(tiny_bundle, backend="onnxruntime") as opened:
+    with Segmenter.load(micro_bundle, backend="onnxruntime") as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
-def vocabulary(tiny_bundle: Path) -> Vocabulary:
+def vocabulary(micro_bundle: Path) -> Vocabulary:
     """Three classes, one with a synonym, with random unit embeddings."""
-    return random_vocabulary(Bundle.load(tiny_bundle).manifest.dimensions.embedding)
+    return random_vocabulary(Bundle.load(micro_bundle).manifest.dimensions.embedding)
 
 
 @pytest.fixture(scope="session")
@@ -141,9 +141,9 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def bundle(tiny_bundle: Path, tmp_path: Path) -> Bundle:
+def bundle(micro_bundle: Path, tmp_path: Path) -> Bundle:
     """A copy of the tiny bundle, to be changed."""
-    shutil.copytree(tiny_bundle, tmp_path / "tiny")
+    shutil.copytree(micro_bundle, tmp_path / "tiny")
     return Bundle.load(tmp_path / "tiny")
 
 

@@ -77,7 +77,7 @@ def _imported(node: ast.AST, package: list[str]) -> list[str]:
     return []
 
 
-def test_the_runtime_segments_where_torch_cannot_be_imported(tiny_bundle, tmp_path, segmenter):
+def test_the_runtime_segments_where_torch_cannot_be_imported(micro_bundle, tmp_path, segmenter):
     """Every runtime module is imported and a copied bundle segments a photo: the same mask, byte for byte."""
     photo = draw_photo((90, 121))
     Image.fromarray(photo).save(tmp_path / "photo.png")
@@ -86,7 +86,7 @@ def test_the_runtime_segments_where_torch_cannot_be_imported(tiny_bundle, tmp_pa
         f"{BLOCK}\nimport importlib, numpy, shutil\n"
         f"for name in {names!r}: importlib.import_module(name)\n"
         f"from ovdeploy.runtime import Segmenter\n"
-        f"shutil.copytree({str(tiny_bundle)!r}, 'copied')\n"
+        f"shutil.copytree({str(micro_bundle)!r}, 'copied')\n"
         f"with Segmenter.load('copied') as s:\n"
         f"    numpy.save('mask.npy', s.segment('photo.png', s.vocabulary(['cup; mug', 'table'])).mask)\n",
         cwd=tmp_path,
@@ -160,8 +160,8 @@ def test_files_are_small():
             assert len(path.read_text().splitlines()) <= 300, path
 
 
-def test_loading_a_segmenter_needs_no_export_extra(tiny_bundle):
-    with Segmenter.load(tiny_bundle) as opened:
+def test_loading_a_segmenter_needs_no_export_extra(micro_bundle):
+    with Segmenter.load(micro_bundle) as opened:
         assert opened.backend == choose_backend("auto")
 
 

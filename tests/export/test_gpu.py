@@ -90,13 +90,13 @@ def compare(bundle, networks, backend, device, dtype, repeats, precisions):
     return rows
 
 
-def test_the_lines_that_measure_run_here_too(tiny_bundle):
+def test_the_lines_that_measure_run_here_too(micro_bundle):
     """On the CPU and the tiny models: only that they run, in PyTorch's half precision too. No time is asserted."""
     from ovdeploy.export.reference.networks import Networks
 
     networks = Networks.load(load_recipe("micro"))  # our own: they are cast
-    rows = compare(Bundle.load(tiny_bundle), networks, "onnxruntime", "cpu", torch.float16, 1, ["fp32", "fp16"])
-    assert [row["stage"] for row in rows] == list(Bundle.load(tiny_bundle).manifest.stages)
+    rows = compare(Bundle.load(micro_bundle), networks, "onnxruntime", "cpu", torch.float16, 1, ["fp32", "fp16"])
+    assert [row["stage"] for row in rows] == list(Bundle.load(micro_bundle).manifest.stages)
     assert all(row["fp32"] > 0 and row["torch float16"] > 0 for row in rows)
 
 

@@ -20,9 +20,9 @@ def assert_same(a, b):
     assert a.regions == b.regions
 
 
-def faked(tiny_bundle, **functions):
+def faked(micro_bundle, **functions):
     """A segmenter over fake sessions, and these; they return random arrays, or what `functions` make of the feeds."""
-    manifest = Bundle.load(tiny_bundle).manifest
+    manifest = Bundle.load(micro_bundle).manifest
     contracts = {stage: manifest.stages[stage].contract for stage in ENGINES}
     made = {stage: functions.get(stage, partial(random_outputs, contract)) for stage, contract in contracts.items()}
     sessions = {stage: FakeSession(contract, made[stage]) for stage, contract in contracts.items()}

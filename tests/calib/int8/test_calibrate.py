@@ -82,11 +82,11 @@ def run(request: Request, tell=silent):
 
 
 @pytest.fixture(scope="module")
-def accepted(tiny_bundle, photos, tmp_path_factory) -> Path:
+def accepted(micro_bundle, photos, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("accepted")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OVDEPLOY_CACHE", str(folder / "cache"))
-        assert run(request_of(tiny_bundle, photos, folder / "int8")).accepted
+        assert run(request_of(micro_bundle, photos, folder / "int8")).accepted
     return folder / "int8"
 
 
@@ -124,16 +124,16 @@ def test_a_bundle_that_was_accepted_passes_lint_and_loads_after_export(accepted)
     assert not quantised, quantised
 
 
-def test_stages_that_are_slower_stay_float_and_with_none_left_nothing_is_written(tiny_bundle, photos, tmp_path):
-    outcome = run(request_of(tiny_bundle, photos, tmp_path / "int8", now=slower()))
+def test_stages_that_are_slower_stay_float_and_with_none_left_nothing_is_written(micro_bundle, photos, tmp_path):
+    outcome = run(request_of(micro_bundle, photos, tmp_path / "int8", now=slower()))
     assert not outcome.accepted and "no stage is faster" in outcome.calibration.gate.refused[0]
     assert "0.50 times as fast" in outcome.calibration.stages["dino"].reason
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "report"]
 
 
-def test_one_stage_that_is_slower_stays_float(tiny_bundle, photos, tmp_path):
+def test_one_stage_that_is_slower_stays_float(micro_bundle, photos, tmp_path):
     now = Clock(2.0, 1.0, 1.0, 2.0, 2.0, 1.0, 2.0, 1.0)  # dino, clip_image, sam_encoder, the photo
-    assert run(request_of(tiny_bundle, photos, tmp_path / "int8", now=now)).accepted
+    assert run(request_of(micro_bundle, photos, tmp_path / "int8", now=now)).accepted
     bundle = Bundle.load(tmp_path / "int8")
     assert "int8" not in bundle.stage("clip_image").engines and "int8" in bundle.stage("dino").engines
     assert bundle.stage("clip_image").substitutes == {"int8": "fp32"}
@@ -141,8 +141,8 @@ def test_one_stage_that_is_slower_stays_float(tiny_bundle, photos, tmp_path):
     assert not (tmp_path / "int8" / "clip_image.int8.onnx").exists()
 
 
-def test_what_is_refused_can_be_kept_and_is_marked(tiny_bundle, photos, tmp_path):
-    outcome = run(request_of(tiny_bundle, photos, tmp_path / "int8", now=slower(), keep_anyway=True))
+def test_what_is_refused_can_be_kept_and_is_marked(micro_bundle, photos, tmp_path):
+    outcome = run(request_of(micro_bundle, photos, tmp_path / "int8", now=slower(), keep_anyway=True))
     assert outcome.accepted and outcome.calibration.gate.refused
     bundle = Bundle.load(tmp_path / "int8")
     assert bundle.manifest.calibration.kept_anyway and "int8" in bundle.stage("dino").engines
@@ -158,26 +158,26 @@ def blacks(folder: Path, count: int) -> list[Path]:
     return sorted(folder.glob("*.png"))
 
 
-def test_black_photos_at_the_required_count_are_refused(tiny_bundle, photos, tmp_path):
+def test_black_photos_at_the_required_count_are_refused(micro_bundle, photos, tmp_path):
     black = blacks(tmp_path / "black", 4)
-    request = request_of(tiny_bundle, photos, tmp_path / "int8")
+    request = request_of(micro_bundle, photos, tmp_path / "int8")
     outcome = run(dataclasses.replace(request, images=black, gate_images=sorted(photos.glob("*.png"))))
     assert not outcome.accepted and len(outcome.calibration.gate.refused) == 1
     assert "4 of 4 photos to calibrate on are flat" in outcome.calibration.gate.refused[0]
     assert not (tmp_path / "int8").exists()
 
 
-def test_masks_that_differ_too_much_are_refused(tiny_bundle, photos, tmp_path, monkeypatch):
+def test_masks_that_differ_too_much_are_refused(micro_bundle, photos, tmp_path, monkeypatch):
     """Ranges a thousand times too small, whatever the photos."""
     monkeypatch.setattr("ovdeploy.calib.int8.search.limit_of", lambda seen, method: 1e-3)
-    request = request_of(tiny_bundle, photos, tmp_path / "int8", settings={"labels": 0.9})
+    request = request_of(micro_bundle, photos, tmp_path / "int8", settings={"labels": 0.9})
     outcome = run(dataclasses.replace(request, classes=["cup", "table", "spoon", "wall", "floor", "lamp"]))
     assert not outcome.accepted and "masks agree on" in outcome.calibration.gate.refused[0]
 
 
-def test_black_photos_judge_nothing_either(tiny_bundle, photos, tmp_path):
+def test_black_photos_judge_nothing_either(micro_bundle, photos, tmp_path):
     black = blacks(tmp_path / "black", 6)
-    outcome = run(dataclasses.replace(request_of(tiny_bundle, photos, tmp_path / "int8"), images=black))
+    outcome = run(dataclasses.replace(request_of(micro_bundle, photos, tmp_path / "int8"), images=black))
     assert not outcome.accepted and "2 of 2 photos to judge by are flat" in outcome.calibration.gate.refused[1]
 
 
@@ -185,7 +185,7 @@ class KilledError(Exception):
     pass
 
 
-def test_a_killed_calibration_goes_on_and_gives_the_same_bytes(tiny_bundle, photos, tmp_path, monkeypatch, accepted):
+def test_a_killed_calibration_goes_on_and_gives_the_same_bytes(micro_bundle, photos, tmp_path, monkeypatch, accepted):
     """At every tenth thing that is told, and again and again, until it comes to its end."""
     output, lines, kills = tmp_path / "int8", [], 0
     for _ in range(200):
@@ -197,7 +197,7 @@ def test_a_killed_calibration_goes_on_and_gives_the_same_bytes(tiny_bundle, phot
                 raise KilledError
 
         try:
-            calibrate(request_of(tiny_bundle, photos, output), tell)
+            calibrate(request_of(micro_bundle, photos, output), tell)
             break
         except KilledError:
             kills += 1
@@ -218,10 +218,10 @@ def _quiet_judge(trial, engines, works):
     return judge(dataclasses.replace(trial, tell=silent), engines, works)
 
 
-def test_the_budget_puts_products_back_to_float(tiny_bundle, photos, tmp_path):
+def test_the_budget_puts_products_back_to_float(micro_bundle, photos, tmp_path):
     told: list[str] = []
     request = request_of(
-        tiny_bundle, photos, tmp_path / "int8", search_budget=True, settings={"labels": 1.0, "stages": ("clip_image",)}
+        micro_bundle, photos, tmp_path / "int8", search_budget=True, settings={"labels": 1.0, "stages": ("clip_image",)}
     )
     outcome = run(request, lambda line, about="": told.append(line))
     assert any("harms most" in line for line in told)
@@ -230,37 +230,37 @@ def test_the_budget_puts_products_back_to_float(tiny_bundle, photos, tmp_path):
 
 
 @pytest.mark.parametrize("rest", ["fp16"])
-def test_the_rest_can_be_half(tiny_bundle, photos, tmp_path, rest):
-    assert run(request_of(tiny_bundle, photos, tmp_path / "int8", rest=rest, settings={"stages": ("dino",)})).accepted
+def test_the_rest_can_be_half(micro_bundle, photos, tmp_path, rest):
+    assert run(request_of(micro_bundle, photos, tmp_path / "int8", rest=rest, settings={"stages": ("dino",)})).accepted
     shares = Bundle.load(tmp_path / "int8").census("dino", "int8").nodes
     assert shares["int8"] and shares[rest]
 
 
-def test_kept_blocks_stay_float(tiny_bundle, photos, tmp_path):
+def test_kept_blocks_stay_float(micro_bundle, photos, tmp_path):
     changes = {"keep": ("last_block",), "stages": ("dino",)}
-    outcome = run(request_of(tiny_bundle, photos, tmp_path / "int8", settings=changes))
-    every = Bundle.load(tiny_bundle)
+    outcome = run(request_of(micro_bundle, photos, tmp_path / "int8", settings=changes))
+    every = Bundle.load(micro_bundle)
     assert outcome.calibration.stages["dino"].layers
     blocks = {layer.block for layer in outcome.calibration.stages["dino"].layers}
     assert not any(block.endswith(str(len(blocks))) for block in blocks) and every.recipe.name
 
 
-def test_settings_that_name_nothing_are_refused(tiny_bundle, photos, tmp_path):
+def test_settings_that_name_nothing_are_refused(micro_bundle, photos, tmp_path):
     with pytest.raises(RecipeError, match="unknown block 'nowhere'"):
-        run(request_of(tiny_bundle, photos, tmp_path / "int8", settings={"blocks": {"dino": ("nowhere",)}}))
+        run(request_of(micro_bundle, photos, tmp_path / "int8", settings={"blocks": {"dino": ("nowhere",)}}))
 
 
-def test_outputs_that_hold_something_else_are_refused(tiny_bundle, photos, tmp_path):
+def test_outputs_that_hold_something_else_are_refused(micro_bundle, photos, tmp_path):
     with pytest.raises(BundleError, match="float bundle itself"):
-        run(request_of(tiny_bundle, photos, tiny_bundle))
+        run(request_of(micro_bundle, photos, micro_bundle))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "diary.txt").write_text("mine")
     with pytest.raises(BundleError, match="other files"):
-        run(request_of(tiny_bundle, photos, tmp_path / "other"))
+        run(request_of(micro_bundle, photos, tmp_path / "other"))
 
 
-def test_the_command_refuses_too_few_and_unreadable_photos(tiny_bundle, photos, tmp_path):
-    given = [str(tiny_bundle), "--images", str(photos), "--output", str(tmp_path / "int8")]
+def test_the_command_refuses_too_few_and_unreadable_photos(micro_bundle, photos, tmp_path):
+    given = [str(micro_bundle), "--images", str(photos), "--output", str(tmp_path / "int8")]
     few = CliRunner().invoke(command, [*given, "--photos", "5"])
     assert few.exit_code == 1 and "4 different photos to calibrate on, at least 5" in few.output
     shutil.copytree(photos, tmp_path / "photos")
@@ -270,21 +270,21 @@ def test_the_command_refuses_too_few_and_unreadable_photos(tiny_bundle, photos, 
     assert broken.exit_code == 1 and "1 photos cannot be read" in broken.output and "broken.jpg" in broken.output
 
 
-def test_the_command_tells_a_refusal_by_its_exit_code(tiny_bundle, photos, tmp_path):
+def test_the_command_tells_a_refusal_by_its_exit_code(micro_bundle, photos, tmp_path):
     black = blacks(tmp_path / "black", 6)
     given = ["--photos", "2", "--gate-photos", "2", "--search", "stage", "--ranges", "minmax", "--rounds", "1"]
     came = CliRunner().invoke(
         command,
-        [str(tiny_bundle), "--images", str(black[0].parent), *given, "--output", str(tmp_path / "int8"), "--set",
+        [str(micro_bundle), "--images", str(black[0].parent), *given, "--output", str(tmp_path / "int8"), "--set",
          "refine=false", "--classes", "cup; mug, table", "--backend", "onnxruntime"],
     )  # fmt: skip
     assert came.exit_code == REFUSED, came.output
     assert "refused: 2 of 2 photos to judge by are flat" in came.output and not (tmp_path / "int8").exists()
 
 
-def test_photos_that_are_there_twice_count_once(tiny_bundle, photos, tmp_path):
+def test_photos_that_are_there_twice_count_once(micro_bundle, photos, tmp_path):
     twice = shutil.copytree(photos, tmp_path / "twice")
     for path in photos.glob("*.png"):
         shutil.copy(path, twice / f"again-{path.name}")
     with pytest.raises(PhotoError, match="4 different photos"):
-        run(request_of(tiny_bundle, twice, tmp_path / "int8", settings={"photos": 5}))
+        run(request_of(micro_bundle, twice, tmp_path / "int8", settings={"photos": 5}))

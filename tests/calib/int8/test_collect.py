@@ -22,18 +22,18 @@ def photos(tmp_path_factory):
     return choose_photos(sorted(folder.iterdir()), None, photos=2, gate_photos=1).calibration
 
 
-def test_feeds_are_those_of_the_pipeline_and_bounded(tiny_bundle, photos, vocabulary, tmp_path):
+def test_feeds_are_those_of_the_pipeline_and_bounded(micro_bundle, photos, vocabulary, tmp_path):
     opened = []
 
     def open_segmenter(wrap):
         opened.append(1)
-        return Segmenter.load(tiny_bundle, parameters={"region_threshold": 0.0, "min_area": 1}, wrap=wrap)
+        return Segmenter.load(micro_bundle, parameters={"region_threshold": 0.0, "min_area": 1}, wrap=wrap)
 
     steps = Steps(tmp_path, {"a": 1})
     for _ in range(2):
         found = collect(open_segmenter, lambda segmenter: vocabulary, photos, STAGES, steps, lambda line: None)
     assert len(opened) == 1, "what is there is not collected again"
-    manifest = Bundle.load(tiny_bundle).manifest
+    manifest = Bundle.load(micro_bundle).manifest
     for stage in STAGES:
         contract = manifest.stages[stage].contract
         readers = found.of(contract)

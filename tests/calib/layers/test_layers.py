@@ -30,9 +30,9 @@ def bundle(complete_bundle):
     return Bundle.load(complete_bundle)
 
 
-def test_the_engine_gives_every_block_of_open_clip(bundle, tiny_networks):
+def test_the_engine_gives_every_block_of_open_clip(bundle, micro_networks):
     """Forward hooks on open_clip's own blocks, on windows of its own size, see the same features."""
-    visual = tiny_networks.models["clip"].visual
+    visual = micro_networks.models["clip"].visual
     windows = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     seen = []
     hooks = [block.register_forward_hook(lambda m, a, out: seen.append(out)) for block in visual.transformer.resblocks]
@@ -165,11 +165,11 @@ def test_the_command_prints_a_table_for_people(complete_bundle, folder):
     assert (folder / "plots" / "a.png").is_file()
 
 
-def test_the_command_fails_where_nothing_could_be_measured(complete_bundle, tiny_bundle, folder):
+def test_the_command_fails_where_nothing_could_be_measured(complete_bundle, micro_bundle, folder):
     result = invoke("layers", complete_bundle, "--images", "photos/broken.jpg")
     assert result.exit_code == 1 and "no photo could be measured" in result.stderr
     assert not (folder / "layers.png").exists()
-    result = invoke("layers", tiny_bundle, "--images", "photos")
+    result = invoke("layers", micro_bundle, "--images", "photos")
     assert result.exit_code == 1 and "--stages clip_layers" in result.stderr
     (folder / "bad.toml").write_text("method = 1")
     result = invoke("layers", complete_bundle, "--images", "photos", "--write", "bad.toml")

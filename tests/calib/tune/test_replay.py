@@ -24,8 +24,8 @@ DATASET = Drawn(3, hw=(64, 80))
 
 
 @pytest.fixture(scope="module")
-def opened(tiny_bundle):
-    with Segmenter.load(tiny_bundle, parameters=EVERYTHING) as segmenter:
+def opened(micro_bundle):
+    with Segmenter.load(micro_bundle, parameters=EVERYTHING) as segmenter:
         yield segmenter
 
 
@@ -127,8 +127,8 @@ def test_a_bad_photo_leaves_no_record(opened, words, tmp_path):
     assert not (tmp_path / "folder").exists()
 
 
-def test_without_refinement_sams_features_are_not_kept(tiny_bundle, words, tmp_path):
-    with Segmenter.load(tiny_bundle, parameters={"refine": False}) as coarse:
+def test_without_refinement_sams_features_are_not_kept(micro_bundle, words, tmp_path):
+    with Segmenter.load(micro_bundle, parameters={"refine": False}) as coarse:
         assert recorder(coarse, words, tmp_path).record("0000").sam_features is None
 
 

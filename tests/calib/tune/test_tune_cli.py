@@ -33,37 +33,37 @@ def voc(tmp_path):
     return ("--dataset", "voc21", "--data", ".")
 
 
-def test_scenes_are_fitted_and_the_overlay_is_taken(ovdeploy, tiny_bundle):
+def test_scenes_are_fitted_and_the_overlay_is_taken(ovdeploy, micro_bundle):
     scenes = ("--dataset", "scenes", "--photos", 4, "--template", "a {}.")
     everything = ("--set", "iou_threshold=-10", "--set", "stride=96")  # SAM's estimates of random masks are noise
-    result = ovdeploy("tune", tiny_bundle, *scenes, "--trials", 9, "--cache", "cache", *everything, "--json")
+    result = ovdeploy("tune", micro_bundle, *scenes, "--trials", 9, "--cache", "cache", *everything, "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     assert found["encoded"] == 4 and found["reused"] == 0 and found["exhausted"] and len(found["trials"]) == 9
     assert found["fitted"]["photos"] == found["checked"]["photos"] == 2 and found["counts"] == "refined"
     assert set(found["before"]) == {"logit_scale", "region_threshold", "iou_threshold", "min_area"}
     assert load_parameters("tuned.toml") == {"stride": 96, **found["chosen"]}
-    taken = ovdeploy("evaluate", tiny_bundle, *scenes, "--parameters", "tuned.toml", "--worst", 0, "--json")
+    taken = ovdeploy("evaluate", micro_bundle, *scenes, "--parameters", "tuned.toml", "--worst", 0, "--json")
     assert taken.exit_code == 0, taken.stderr
-    with Segmenter.load(tiny_bundle, parameters=load_parameters("tuned.toml")) as opened:
+    with Segmenter.load(micro_bundle, parameters=load_parameters("tuned.toml")) as opened:
         assert opened.parameters.iou_threshold == found["chosen"]["iou_threshold"]
 
 
-def test_figures_are_those_of_evaluate(ovdeploy, tiny_bundle, voc):
-    tuned = ovdeploy("tune", tiny_bundle, *voc, *COARSE, "--check-share", 0, "--json")
+def test_figures_are_those_of_evaluate(ovdeploy, micro_bundle, voc):
+    tuned = ovdeploy("tune", micro_bundle, *voc, *COARSE, "--check-share", 0, "--json")
     assert tuned.exit_code == 0, tuned.stderr
     found = json.loads(tuned.stdout)
     assert found["checked"] is None and set(found["before"]) == {"probability_threshold", "logit_scale"}
     assert "no photo was held out" in tuned.stderr
     for values, expected in ((found["before"], "before"), (found["chosen"], "after")):
         settings = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
-        told = ovdeploy("evaluate", tiny_bundle, *voc, *COARSE[:2], *COARSE[4:], *settings, "--worst", 0, "--json",
+        told = ovdeploy("evaluate", micro_bundle, *voc, *COARSE[:2], *COARSE[4:], *settings, "--worst", 0, "--json",
                         "--output", expected)  # fmt: skip
         assert json.loads(told.stdout)["columns"]["coarse"]["miou"] == found["fitted"][expected]["coarse"]
 
 
-def test_tables_and_verdict_are_printed_and_the_overlay_says_where_it_comes_from(ovdeploy, tiny_bundle, voc, tmp_path):
-    result = ovdeploy("tune", tiny_bundle, *voc, *COARSE, "--output", "voc.toml")
+def test_tables_and_verdict_are_printed_and_the_overlay_says_where_it_comes_from(ovdeploy, micro_bundle, voc, tmp_path):
+    result = ovdeploy("tune", micro_bundle, *voc, *COARSE, "--output", "voc.toml")
     assert result.exit_code == 0, result.stderr
     told = " ".join(result.stdout.split())
     for words in ("probability_threshold", "fitted on", "held out", "settings were tried", "voc.toml"):
@@ -73,8 +73,8 @@ def test_tables_and_verdict_are_printed_and_the_overlay_says_where_it_comes_from
     assert load_parameters("voc.toml").keys() == {"refine", "probability_threshold", "logit_scale"}
 
 
-def test_an_interrupted_run_goes_on_to_the_same_values(ovdeploy, tiny_bundle, voc, monkeypatch):
-    arguments = ("tune", tiny_bundle, *voc, *COARSE, "--json")
+def test_an_interrupted_run_goes_on_to_the_same_values(ovdeploy, micro_bundle, voc, monkeypatch):
+    arguments = ("tune", micro_bundle, *voc, *COARSE, "--json")
     run, calls = Session.run, []
 
     def killed(self, *args, **kwargs):
@@ -94,17 +94,17 @@ def test_an_interrupted_run_goes_on_to_the_same_values(ovdeploy, tiny_bundle, vo
     assert again == {name: value for name, value in found.items() if name not in ("encoded", "reused")}
 
 
-def test_photos_that_cannot_be_used_are_told_and_left_out(ovdeploy, tiny_bundle, voc, tmp_path):
+def test_photos_that_cannot_be_used_are_told_and_left_out(ovdeploy, micro_bundle, voc, tmp_path):
     names = ["2007_000033", *(f"gone{index}" for index in range(12))]
     (tmp_path / "ImageSets/Segmentation/val.txt").write_text("\n".join(names))
-    result = ovdeploy("tune", tiny_bundle, *voc, *COARSE, "--json")
+    result = ovdeploy("tune", micro_bundle, *voc, *COARSE, "--json")
     assert result.exit_code == 0, result.stderr
     assert result.stderr.count("left out:") == 11 and "and 2 more" in result.stderr
     found = json.loads(result.stdout)
     assert len(found["failed"]) == 12 and found["fitted"]["photos"] == 1 and found["checked"] is None
 
 
-def test_a_dataset_without_labels_or_photos_is_refused(ovdeploy, tiny_bundle, voc, tmp_path):
+def test_a_dataset_without_labels_or_photos_is_refused(ovdeploy, micro_bundle, voc, tmp_path):
     import numpy as np
     from PIL import Image
 
@@ -112,7 +112,7 @@ def test_a_dataset_without_labels_or_photos_is_refused(ovdeploy, tiny_bundle, vo
         with Image.open(path) as image:
             ignored = np.full_like(np.asarray(image), 255)
         Image.fromarray(ignored).save(path)
-    result = ovdeploy("tune", tiny_bundle, *voc, *COARSE)
+    result = ovdeploy("tune", micro_bundle, *voc, *COARSE)
     assert result.exit_code == 1 and "2 photos have no pixel" in result.stderr and "nothing to fit on" in result.stderr
     assert not (tmp_path / "tuned.toml").exists()
 
@@ -130,6 +130,6 @@ def test_a_dataset_without_labels_or_photos_is_refused(ovdeploy, tiny_bundle, vo
         (("--dataset", "scenes", "--output", "gone/tuned.toml"), 1, "is no folder"),
     ],
 )
-def test_mistakes_are_told_in_one_line(ovdeploy, tiny_bundle, arguments, code, told):
-    result = ovdeploy("tune", tiny_bundle, *arguments)
+def test_mistakes_are_told_in_one_line(ovdeploy, micro_bundle, arguments, code, told):
+    result = ovdeploy("tune", micro_bundle, *arguments)
     assert result.exit_code == code and told in result.stderr

@@ -29,24 +29,24 @@ def exported(monkeypatch):
     return stages
 
 
-def test_the_manifest_says_what_made_the_bundle(tiny_bundle, tiny_networks):
-    manifest = Bundle.load(tiny_bundle).manifest
-    assert tuple(manifest.stages) == tiny_networks.recipe.stages
-    assert manifest.recipe == tiny_networks.recipe
+def test_the_manifest_says_what_made_the_bundle(micro_bundle, micro_networks):
+    manifest = Bundle.load(micro_bundle).manifest
+    assert tuple(manifest.stages) == micro_networks.recipe.stages
+    assert manifest.recipe == micro_networks.recipe
     assert manifest.provenance["clip"].source == "random:1"
     assert {"torch", "onnx", "ovdeploy"} <= set(manifest.versions)
     assert len(manifest.text.templates) == 80 and all("{}" in template for template in manifest.text.templates)
 
 
-def test_nothing_of_this_machine_is_in_the_bundle(tiny_bundle):
-    for path in tiny_bundle.iterdir():
+def test_nothing_of_this_machine_is_in_the_bundle(micro_bundle):
+    for path in micro_bundle.iterdir():
         data = path.read_bytes()
-        assert str(tiny_bundle.parent).encode() not in data
+        assert str(micro_bundle.parent).encode() not in data
         assert b"site-packages" not in data and b"export/reference" not in data, path.name
 
 
-def test_graphs_are_plain_onnx_of_the_chosen_opset(tiny_bundle):
-    for path in tiny_bundle.glob("*.onnx"):
+def test_graphs_are_plain_onnx_of_the_chosen_opset(micro_bundle):
+    for path in micro_bundle.glob("*.onnx"):
         model = onnx.load(path)
         assert {(o.domain, o.version) for o in model.opset_import} == {("", onnx_export.OPSET)}, path.name
         kinds = {node.op_type for node in model.graph.node}
@@ -54,62 +54,62 @@ def test_graphs_are_plain_onnx_of_the_chosen_opset(tiny_bundle):
         assert not model.functions
 
 
-def test_an_export_is_reproducible(tiny_bundle, tiny_networks, tmp_path):
+def test_an_export_is_reproducible(micro_bundle, micro_networks, tmp_path):
     path = tmp_path / "head.fp32.onnx"
-    onnx_export.export_onnx(tiny_networks.modules["head"], tiny_networks.contract("head"), path)
-    assert path.read_bytes() == (tiny_bundle / path.name).read_bytes()
+    onnx_export.export_onnx(micro_networks.modules["head"], micro_networks.contract("head"), path)
+    assert path.read_bytes() == (micro_bundle / path.name).read_bytes()
 
 
-def test_unchanged_stages_are_not_exported_again(tiny_networks, exported, tmp_path):
-    build_bundle(tiny_networks, tmp_path / "b")
+def test_unchanged_stages_are_not_exported_again(micro_networks, exported, tmp_path):
+    build_bundle(micro_networks, tmp_path / "b")
     first = list(exported)
     exported.clear()
-    build_bundle(tiny_networks, tmp_path / "b")
+    build_bundle(micro_networks, tmp_path / "b")
     assert exported == []
-    build_bundle(tiny_networks, tmp_path / "b", force=True)
-    assert exported == first == list(tiny_networks.recipe.stages)
+    build_bundle(micro_networks, tmp_path / "b", force=True)
+    assert exported == first == list(micro_networks.recipe.stages)
 
 
-def test_only_what_other_weights_touch_is_exported_again(tiny_networks, exported, tmp_path):
-    build_bundle(tiny_networks, tmp_path / "b")
+def test_only_what_other_weights_touch_is_exported_again(micro_networks, exported, tmp_path):
+    build_bundle(micro_networks, tmp_path / "b")
     exported.clear()
-    build_bundle(Networks.load(tiny_networks.recipe, {"sam": "random:9"}), tmp_path / "b")
+    build_bundle(Networks.load(micro_networks.recipe, {"sam": "random:9"}), tmp_path / "b")
     assert exported == ["sam_encoder", "sam_decoder"]
     assert Bundle.load(tmp_path / "b").manifest.provenance["sam"].source == "random:9"
 
 
-def test_a_damaged_engine_is_exported_again(tiny_networks, exported, tmp_path):
-    build_bundle(tiny_networks, tmp_path / "b")
+def test_a_damaged_engine_is_exported_again(micro_networks, exported, tmp_path):
+    build_bundle(micro_networks, tmp_path / "b")
     (tmp_path / "b" / "dino.fp32.onnx").write_bytes(b"xino")
     exported.clear()
-    build_bundle(tiny_networks, tmp_path / "b")
+    build_bundle(micro_networks, tmp_path / "b")
     assert exported == ["dino"]
 
 
-def test_stages_can_be_chosen_and_added(tiny_networks, exported, tmp_path):
-    build_bundle(tiny_networks, tmp_path / "b", stages=["head"])
+def test_stages_can_be_chosen_and_added(micro_networks, exported, tmp_path):
+    build_bundle(micro_networks, tmp_path / "b", stages=["head"])
     assert list(Bundle.load(tmp_path / "b").manifest.stages) == ["head"]
-    build_bundle(tiny_networks, tmp_path / "b", stages=["dino"])
+    build_bundle(micro_networks, tmp_path / "b", stages=["dino"])
     assert list(Bundle.load(tmp_path / "b").manifest.stages) == ["dino", "head"]
     with pytest.raises(ExportError, match=r"Did you mean 'head'\?"):
-        build_bundle(tiny_networks, tmp_path / "b", stages=["heads"])
+        build_bundle(micro_networks, tmp_path / "b", stages=["heads"])
 
 
-def test_optional_stages_are_left_out_unless_asked_for(tiny_networks, exported, tmp_path):
-    recipe = tiny_networks.recipe
-    build_bundle(tiny_networks, tmp_path / "b")
+def test_optional_stages_are_left_out_unless_asked_for(micro_networks, exported, tmp_path):
+    recipe = micro_networks.recipe
+    build_bundle(micro_networks, tmp_path / "b")
     assert exported == list(recipe.stages)
     exported.clear()
-    build_bundle(tiny_networks, tmp_path / "b", stages=["sam_prompt_decoder"])
+    build_bundle(micro_networks, tmp_path / "b", stages=["sam_prompt_decoder"])
     assert exported == ["sam_prompt_decoder"]
     assert list(Bundle.load(tmp_path / "b").manifest.stages) == [*recipe.stages, "sam_prompt_decoder"]
 
 
-def test_a_bundle_keeps_its_optional_stages_and_with_other_weights_gets_them_anew(tiny_networks, exported, tmp_path):
-    build_bundle(tiny_networks, tmp_path / "b", stages=["head", "sam_prompt_decoder"])
+def test_a_bundle_keeps_its_optional_stages_and_with_other_weights_gets_them_anew(micro_networks, exported, tmp_path):
+    build_bundle(micro_networks, tmp_path / "b", stages=["head", "sam_prompt_decoder"])
     exported.clear()
-    build_bundle(Networks.load(tiny_networks.recipe, {"sam": "random:9"}), tmp_path / "b")
-    assert exported == [stage for stage in tiny_networks.recipe.stages if stage != "head"] + ["sam_prompt_decoder"]
+    build_bundle(Networks.load(micro_networks.recipe, {"sam": "random:9"}), tmp_path / "b")
+    assert exported == [stage for stage in micro_networks.recipe.stages if stage != "head"] + ["sam_prompt_decoder"]
 
 
 def test_a_recipe_can_ask_for_optional_stages(exported, tmp_path):
@@ -120,14 +120,14 @@ def test_a_recipe_can_ask_for_optional_stages(exported, tmp_path):
 
 @pytest.mark.parametrize("had_one", [False, True])
 def test_an_interrupted_export_leaves_no_half_bundle_and_goes_on(
-    tiny_networks, exported, tmp_path, monkeypatch, had_one
+    micro_networks, exported, tmp_path, monkeypatch, had_one
 ):
     target = tmp_path / "b"
     if had_one:
-        build_bundle(tiny_networks, target)
+        build_bundle(micro_networks, target)
         exported.clear()
     before = _contents(target)
-    networks = Networks.load(tiny_networks.recipe, dict.fromkeys(("clip", "dino", "sam"), "random:5"))
+    networks = Networks.load(micro_networks.recipe, dict.fromkeys(("clip", "dino", "sam"), "random:5"))
     working = build.export_onnx
 
     def interrupt(module, contract, path):
@@ -153,22 +153,22 @@ def _contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else None
 
 
-def test_a_folder_with_other_files_is_not_touched(tiny_networks, exported, tmp_path):
+def test_a_folder_with_other_files_is_not_touched(micro_networks, exported, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ExportError, match="other files"):
-        build_bundle(tiny_networks, tmp_path)
+        build_bundle(micro_networks, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_bundle_of_another_schema_is_replaced(tiny_networks, exported, tmp_path):
-    build_bundle(tiny_networks, tmp_path / "b")
+def test_a_bundle_of_another_schema_is_replaced(micro_networks, exported, tmp_path):
+    build_bundle(micro_networks, tmp_path / "b")
     manifest = tmp_path / "b" / "bundle.json"
     manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99'))
-    build_bundle(tiny_networks, tmp_path / "b")
+    build_bundle(micro_networks, tmp_path / "b")
     assert Bundle.load(tmp_path / "b").manifest.schema_version == SCHEMA_VERSION
 
 
-def test_a_stage_that_cannot_be_exported_says_which(tiny_networks, tmp_path):
+def test_a_stage_that_cannot_be_exported_says_which(micro_networks, tmp_path):
     import torch
 
     class Awkward(torch.nn.Module):
@@ -176,7 +176,7 @@ def test_a_stage_that_cannot_be_exported_says_which(tiny_networks, tmp_path):
             return tokens[tokens > 0].float()[: int(tokens.sum())]
 
     with pytest.raises(ExportError, match="text_encoder"):
-        onnx_export.export_onnx(Awkward(), tiny_networks.contract("text_encoder"), tmp_path / "x.onnx")
+        onnx_export.export_onnx(Awkward(), micro_networks.contract("text_encoder"), tmp_path / "x.onnx")
 
 
 def test_a_crop_that_does_not_fit_the_patch_is_refused():
@@ -186,12 +186,12 @@ def test_a_crop_that_does_not_fit_the_patch_is_refused():
         Networks.load(bad)
 
 
-def test_weights_past_the_limit_go_beside_the_graph(tiny_networks, tmp_path, monkeypatch):
+def test_weights_past_the_limit_go_beside_the_graph(micro_networks, tmp_path, monkeypatch):
     from ovdeploy.runtime.backends.registry import open_session
 
     monkeypatch.setattr(graph_model, "EXTERNAL_DATA_ABOVE", 1000)
     target = tmp_path / "b"
-    build_bundle(tiny_networks, target, stages=["dino"])
+    build_bundle(micro_networks, target, stages=["dino"])
     bundle = Bundle.load(target)
     files = bundle.manifest.stages["dino"].engines["fp32"].files
     assert [file.path for file in files] == ["dino.fp32.onnx", "dino.fp32.onnx.data"]

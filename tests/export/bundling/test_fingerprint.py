@@ -17,10 +17,10 @@ from ovdeploy.runtime.bundle.bundle import write_manifest
 
 
 @pytest.fixture
-def fingerprints(tiny_networks):
+def fingerprints(micro_networks):
     """Calculates the fingerprint of every stage."""
 
-    def of(networks=tiny_networks) -> dict[str, str]:
+    def of(networks=micro_networks) -> dict[str, str]:
         stages = networks.recipe.possible_stages
         return {stage: fingerprint_of(stage, networks, networks.contract(stage)) for stage in stages}
 
@@ -83,9 +83,9 @@ def test_commands_parity_and_the_version_of_the_package_change_none(fingerprints
     assert changed(before, fingerprints()) == set(before), "PyTorch's version counts"
 
 
-def test_all_that_is_imported_on_the_way_is_hashed(tiny_networks):
+def test_all_that_is_imported_on_the_way_is_hashed(micro_networks):
     """What Python itself loads for a stage's modules is in the closure, but for what packages import beside it."""
-    for stage, module in tiny_networks.modules.items():
+    for stage, module in micro_networks.modules.items():
         closure = import_closure(makers_of(module))
         for name in closure:
             for value in vars(sys.modules[name]).values():
@@ -94,24 +94,24 @@ def test_all_that_is_imported_on_the_way_is_hashed(tiny_networks):
                     assert home in closure, f"{stage}: {name} uses {value!r}"
 
 
-def test_a_parameter_is_baked_into_engines_exactly_where_the_one_table_says(tiny_networks, fingerprints, monkeypatch):
-    recipe = tiny_networks.recipe
+def test_a_parameter_is_baked_into_engines_exactly_where_the_one_table_says(micro_networks, fingerprints, monkeypatch):
+    recipe = micro_networks.recipe
     head = replace(recipe.family.by_name["head"], baked={"min_area": "for the sake of the test"})
     monkeypatch.setitem(recipe.family.by_name, "head", head)
     before = fingerprints()
     other = msgspec.structs.replace(recipe, parameters=msgspec.structs.replace(recipe.parameters, min_area=1.0))
-    after = fingerprints(type(tiny_networks)(other, tiny_networks.models, tiny_networks.provenance))
+    after = fingerprints(type(micro_networks)(other, micro_networks.models, micro_networks.provenance))
     assert changed(before, after) == {"head"}
 
 
-def test_a_graph_that_comes_out_the_same_keeps_what_was_made_from_it(tiny_networks, tmp_path, monkeypatch):
+def test_a_graph_that_comes_out_the_same_keeps_what_was_made_from_it(micro_networks, tmp_path, monkeypatch):
     """INT8 engines, plans and the report of their calibration survive code that changes no graph."""
 
     def export(module, contract, path):
         path.write_bytes(contract.stage.encode())
 
     monkeypatch.setattr(build, "export_onnx", export)
-    build_bundle(tiny_networks, tmp_path / "b")
+    build_bundle(micro_networks, tmp_path / "b")
     bundle = Bundle.load(tmp_path / "b")
     entry = bundle.stage("dino")
     (tmp_path / "b" / "dino.int8.onnx").write_bytes(b"8 bits")
@@ -122,11 +122,11 @@ def test_a_graph_that_comes_out_the_same_keeps_what_was_made_from_it(tiny_networ
     stages = {**bundle.manifest.stages, "dino": msgspec.structs.replace(entry, engines={**entry.engines, "int8": made})}
     write_manifest(bundle.path, msgspec.structs.replace(bundle.manifest, stages=stages))
     monkeypatch.setattr(fingerprint, "code_digest", lambda roots, packages: "other code")
-    build_bundle(tiny_networks, tmp_path / "b")
+    build_bundle(micro_networks, tmp_path / "b")
     engines = Bundle.load(tmp_path / "b").stage("dino").engines
     assert set(engines) == {"fp32", "int8"}
     assert engines["int8"].source == engines["fp32"].fingerprint != made.source
     monkeypatch.setattr(build, "export_onnx", lambda module, contract, path: path.write_text("another graph") and None)
     monkeypatch.setattr(fingerprint, "code_digest", lambda roots, packages: "yet other code")
-    build_bundle(tiny_networks, tmp_path / "b")
+    build_bundle(micro_networks, tmp_path / "b")
     assert set(Bundle.load(tmp_path / "b").stage("dino").engines) == {"fp32"}

@@ -22,9 +22,9 @@ from ovdeploy.runtime.photo.reading import demo_photo
 
 
 @pytest.fixture
-def folder(tiny_bundle, tmp_path):
+def folder(micro_bundle, tmp_path):
     """A copy of the FP32 bundle, so that nothing is exported again."""
-    return shutil.copytree(tiny_bundle, tmp_path / "b")
+    return shutil.copytree(micro_bundle, tmp_path / "b")
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def precisions(folder):
     return {stage: sorted(entry.engines) for stage, entry in Bundle.load(folder).manifest.stages.items()}
 
 
-def test_half_engines_join_the_fp32_ones(tiny_networks, folder, no_export):
-    build_bundle(tiny_networks, folder, conversion=HalfConversion(tiny_networks, "fp16"))
+def test_half_engines_join_the_fp32_ones(micro_networks, folder, no_export):
+    build_bundle(micro_networks, folder, conversion=HalfConversion(micro_networks, "fp16"))
     assert set(map(tuple, precisions(folder).values())) == {("fp16", "fp32")}
     bundle = Bundle.load(folder)
     for stage, entry in bundle.manifest.stages.items():
@@ -56,55 +56,55 @@ def test_half_engines_join_the_fp32_ones(tiny_networks, folder, no_export):
     assert read_islands(folder / "islands.fp16.toml").of("dino") == STANDARD
 
 
-def test_what_is_unchanged_is_not_converted_again(tiny_networks, folder, no_export, monkeypatch):
-    build_bundle(tiny_networks, folder, conversion=HalfConversion(tiny_networks, "fp16"))
-    again = HalfConversion(tiny_networks, "fp16")
+def test_what_is_unchanged_is_not_converted_again(micro_networks, folder, no_export, monkeypatch):
+    build_bundle(micro_networks, folder, conversion=HalfConversion(micro_networks, "fp16"))
+    again = HalfConversion(micro_networks, "fp16")
     monkeypatch.setattr(again, "convert", lambda *_: pytest.fail("converted again"))
-    build_bundle(tiny_networks, folder, conversion=again)
-    build_bundle(tiny_networks, folder)  # nor are the FP32 engines, and the half ones stay
+    build_bundle(micro_networks, folder, conversion=again)
+    build_bundle(micro_networks, folder)  # nor are the FP32 engines, and the half ones stay
     assert set(map(tuple, precisions(folder).values())) == {("fp16", "fp32")}
 
 
-def test_one_stage_can_be_converted_and_the_rest_stays(tiny_networks, folder, no_export):
-    build_bundle(tiny_networks, folder, conversion=HalfConversion(tiny_networks, "bf16"), stages=["head"])
+def test_one_stage_can_be_converted_and_the_rest_stays(micro_networks, folder, no_export):
+    build_bundle(micro_networks, folder, conversion=HalfConversion(micro_networks, "bf16"), stages=["head"])
     found = precisions(folder)
     assert found.pop("head") == ["bf16", "fp32"] and set(map(tuple, found.values())) == {("fp32",)}
 
 
-def test_other_weights_drop_the_engines_made_from_the_old_ones(tiny_networks, folder):
-    build_bundle(tiny_networks, folder, conversion=HalfConversion(tiny_networks, "fp16"), stages=["head", "dino"])
-    changed = Networks.load(tiny_networks.recipe, {"dino": "random:9"})
+def test_other_weights_drop_the_engines_made_from_the_old_ones(micro_networks, folder):
+    build_bundle(micro_networks, folder, conversion=HalfConversion(micro_networks, "fp16"), stages=["head", "dino"])
+    changed = Networks.load(micro_networks.recipe, {"dino": "random:9"})
     build_bundle(changed, folder, stages=["dino"])
     found = precisions(folder)
     assert found["dino"] == ["fp32"] and found["head"] == ["fp16", "fp32"]
 
 
-def test_without_fp32_engines_they_are_made_on_the_way_and_not_kept(tiny_networks, tmp_path):
-    build_bundle(tiny_networks, tmp_path / "b", conversion=HalfConversion(tiny_networks, "fp16"), stages=["head"])
+def test_without_fp32_engines_they_are_made_on_the_way_and_not_kept(micro_networks, tmp_path):
+    build_bundle(micro_networks, tmp_path / "b", conversion=HalfConversion(micro_networks, "fp16"), stages=["head"])
     assert precisions(tmp_path / "b") == {"head": ["fp16"]}
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == [
         "bundle.json", "head.fp16.onnx", "islands.fp16.toml", "tokenizer.json"
     ]  # fmt: skip
 
 
-def test_a_file_of_islands_is_used(tiny_networks, folder, tmp_path, no_export):
+def test_a_file_of_islands_is_used(micro_networks, folder, tmp_path, no_export):
     chosen = StageIslands(classes=("layer_norm", "l2_norm"), nodes=("node_matmul_3",))
     write_islands(tmp_path / "mine.toml", IslandRecipe(stages={"head": chosen}))
-    conversion = HalfConversion(tiny_networks, "fp16", str(tmp_path / "mine.toml"))
+    conversion = HalfConversion(micro_networks, "fp16", str(tmp_path / "mine.toml"))
     with pytest.raises(ExportError, match=r"head cannot go by fp16: 0\.0% of its weights"):
-        build_bundle(tiny_networks, folder, conversion=conversion, stages=["head"])
+        build_bundle(micro_networks, folder, conversion=conversion, stages=["head"])
     write_islands(tmp_path / "mine.toml", IslandRecipe(stages={"head": msgspec.structs.replace(chosen, nodes=())}))
-    conversion = HalfConversion(tiny_networks, "fp16", str(tmp_path / "mine.toml"))
-    build_bundle(tiny_networks, folder, conversion=conversion, stages=["head"])
+    conversion = HalfConversion(micro_networks, "fp16", str(tmp_path / "mine.toml"))
+    build_bundle(micro_networks, folder, conversion=conversion, stages=["head"])
     graph = onnx.load(folder / "head.fp16.onnx").graph
     assert any(node.op_type == "Cast" and node.output[0] == "logits" for node in graph.node), "no output island"
     with pytest.raises(ExportError, match="islands for fp16, not bf16"):
-        HalfConversion(tiny_networks, "bf16", str(tmp_path / "mine.toml"))
+        HalfConversion(micro_networks, "bf16", str(tmp_path / "mine.toml"))
 
 
-def test_no_islands_at_all_are_refused_by_the_weights_name(tiny_networks, folder, no_export):
+def test_no_islands_at_all_are_refused_by_the_weights_name(micro_networks, folder, no_export):
     with pytest.raises(ExportError, match=r"val_\d+ \(read by node_clamp_min\) vanishes"):
-        build_bundle(tiny_networks, folder, conversion=HalfConversion(tiny_networks, "fp16", "none"), stages=["head"])
+        build_bundle(micro_networks, folder, conversion=HalfConversion(micro_networks, "fp16", "none"), stages=["head"])
 
 
 def easy(networks):
@@ -116,9 +116,9 @@ def easy(networks):
     return Networks(recipe, networks.models, networks.provenance)
 
 
-def test_auto_finds_islands_with_which_parity_passes(tiny_networks, folder, no_export):
+def test_auto_finds_islands_with_which_parity_passes(micro_networks, folder, no_export):
     """What cannot be represented is found (ε of the norms), and nothing that is not needed is kept in FP32."""
-    networks, told = easy(tiny_networks), []
+    networks, told = easy(micro_networks), []
     conversion = HalfConversion(networks, "fp16", "auto", [demo_photo()])
     build_bundle(networks, folder, conversion=conversion, progress=noting(told))
     islands = read_islands(folder / "islands.fp16.toml")
@@ -135,9 +135,9 @@ def test_auto_finds_islands_with_which_parity_passes(tiny_networks, folder, no_e
     assert again.islands == conversion.islands, "the recipe found can be used again"
 
 
-def test_masks_that_differ_ask_for_more_islands(tiny_networks, folder, monkeypatch):
+def test_masks_that_differ_ask_for_more_islands(micro_networks, folder, monkeypatch):
     """Classes are added to all stages from the last decision on; what does not help is not kept."""
-    networks, told = easy(tiny_networks), []
+    networks, told = easy(micro_networks), []
     shares = {(): 0.9, ("output",): 0.95, ("output", "threshold"): 0.94, ("output", "relative_position"): 0.995}
 
     def agreement(networks, graphs, islands, precision, seen):
@@ -153,9 +153,9 @@ def test_masks_that_differ_ask_for_more_islands(tiny_networks, folder, monkeypat
     assert "no help" in told[2][1]
 
 
-def test_parity_fails_where_half_is_wrong(tiny_networks, folder, no_export):
+def test_parity_fails_where_half_is_wrong(micro_networks, folder, no_export):
     """A weight of the half graph scaled by 1.1: the cosine hardly sees it, the relative error does."""
-    networks = easy(tiny_networks)
+    networks = easy(micro_networks)
     build_bundle(networks, folder, conversion=HalfConversion(networks, "fp16"), stages=["head"])
     bundle = Bundle.load(folder)
     from ovdeploy.export.reference.checks import limits_for

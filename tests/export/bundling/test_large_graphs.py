@@ -64,8 +64,8 @@ def test_only_the_contracts_inputs_remain(tmp_path, small_limits):
     assert [value.name for value in graph.input] == ["x"]
 
 
-def test_a_bundle_holds_and_verifies_them(tiny_networks, tmp_path, small_limits, photo, vocabulary):
-    build_bundle(tiny_networks, tmp_path / "b")
+def test_a_bundle_holds_and_verifies_them(micro_networks, tmp_path, small_limits, photo, vocabulary):
+    build_bundle(micro_networks, tmp_path / "b")
     entry = Bundle.load(tmp_path / "b").stage("clip_image").engines["fp32"]
     assert [file.path for file in entry.files] == ["clip_image.fp32.onnx", "clip_image.fp32.onnx.data"]
     with Segmenter.load(tmp_path / "b") as segmenter:

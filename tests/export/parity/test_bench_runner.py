@@ -7,10 +7,10 @@ from click.testing import CliRunner
 from ovdeploy.runtime.cli import main
 
 
-def test_engines_and_torch_are_measured_side_by_side(tiny_bundle):
+def test_engines_and_torch_are_measured_side_by_side(micro_bundle):
     options = ["--against", "torch", "--runner", "onnxruntime", "--rounds", "1", "--size", "203x150", "--json", "-"]
     refine = ["--set", "iou_threshold=0.0", "--threads", "1"]
-    result = CliRunner().invoke(main, ["bench", str(tiny_bundle), *options, *refine])
+    result = CliRunner().invoke(main, ["bench", str(micro_bundle), *options, *refine])
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     torch, engines = found["runners"]
@@ -23,7 +23,7 @@ def test_engines_and_torch_are_measured_side_by_side(tiny_bundle):
     assert {peak["label"] for peak in found["peaks"]} >= {"numpy fp32", "torch fp32"}
 
 
-def test_other_weights_are_refused(tiny_bundle):
+def test_other_weights_are_refused(micro_bundle):
     options = ["--against", "torch", "--weights", "clip=random:77", "--rounds", "1"]
-    result = CliRunner().invoke(main, ["bench", str(tiny_bundle), *options])
+    result = CliRunner().invoke(main, ["bench", str(micro_bundle), *options])
     assert result.exit_code == 1 and "SHA-256 differs" in result.stderr

@@ -21,34 +21,34 @@ from support.extractors import MODELS
 from support.parity import run, scale_layer
 
 
-def test_a_good_bundle_passes_and_says_so(tiny_bundle):
-    result = run(parity, tiny_bundle, "--json")
+def test_a_good_bundle_passes_and_says_so(micro_bundle):
+    result = run(parity, micro_bundle, "--json")
     report = json.loads(result.stdout)
     assert result.exit_code == 0 and report["passed"]
-    assert {check["stage"] for check in report["checks"]} == {*Bundle.load(tiny_bundle).manifest.stages, "pipeline"}
+    assert {check["stage"] for check in report["checks"]} == {*Bundle.load(micro_bundle).manifest.stages, "pipeline"}
     refined = next(check for check in report["checks"] if check["what"].startswith("refined mask"))
     assert refined["measures"]["agreement"] == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("which", [0.0, 0.9], ids=["first", "late"])  # the last of SAM's feeds a norm: no effect
 @pytest.mark.parametrize("stage", ["text_encoder", "dino", "clip_image", "sam_encoder", "sam_decoder"])
-def test_a_layer_scaled_by_one_percent_fails(tiny_bundle, tmp_path, stage, which):
-    folder = shutil.copytree(tiny_bundle, tmp_path / "b")
+def test_a_layer_scaled_by_one_percent_fails(micro_bundle, tmp_path, stage, which):
+    folder = shutil.copytree(micro_bundle, tmp_path / "b")
     scale_layer(folder, stage, which)
     result = run(parity, folder)
     assert result.exit_code == 1
     assert f"FAIL {stage}" in result.stdout
 
 
-def test_other_weights_are_refused(tiny_bundle):
-    result = run(parity, tiny_bundle, "--dino-weights", "random:3")
+def test_other_weights_are_refused(micro_bundle):
+    result = run(parity, micro_bundle, "--dino-weights", "random:3")
     assert result.exit_code == 1
     assert "dino weights given (random:3)" in result.stderr and "--dino-weights" in result.stderr
 
 
-def test_weights_from_a_file_must_be_given_again(tiny_networks, tmp_path):
+def test_weights_from_a_file_must_be_given_again(micro_networks, tmp_path):
     path = tmp_path / "dino.pth"
-    torch.save(tiny_networks.models["dino"].state_dict(), path)
+    torch.save(micro_networks.models["dino"].state_dict(), path)
     networks = Networks.load(load_recipe("micro"), {"dino": str(path)})
     build_bundle(networks, tmp_path / "b", stages=["dino"])
     result = run(parity, tmp_path / "b")
@@ -56,14 +56,14 @@ def test_weights_from_a_file_must_be_given_again(tiny_networks, tmp_path):
 
 
 @pytest.mark.parametrize("method", [name for name, row in METHODS.items() if name != "trident"])
-def test_every_row_passes(method, tiny_networks, photo, tmp_path):
+def test_every_row_passes(method, micro_networks, photo, tmp_path):
     """The rows of the methods table on the smallest models; `trident` is the recipe `micro` itself."""
-    micro, row = tiny_networks.recipe, METHODS[method]
+    micro, row = micro_networks.recipe, METHODS[method]
     parameters = msgspec.structs.replace(micro.parameters, stride=32, refine=row.refine)
     kept = {role: choice for role, choice in micro.models.items() if role != "sam" or row.affinity or row.refine}
     recipe = msgspec.structs.replace(micro, method=method, models=kept, parameters=parameters)
-    models = {role: tiny_networks.models[role] for role in recipe.models}
-    networks = replace(tiny_networks, recipe=recipe, models=models)
+    models = {role: micro_networks.models[role] for role in recipe.models}
+    networks = replace(micro_networks, recipe=recipe, models=models)
     build_bundle(networks, tmp_path / "b", stages=[s for s in recipe.stages if s != "text_encoder"])
     checks = list(check_parity(Bundle.load(tmp_path / "b"), networks, photo))
     assert [check for check in checks if not check.passed] == []
@@ -83,8 +83,8 @@ def test_every_row_passes(method, tiny_networks, photo, tmp_path):
     ],
     ids=str,
 )
-def test_tridents_ablations_pass(changed, tiny_bundle, tmp_path):
-    folder = shutil.copytree(tiny_bundle, tmp_path / "b")
+def test_tridents_ablations_pass(changed, micro_bundle, tmp_path):
+    folder = shutil.copytree(micro_bundle, tmp_path / "b")
     tiny = load_recipe("micro")
     ablated = msgspec.structs.replace(tiny.parameters, **changed)
     build_bundle(Networks.load(msgspec.structs.replace(tiny, parameters=ablated)), folder)
@@ -95,17 +95,17 @@ def test_tridents_ablations_pass(changed, tiny_bundle, tmp_path):
 
 @pytest.mark.parametrize("method", ["trident", "s2clip"])
 @pytest.mark.parametrize(("extractor", "crop"), [("dinov2", 112), ("dinov3", 96), ("sam", 96)])
-def test_odd_grids_pass(method, extractor, crop, tiny_networks, photo, tmp_path):
+def test_odd_grids_pass(method, extractor, crop, micro_networks, photo, tmp_path):
     """Windows of 7 CLIP patches and 8 of DINOv2's 14 pixels, of 6 and 6, and of 6 and SAM's 32."""
     torch.manual_seed(0)
-    model = {"sam": lambda: tiny_networks.models["sam"], **MODELS}[extractor]()
-    tiny = tiny_networks.recipe
+    model = {"sam": lambda: micro_networks.models["sam"], **MODELS}[extractor]()
+    tiny = micro_networks.recipe
     # a low scale, so that probabilities do not round to 1: which of many such pixels is a region's point is chance
     settings = msgspec.structs.replace(tiny.parameters, crop=crop, stride=32, window_batch=2, logit_scale=10.0)
     networks = replace(
-        tiny_networks,
+        micro_networks,
         recipe=msgspec.structs.replace(tiny, method=method, parameters=settings),
-        models={**tiny_networks.models, "dino": model.eval().requires_grad_(False)},
+        models={**micro_networks.models, "dino": model.eval().requires_grad_(False)},
     )
     build_bundle(networks, tmp_path / "b", stages=[s for s in networks.recipe.stages if s != "text_encoder"])
     checks = list(check_parity(Bundle.load(tmp_path / "b"), networks, photo))
@@ -113,13 +113,13 @@ def test_odd_grids_pass(method, extractor, crop, tiny_networks, photo, tmp_path)
     assert checks[-1].what.startswith("refined mask")
 
 
-def test_refinement_as_meant_passes(tiny_bundle, tmp_path):
+def test_refinement_as_meant_passes(micro_bundle, tmp_path):
     """With `as_published` off, another decoder is exported, and prompts and merging differ."""
-    folder = shutil.copytree(tiny_bundle, tmp_path / "b")
+    folder = shutil.copytree(micro_bundle, tmp_path / "b")
     micro = load_recipe("micro")
     meant = msgspec.structs.replace(micro.parameters, as_published=False)
     build_bundle(Networks.load(msgspec.structs.replace(micro, parameters=meant)), folder)
-    before, after = (Bundle.load(path).manifest.stages for path in (tiny_bundle, folder))
+    before, after = (Bundle.load(path).manifest.stages for path in (micro_bundle, folder))
     assert [stage for stage in after if after[stage] != before[stage]] == ["sam_decoder"]
     result = run(parity, folder)
     assert result.exit_code == 0, result.stdout

@@ -34,9 +34,9 @@ def test_the_graph_has_no_data_dependent_shapes_and_no_control_flow(complete_bun
 
 
 @pytest.mark.parametrize("hw", [(300, 400), (97, 512), (211, 64)])
-def test_engines_from_the_photo_on_answer_as_sam_predictor(complete_bundle, tiny_networks, hw):
+def test_engines_from_the_photo_on_answer_as_sam_predictor(complete_bundle, micro_networks, hw):
     photo = draw_photo(hw)
-    trace = trace_prompts(tiny_networks, photo)
+    trace = trace_prompts(micro_networks, photo)
     bundle = Bundle.load(complete_bundle)
     gaps = list(prompt_gaps(bundle, engine_opener(bundle, "auto", "fp32"), photo, trace))
     assert [gap.name for gap in gaps] == list(trace.prompts) and len(gaps) == 8
@@ -46,31 +46,31 @@ def test_engines_from_the_photo_on_answer_as_sam_predictor(complete_bundle, tiny
 
 @torch.no_grad()
 @pytest.mark.parametrize("explicit", [0, 1, 3], ids=["no pad", "SAM's own pad", "several pads"])
-def test_the_module_is_sam_whatever_the_padding(tiny_networks, explicit):
+def test_the_module_is_sam_whatever_the_padding(micro_networks, explicit):
     """SAM's ONNX users pass the "not a point" themselves; batches pass more of them. Both must change nothing."""
-    predictor = SamPredictor(tiny_networks.models["sam"])
+    predictor = SamPredictor(micro_networks.models["sam"])
     predictor.set_image(draw_photo((300, 512)))
     points, labels = torch.tensor([[[100.0, 200.0], [300.0, 40.0]]]), torch.tensor([[1, 0]])
     expected = [predictor.predict_torch(points, labels, multimask_output=many)[1:] for many in (False, True)]
     padded = torch.cat([points, torch.zeros(1, explicit, 2)], dim=1)
     marked = torch.cat([labels, -torch.ones(1, explicit, dtype=torch.long)], dim=1).int()
     blank = torch.zeros(1, 1, 128, 128)
-    low_res, iou = tiny_networks.modules[STAGE](predictor.features, padded, marked, blank, torch.tensor([False]))
+    low_res, iou = micro_networks.modules[STAGE](predictor.features, padded, marked, blank, torch.tensor([False]))
     torch.testing.assert_close(low_res, torch.cat([logits for _, logits in expected], dim=1), **LOGITS)
     torch.testing.assert_close(iou, torch.cat([iou for iou, _ in expected], dim=1), **LOGITS)
 
 
-def test_it_is_never_as_published(tiny_networks):
+def test_it_is_never_as_published(micro_networks):
     """The recipe says `as_published`, and the mask prompt is still normalised over channels."""
-    assert tiny_networks.recipe.parameters.as_published
-    own = tiny_networks.models["sam"].prompt_encoder.mask_downscaling
-    assert tiny_networks.modules[STAGE].prompts.mask_downscaling is own
+    assert micro_networks.recipe.parameters.as_published
+    own = micro_networks.models["sam"].prompt_encoder.mask_downscaling
+    assert micro_networks.modules[STAGE].prompts.mask_downscaling is own
 
 
-def test_sam_itself_is_left_as_it_was(tiny_networks):
+def test_sam_itself_is_left_as_it_was(micro_networks):
     """The masked attentions go into a copy: SamPredictor on the same model must stay the truth."""
-    layers = tiny_networks.models["sam"].mask_decoder.transformer.layers
-    assert tiny_networks.modules[STAGE].decoder is not tiny_networks.models["sam"].mask_decoder
+    layers = micro_networks.models["sam"].mask_decoder.transformer.layers
+    assert micro_networks.modules[STAGE].decoder is not micro_networks.models["sam"].mask_decoder
     assert all(type(layer.self_attn).__module__.startswith("segment_anything") for layer in layers)
 
 

@@ -17,7 +17,7 @@ from ovdeploy.runtime.words.tokenizer import ClipTokenizer
 TEMPLATES = ("a photo of a {}.", "a drawing of a {}.")
 
 
-def test_engines_and_torch_give_the_same_figures(tiny_bundle, tmp_path):
+def test_engines_and_torch_give_the_same_figures(micro_bundle, tmp_path):
     options = [
         "--dataset",
         "scenes",
@@ -31,7 +31,7 @@ def test_engines_and_torch_give_the_same_figures(tiny_bundle, tmp_path):
     ]
     templates = [word for template in TEMPLATES for word in ("--template", template)]
     refine = ["--set", "iou_threshold=0.0", "--worst", "1"]
-    result = CliRunner().invoke(main, ["evaluate", str(tiny_bundle), *options, *templates, *refine])
+    result = CliRunner().invoke(main, ["evaluate", str(micro_bundle), *options, *templates, *refine])
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     assert list(found["columns"]) == ["refined", "coarse", "torch refined", "torch coarse"]
@@ -42,16 +42,16 @@ def test_engines_and_torch_give_the_same_figures(tiny_bundle, tmp_path):
     assert len(found["differences"]) == 2
 
 
-def test_words_are_embedded_as_by_the_engine(tiny_networks, tiny_bundle):
-    with Segmenter.load(tiny_bundle) as segmenter:
+def test_words_are_embedded_as_by_the_engine(micro_networks, micro_bundle):
+    with Segmenter.load(micro_bundle) as segmenter:
         expected = segmenter.vocabulary(["red striped"], templates=TEMPLATES).embeddings[0]
-        tokenizer = ClipTokenizer(tiny_bundle / "tokenizer.json", segmenter.manifest.dimensions.context_length)
-    came = embed_word(tiny_networks, tokenizer, "red striped", TEMPLATES)
+        tokenizer = ClipTokenizer(micro_bundle / "tokenizer.json", segmenter.manifest.dimensions.context_length)
+    came = embed_word(micro_networks, tokenizer, "red striped", TEMPLATES)
     assert came.dtype == np.float32 and np.linalg.norm(came) == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(came, expected, atol=1e-5)  # unit vectors of float32 through some layers
 
 
-def test_other_weights_are_refused(tiny_bundle):
-    settings = Settings(bundle=tiny_bundle, dataset=ScenesDataset(1), weights={"clip": "random:77"})
+def test_other_weights_are_refused(micro_bundle):
+    settings = Settings(bundle=micro_bundle, dataset=ScenesDataset(1), weights={"clip": "random:77"})
     with pytest.raises(WeightsError, match="SHA-256 differs"), torch_reference(settings):
         pass

@@ -66,8 +66,8 @@ def test_rotary_positions_follow_the_crop():
     torch.testing.assert_close(Dino(model.eval(), 96).tokens(windows), expected, **ROUNDING)
 
 
-def test_sam_sees_the_window_at_its_own_size(tiny_networks):
-    sam = tiny_networks.models["sam"]
+def test_sam_sees_the_window_at_its_own_size(micro_networks):
+    sam = micro_networks.models["sam"]
     module = Dino(sam, 96)
     windows = torch.rand(1, 3, 96, 96)
     image = F.interpolate(windows, (512, 512), mode="bilinear", align_corners=False) * 255

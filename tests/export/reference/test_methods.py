@@ -33,8 +33,8 @@ def windows():
 
 
 @pytest.fixture(scope="module")
-def visual(tiny_networks):
-    return tiny_networks.models["clip"].visual
+def visual(micro_networks):
+    return micro_networks.models["clip"].visual
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +55,11 @@ def blocks_of(visual):
     return list(visual.transformer.resblocks)
 
 
-def features(tiny_networks, method, windows, **parameters):
+def features(micro_networks, method, windows, **parameters):
     """What the module of a method gives: [B, N, D]."""
     recipe = load_recipe("micro")
     settings = msgspec.structs.replace(recipe.parameters, **parameters)
-    networks = replace(tiny_networks, recipe=msgspec.structs.replace(recipe, method=method, parameters=settings))
+    networks = replace(micro_networks, recipe=msgspec.structs.replace(recipe, method=method, parameters=settings))
     similarity = networks.modules["dino"](windows) if METHODS[method].proxy else ()
     return networks.modules["clip_image"](windows, *similarity).flatten(2).transpose(1, 2)
 
@@ -158,8 +158,8 @@ FORMULAS = [clip, maskclip, sclip, clearclip, naclip, clipsurgery, gem]
 
 
 @pytest.mark.parametrize("formula", FORMULAS, ids=lambda formula: formula.__name__)
-def test_the_row_is_the_formula(formula, tiny_networks, visual, windows, states):
-    came = features(tiny_networks, formula.__name__, windows)
+def test_the_row_is_the_formula(formula, micro_networks, visual, windows, states):
+    came = features(micro_networks, formula.__name__, windows)
     torch.testing.assert_close(came, formula(visual, states), **ROUNDING)
 
 
@@ -169,11 +169,11 @@ def test_every_row_has_a_formula():
 
 
 @pytest.mark.parametrize("method", ["proxyclip", "trident", "s2clip"])
-def test_proxy_methods_are_the_formula(method, tiny_networks, visual, windows, states):
+def test_proxy_methods_are_the_formula(method, micro_networks, visual, windows, states):
     """Similarity matrices one by one, mixed from the shallowest block to the deepest, rows normalised in a loop."""
     blocks = blocks_of(visual)
-    came = features(tiny_networks, method, windows, similarity_layers=(1, 2), similarity_eta=0.7, dino_share=0.4)
-    dino, _ = tiny_networks.modules["dino"](windows)
+    came = features(micro_networks, method, windows, similarity_layers=(1, 2), similarity_eta=0.7, dino_share=0.4)
+    dino, _ = micro_networks.modules["dino"](windows)
     for window in range(len(windows)):
         similarity = unit(dino[window].flatten(1).T) @ unit(dino[window].flatten(1).T).T
         if METHODS[method].layers:
@@ -204,10 +204,10 @@ def finer(tokens):
     return F.interpolate(planes, (FINE, FINE), mode="bilinear", align_corners=False)[0].flatten(1).T
 
 
-def test_scclip_is_the_formula(tiny_networks, visual, windows, states):
+def test_scclip_is_the_formula(micro_networks, visual, windows, states):
     """SC-CLIP's steps for one window, patch by patch. Blocks 9, 4 and 4 to 10 of 12 are 2, 1 and 1 to 2 of 3."""
     block = blocks_of(visual)[-1]
-    came = features(tiny_networks, "scclip", windows)
+    came = features(micro_networks, "scclip", windows)
     for window in range(len(windows)):
         tokens, summed = states[2][window], states[1][window] + states[2][window]
         bad = set(outliers(states[2][window : window + 1, 1:])[0].nonzero().flatten().tolist())

@@ -36,8 +36,8 @@ def _seeded_and_without_gradients():
 
 
 @pytest.fixture(scope="module")
-def sam(tiny_networks):
-    return tiny_networks.models["sam"]
+def sam(micro_networks):
+    return micro_networks.models["sam"]
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def test_positions_are_resampled_by_the_original_rule(grid):
     torch.testing.assert_close(came[1:], expected[0].flatten(1).T)
 
 
-def test_dino_is_timm_at_its_own_size(tiny_networks):
-    vit = tiny_networks.models["dino"]
+def test_dino_is_timm_at_its_own_size(micro_networks):
+    vit = micro_networks.models["dino"]
     windows = torch.rand(2, 3, 64, 64)
     features, mean_similarity = Dino(vit, 64)(windows)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -71,12 +71,12 @@ def test_dino_is_timm_at_its_own_size(tiny_networks):
     torch.testing.assert_close(mean_similarity, (expected @ expected.transpose(1, 2)).mean(dim=(1, 2)), **ROUNDING)
 
 
-def test_clip_image_is_the_values_of_the_last_block_mixed_by_similarity(tiny_networks):
+def test_clip_image_is_the_values_of_the_last_block_mixed_by_similarity(micro_networks):
     """The formula of docs/architecture.md, head by head, in plain loops."""
-    module = tiny_networks.modules["clip_image"]
+    module = micro_networks.modules["clip_image"]
     windows = torch.rand(1, 3, 96, 96)
-    dino, mean_similarity = tiny_networks.modules["dino"](windows)
-    block = tiny_networks.models["clip"].visual.transformer.resblocks[-1]
+    dino, mean_similarity = micro_networks.modules["dino"](windows)
+    block = micro_networks.models["clip"].visual.transformer.resblocks[-1]
     x = block.ln_1(module.hidden(windows)[-1][:, 1:])
     v = x[0] @ block.attn.in_proj_weight[128:].T + block.attn.in_proj_bias[128:]
     v = F.interpolate(v.T.reshape(1, 64, 6, 6), (12, 12), mode="bilinear")[0].flatten(1).T  # [144, 64]
@@ -184,8 +184,8 @@ def test_decoder_as_published_is_sam_without_the_mask_prompts_batch_axis(sam, pr
 
 
 @pytest.mark.parametrize(("vh", "vw"), [(1, 1), (21, 32), (32, 32)])
-def test_head_is_splice_affinity_projection(tiny_networks, vh, vw):
-    visual = tiny_networks.models["clip"].visual
+def test_head_is_splice_affinity_projection(micro_networks, vh, vw):
+    visual = micro_networks.models["clip"].visual
     features, embeddings = torch.randn(1, 1, 64, 12, 12), F.normalize(torch.randn(3, 64), dim=1)
     affinity = torch.rand(GRID * GRID, GRID * GRID)
     rows, columns = (torch.from_numpy(bilinear_matrix(12, n)).float()[:, None] for n in (vh, vw))
@@ -222,9 +222,9 @@ def test_queries_may_go_in_chunks_of_any_size(sam, sam_image, chunk, monkeypatch
         torch.testing.assert_close(came, wanted, **ROUNDING)
 
 
-def test_no_array_of_the_exported_encoder_holds_all_scores(tiny_bundle, sam):
+def test_no_array_of_the_exported_encoder_holds_all_scores(micro_bundle, sam):
     """[heads, N, N] would take 805 MB at SAM's usual size."""
-    bundle = Bundle.load(tiny_bundle)
+    bundle = Bundle.load(micro_bundle)
     model = prepared(onnx.load(str(bundle.engine_path("sam_encoder", "fp32"))))
     types = value_types(model, {spec.name: spec.shape for spec in bundle.stage("sam_encoder").contract.inputs})
     heads = sam.image_encoder.blocks[-1].attn.num_heads

@@ -54,8 +54,8 @@ def resident_sessions(bundle):
 
 
 @pytest.fixture(scope="module")
-def resident(tiny_bundle):
-    opened, sessions = resident_sessions(tiny_bundle)
+def resident(micro_bundle):
+    opened, sessions = resident_sessions(micro_bundle)
     with TrainingFreeSegmenter(opened.manifest, sessions) as segmenter:
         yield segmenter
 
@@ -111,8 +111,8 @@ def test_nothing_larger_than_the_logits_is_read_back_between_stages(resident, vo
 
 
 @on_cpu
-def test_device_arrays_of_another_device_are_brought_over_the_host(tiny_bundle, backend):
-    bundle = Bundle.load(tiny_bundle)
+def test_device_arrays_of_another_device_are_brought_over_the_host(micro_bundle, backend):
+    bundle = Bundle.load(micro_bundle)
     contract = bundle.stage("dino").contract
     windows = np.random.default_rng(0).random((2, *contract.inputs[0].shape[1:])).astype(np.float32)
     with open_session(bundle.engine_path("dino", "fp32"), contract, backend) as session:
@@ -122,8 +122,8 @@ def test_device_arrays_of_another_device_are_brought_over_the_host(tiny_bundle, 
 
 
 @on_cpu
-def test_outputs_are_written_into_rows_and_into_strided_arrays(tiny_bundle, backend):
-    bundle = Bundle.load(tiny_bundle)
+def test_outputs_are_written_into_rows_and_into_strided_arrays(micro_bundle, backend):
+    bundle = Bundle.load(micro_bundle)
     contract = bundle.stage("dino").contract
     windows = np.random.default_rng(0).random((2, *contract.inputs[0].shape[1:])).astype(np.float32)
     with open_session(bundle.engine_path("dino", "fp32"), contract, backend) as session:
@@ -181,8 +181,8 @@ def test_nan_that_an_earlier_stage_left_on_the_device_names_that_stage():
         session.run({"x": bad})
 
 
-def test_nan_left_by_the_affinitys_engine_is_traced_to_it(tiny_bundle, vocabulary, photo):
-    opened, sessions = resident_sessions(tiny_bundle)
+def test_nan_left_by_the_affinitys_engine_is_traced_to_it(micro_bundle, vocabulary, photo):
+    opened, sessions = resident_sessions(micro_bundle)
     encoder = sessions["sam_encoder"]
 
     def spoil(feeds, into):
@@ -258,20 +258,20 @@ def test_the_cuda_libraries_of_pip_packages_are_looked_for():
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime-cuda", "onnxruntime-tensorrt"])
-def test_a_gpu_provider_here_is_an_error_or_with_leave_the_cpu(backend, tiny_bundle, photo, vocabulary, ort_segmenter):
+def test_a_gpu_provider_here_is_an_error_or_with_leave_the_cpu(backend, micro_bundle, photo, vocabulary, ort_segmenter):
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has the provider")
     with pytest.raises(EngineError, match=r"ExecutionProvider.*ovdeploy\[gpu\]"):
-        Segmenter.load(tiny_bundle, backend=backend)
-    with Segmenter.load(tiny_bundle, backend=backend, allow_fallback=True) as fallen:
+        Segmenter.load(micro_bundle, backend=backend)
+    with Segmenter.load(micro_bundle, backend=backend, allow_fallback=True) as fallen:
         result = fallen.segment(photo, vocabulary)
     assert result.mask.tobytes() == ort_segmenter.segment(photo, vocabulary).mask.tobytes()
 
 
-def test_tf32_is_off_and_profiles_are_given_to_the_providers(tiny_bundle):
-    contract = Bundle.load(tiny_bundle).stage("clip_image").contract
+def test_tf32_is_off_and_profiles_are_given_to_the_providers(micro_bundle):
+    contract = Bundle.load(micro_bundle).stage("clip_image").contract
     options = SessionOptions(device=3, ranges={"B": (1, 4, 8)})
     names = [entry if isinstance(entry, str) else entry[0] for entry in TENSORRT.request(options, contract)]
     assert names == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -290,8 +290,8 @@ def test_options_out_of_range_are_refused(wrong):
         SessionOptions(**wrong)
 
 
-def test_contracts_of_the_bundle_know_their_inputs_by_name(tiny_bundle):
-    contract = Bundle.load(tiny_bundle).stage("head").contract
+def test_contracts_of_the_bundle_know_their_inputs_by_name(micro_bundle):
+    contract = Bundle.load(micro_bundle).stage("head").contract
     assert [contract.input(name) for name in contract.input_names] == list(contract.inputs)
     assert msgspec.structs.asdict(contract.input("affinity"))["name"] == "affinity"
 

@@ -124,8 +124,8 @@ def test_arrays_are_read_and_written_where_they_lie(turn):
     assert given == {"x": x.ctypes.data, "y": room.ctypes.data} and (room == 2).all()
 
 
-def test_a_session_may_be_shared_between_threads(tiny_bundle):
-    bundle = Bundle.load(tiny_bundle)
+def test_a_session_may_be_shared_between_threads(micro_bundle):
+    bundle = Bundle.load(micro_bundle)
     side = bundle.stage("dino").contract.inputs[0].shape[-1]
     photos = [np.random.default_rng(seed).random((1, 3, side, side)).astype(np.float32) for seed in range(8)]
     with open_stage(bundle, "dino", "fp32", "openvino") as session, ThreadPoolExecutor(4) as pool:
@@ -134,10 +134,10 @@ def test_a_session_may_be_shared_between_threads(tiny_bundle):
     assert [array.tobytes() for array in came] == [array.tobytes() for array in expected]
 
 
-def test_both_cpu_backends_give_the_same_masks_and_say_who_they_are(tiny_bundle, photo, vocabulary):
+def test_both_cpu_backends_give_the_same_masks_and_say_who_they_are(micro_bundle, photo, vocabulary):
     results = {}
     for name in ("openvino", "onnxruntime"):
-        with Segmenter.load(tiny_bundle, backend=name, parameters={"iou_threshold": -10.0}) as segmenter:
+        with Segmenter.load(micro_bundle, backend=name, parameters={"iou_threshold": -10.0}) as segmenter:
             results[name] = segmenter.segment(photo, vocabulary)
             assert segmenter.backend == name and segmenter.precision == "fp32"
     for name, result in results.items():
@@ -146,11 +146,11 @@ def test_both_cpu_backends_give_the_same_masks_and_say_who_they_are(tiny_bundle,
     assert (one.mask == other.mask).mean() >= LABELS and (one.coarse_mask == other.coarse_mask).mean() >= LABELS
 
 
-def test_the_command_line_says_what_auto_took(tiny_bundle, tmp_path, photo):
+def test_the_command_line_says_what_auto_took(micro_bundle, tmp_path, photo):
     from PIL import Image
 
     Image.fromarray(photo).save(tmp_path / "a.png")
-    arguments = ["segment", str(tmp_path / "a.png"), "--bundle", str(tiny_bundle), "--classes", "cup, table"]
+    arguments = ["segment", str(tmp_path / "a.png"), "--bundle", str(micro_bundle), "--classes", "cup, table"]
     result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path)], catch_exceptions=False)
     assert f"engines: {choose_backend('auto')}, fp32" in result.stderr
     assert json.loads((tmp_path / "a.json").read_text())["backend"] == choose_backend("auto")
@@ -172,14 +172,14 @@ def test_a_precision_other_than_the_one_asked_for_is_an_error(turn, with_bf16, m
         open_session(turn, TURNED, "openvino", options=options)
 
 
-def test_bf16_on_a_cpu_without_it_is_refused_and_told(tiny_bundle, monkeypatch):
+def test_bf16_on_a_cpu_without_it_is_refused_and_told(micro_bundle, monkeypatch):
     monkeypatch.setattr(backend, "capabilities", lambda: ("FP32", "INT8"))
     with pytest.raises(EngineError, match=r"no bf16 arithmetic \(OpenVINO says it computes in FP32, INT8\).*fp32"):
-        Segmenter.load(tiny_bundle, backend="openvino", precision="bf16")
+        Segmenter.load(micro_bundle, backend="openvino", precision="bf16")
     assert choose_backend("auto", "bf16") == "onnxruntime" and choose_backend("auto") == "openvino"
 
 
-def test_bf16_is_a_hint_on_the_fp32_graph_where_the_cpu_has_it(tiny_bundle, with_bf16, monkeypatch):
+def test_bf16_is_a_hint_on_the_fp32_graph_where_the_cpu_has_it(micro_bundle, with_bf16, monkeypatch):
     """The CPU here may have none, so that what OpenVINO is asked for is looked at, and FP32 computed."""
     asked = {}
 
@@ -198,15 +198,15 @@ def test_bf16_is_a_hint_on_the_fp32_graph_where_the_cpu_has_it(tiny_bundle, with
 
     monkeypatch.setattr(backend, "compile_cached", compile_fp32)
     assert choose_backend("auto", "bf16") == "openvino"
-    with Segmenter.load(tiny_bundle, precision="bf16") as segmenter:
+    with Segmenter.load(micro_bundle, precision="bf16") as segmenter:
         assert (segmenter.backend, segmenter.precision) == ("openvino", "bf16")
         assert len(segmenter.vocabulary(["cup"]).embeddings) == 1
-    assert len(asked) == len(Bundle.load(tiny_bundle).manifest.stages)
+    assert len(asked) == len(Bundle.load(micro_bundle).manifest.stages)
     assert set(asked.values()) == {"bf16"} and all(name.endswith(".fp32.onnx") for name in asked)
 
 
-def test_only_openvino_makes_bf16_and_only_of_an_fp32_graph(tiny_bundle):
-    bundle = Bundle.load(tiny_bundle)
+def test_only_openvino_makes_bf16_and_only_of_an_fp32_graph(micro_bundle):
+    bundle = Bundle.load(micro_bundle)
     assert graph_precision(bundle, "dino", "bf16", "openvino") == "fp32"
     assert graph_precision(bundle, "dino", "bf16", "onnxruntime") == "bf16"
     assert graph_precision(bundle, "dino", "fp16", "openvino") == "fp16"
@@ -215,8 +215,8 @@ def test_only_openvino_makes_bf16_and_only_of_an_fp32_graph(tiny_bundle):
     assert graph_precision(bundle, "dino", "bf16", "openvino") == "bf16"
 
 
-def test_a_compiled_model_is_kept_and_found_again(tiny_bundle, cache):
-    bundle = Bundle.load(tiny_bundle)
+def test_a_compiled_model_is_kept_and_found_again(micro_bundle, cache):
+    bundle = Bundle.load(micro_bundle)
     side = bundle.stage("dino").contract.inputs[0].shape[-1]
     feeds = {"windows": np.random.default_rng(0).random((2, 3, side, side)).astype(np.float32)}
     with open_stage(bundle, "dino", "fp32", "openvino") as first:
@@ -230,9 +230,9 @@ def test_a_compiled_model_is_kept_and_found_again(tiny_bundle, cache):
     assert {name: array.tobytes() for name, array in came.items()} == {n: a.tobytes() for n, a in expected.items()}
 
 
-def test_the_weights_of_a_kept_model_do_not_stay_in_memory_twice(tiny_bundle, cache):
+def test_the_weights_of_a_kept_model_do_not_stay_in_memory_twice(micro_bundle, cache):
     """No page of the file is resident once its weights are packed, and what is read again is the same."""
-    bundle = Bundle.load(tiny_bundle)
+    bundle = Bundle.load(micro_bundle)
     side = bundle.stage("dino").contract.inputs[0].shape[-1]
     feeds = {"windows": np.random.default_rng(0).random((2, 3, side, side)).astype(np.float32)}
     with open_stage(bundle, "dino", "fp32", "openvino") as session:
@@ -280,8 +280,8 @@ def test_a_kept_model_is_never_taken_for_another(turn, cache, with_bf16):
     assert entry() == entry() and len({entry(), *changed}) == 1 + len(changed)
 
 
-def test_a_kept_model_that_was_cut_short_is_made_again(tiny_bundle, cache):
-    bundle = Bundle.load(tiny_bundle)
+def test_a_kept_model_that_was_cut_short_is_made_again(micro_bundle, cache):
+    bundle = Bundle.load(micro_bundle)
     open_stage(bundle, "dino", "fp32", "openvino").close()
     (blob,) = cache.glob("*/*.blob")
     blob.chmod(0o644)
@@ -293,17 +293,17 @@ def test_a_kept_model_that_was_cut_short_is_made_again(tiny_bundle, cache):
         assert kept_open(session)
 
 
-def test_a_bundle_that_moved_opens(tiny_bundle, cache, tmp_path):
-    open_stage(Bundle.load(tiny_bundle), "dino", "fp32", "openvino").close()
-    moved = shutil.copytree(tiny_bundle, tmp_path / "moved")
+def test_a_bundle_that_moved_opens(micro_bundle, cache, tmp_path):
+    open_stage(Bundle.load(micro_bundle), "dino", "fp32", "openvino").close()
+    moved = shutil.copytree(micro_bundle, tmp_path / "moved")
     open_stage(Bundle.load(moved), "dino", "fp32", "openvino").close()
     assert len(list(cache.iterdir())) == 1
 
 
-def test_a_cache_that_cannot_be_written_costs_time_only(tiny_bundle, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_costs_time_only(micro_bundle, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
-    with open_stage(Bundle.load(tiny_bundle), "dino", "fp32", "openvino") as session:
+    with open_stage(Bundle.load(micro_bundle), "dino", "fp32", "openvino") as session:
         assert not kept_open(session)
 
 

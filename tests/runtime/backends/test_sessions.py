@@ -165,41 +165,41 @@ def test_a_backend_is_chosen_by_its_name_if_it_is_installed(name, monkeypatch):
     assert f"ovdeploy[{BACKENDS[name].extra}]" in str(caught.value) and BACKENDS[name].package in str(caught.value)
 
 
-def test_auto_without_any_backend_tells_what_to_install(monkeypatch, tiny_bundle):
+def test_auto_without_any_backend_tells_what_to_install(monkeypatch, micro_bundle):
     without_backends(monkeypatch)
     assert available_backends() == []
     with pytest.raises(MissingExtraError, match=r"pip install 'ovdeploy\[cpu\]'"):
-        Segmenter.load(tiny_bundle)
+        Segmenter.load(micro_bundle)
 
 
 @pytest.mark.parametrize("name", ["", "onnx", "Auto", "torch"])
-def test_an_unknown_backend_is_answered_with_the_valid_ones(name, tiny_bundle):
+def test_an_unknown_backend_is_answered_with_the_valid_ones(name, micro_bundle):
     with pytest.raises(BundleError) as caught:
-        Segmenter.load(tiny_bundle, backend=name)
+        Segmenter.load(micro_bundle, backend=name)
     for words in (f"unknown backend {name!r}", "auto", *BACKENDS):
         assert words in str(caught.value)
 
 
 @on_cpu
 @pytest.mark.parametrize("data", [b"", b"garbage", bytes(1000)], ids=["empty", "garbage", "zeros"])
-def test_an_engine_that_is_no_graph_is_refused_by_name(tiny_bundle, tmp_path, data, backend):
+def test_an_engine_that_is_no_graph_is_refused_by_name(micro_bundle, tmp_path, data, backend):
     path = tmp_path / "head.fp32.onnx"
     path.write_bytes(data)
     with pytest.raises(BundleError, match=r"cannot load .*head\.fp32\.onnx"):
-        open_session(path, Bundle.load(tiny_bundle).stage("head").contract, backend)
+        open_session(path, Bundle.load(micro_bundle).stage("head").contract, backend)
 
 
 @on_cpu
-def test_an_engine_of_another_stage_is_refused_with_both_signatures(tiny_bundle, backend):
-    bundle = Bundle.load(tiny_bundle)
+def test_an_engine_of_another_stage_is_refused_with_both_signatures(micro_bundle, backend):
+    bundle = Bundle.load(micro_bundle)
     with pytest.raises(BundleError, match=r"takes \['windows'\], its contract says .*'affinity'"):
         open_session(bundle.engine_path("dino", "fp32"), bundle.stage("head").contract, backend)
 
 
 @on_cpu
 @pytest.mark.parametrize("field", ["inputs", "outputs"])
-def test_an_engine_whose_contract_has_another_name_is_refused_on_load(tiny_bundle, field, backend):
-    bundle = Bundle.load(tiny_bundle)
+def test_an_engine_whose_contract_has_another_name_is_refused_on_load(micro_bundle, field, backend):
+    bundle = Bundle.load(micro_bundle)
     contract = bundle.stage("dino").contract
     renamed = tuple(msgspec.structs.replace(tensor, name=f"{tensor.name}_2") for tensor in getattr(contract, field))
     with pytest.raises(BundleError, match="contract"):
@@ -207,8 +207,8 @@ def test_an_engine_whose_contract_has_another_name_is_refused_on_load(tiny_bundl
 
 
 @on_cpu
-def test_a_closed_session_says_that_it_is_closed(tiny_bundle, backend):
-    bundle = Bundle.load(tiny_bundle)
+def test_a_closed_session_says_that_it_is_closed(micro_bundle, backend):
+    bundle = Bundle.load(micro_bundle)
     contract = bundle.stage("dino").contract
     side = contract.inputs[0].shape[-1]
     windows = {"windows": np.zeros((1, 3, side, side), np.float32)}
@@ -220,9 +220,9 @@ def test_a_closed_session_says_that_it_is_closed(tiny_bundle, backend):
 
 
 @pytest.mark.parametrize("threads", [0, -1])
-def test_threads_are_one_or_more(tiny_bundle, threads):
+def test_threads_are_one_or_more(micro_bundle, threads):
     with pytest.raises(ParameterError, match="threads"):
-        Segmenter.load(tiny_bundle, threads=threads)
+        Segmenter.load(micro_bundle, threads=threads)
 
 
 def test_an_error_says_its_stage_once_whatever_its_words(monkeypatch):

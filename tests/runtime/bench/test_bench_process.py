@@ -18,9 +18,9 @@ from ovdeploy.runtime.bench.products import Timed
 from ovdeploy.runtime.cli import main
 
 
-def test_a_process_gives_the_masks_of_this_one_and_survives_a_bad_photo(tiny_bundle, ort_segmenter, photo, vocabulary):
+def test_a_process_gives_the_masks_of_this_one_and_survives_a_bad_photo(micro_bundle, ort_segmenter, photo, vocabulary):
     expected = ort_segmenter.segment(photo, vocabulary, parameters={"iou_threshold": 0.0})
-    spec = RunnerSpec(label="engines", bundle=tiny_bundle, backend="onnxruntime", parameters={"iou_threshold": 0.0})
+    spec = RunnerSpec(label="engines", bundle=micro_bundle, backend="onnxruntime", parameters={"iou_threshold": 0.0})
     with Process(spec) as process:
         with pytest.raises(EngineError, match="engines: expected a path or an array"):
             process.run(photo[..., 0], vocabulary)
@@ -35,15 +35,15 @@ def test_a_process_gives_the_masks_of_this_one_and_survives_a_bad_photo(tiny_bun
     assert len(words.embeddings) == 3
 
 
-def test_a_process_that_dies_is_told(tiny_bundle, photo, vocabulary):
-    with Process(RunnerSpec(label="engines", bundle=tiny_bundle, backend="onnxruntime")) as process:
+def test_a_process_that_dies_is_told(micro_bundle, photo, vocabulary):
+    with Process(RunnerSpec(label="engines", bundle=micro_bundle, backend="onnxruntime")) as process:
         os.kill(process._process.pid, signal.SIGKILL)
         with pytest.raises(EngineError, match="ended with signal 9, which is how a machine without memory"):
             process.run(photo, vocabulary)
 
 
-def test_a_reply_to_an_interrupted_call_is_not_taken_for_the_next_ones(tiny_bundle, photo, vocabulary, monkeypatch):
-    with Process(RunnerSpec(label="engines", bundle=tiny_bundle, backend="onnxruntime")) as process:
+def test_a_reply_to_an_interrupted_call_is_not_taken_for_the_next_ones(micro_bundle, photo, vocabulary, monkeypatch):
+    with Process(RunnerSpec(label="engines", bundle=micro_bundle, backend="onnxruntime")) as process:
         with monkeypatch.context() as patched:
             patched.setattr(process, "_connection", Interrupted(process._connection))
             with pytest.raises(KeyboardInterrupt):
@@ -71,9 +71,9 @@ class Interrupted:
         ({"parameters": {"strid": 1}}, "unknown parameter 'strid'"),
     ],
 )
-def test_what_cannot_be_opened_is_told_in_its_own_words(tiny_bundle, changes, told):
+def test_what_cannot_be_opened_is_told_in_its_own_words(micro_bundle, changes, told):
     with pytest.raises(EngineError, match=told):
-        Process(RunnerSpec(label="engines", bundle=tiny_bundle, **changes))
+        Process(RunnerSpec(label="engines", bundle=micro_bundle, **changes))
 
 
 class FakeSegmenter:
@@ -120,10 +120,10 @@ def invoke(*arguments):
     return result
 
 
-def test_the_command_prints_draws_and_writes(tiny_bundle, tmp_path, numpy_alone):
+def test_the_command_prints_draws_and_writes(micro_bundle, tmp_path, numpy_alone):
     files = ["--json", tmp_path / "bench.json", "--chart", tmp_path / "bench.png"]
     small = ["--runner", "onnxruntime", "--rounds", "1", "--size", "121x90", "--classes", "cup; mug, table"]
-    result = invoke(tiny_bundle, *small, *files)
+    result = invoke(micro_bundle, *small, *files)
     assert result.exit_code == 0, result.output
     for words in ("photo 121×90", "3 embeddings", "sam_encoder", "TOO NOISY TO JUDGE: 1 rounds", "GFLOP/s"):
         assert words in result.stdout
@@ -134,7 +134,7 @@ def test_the_command_prints_draws_and_writes(tiny_bundle, tmp_path, numpy_alone)
     assert Image.open(tmp_path / "bench.png").width == 1000
 
 
-def test_json_alone_with_random_classes(tiny_bundle, numpy_alone):
+def test_json_alone_with_random_classes(micro_bundle, numpy_alone):
     options = [
         "--runner",
         "onnxruntime@fp32",
@@ -147,7 +147,7 @@ def test_json_alone_with_random_classes(tiny_bundle, numpy_alone):
         "--json",
         "-",
     ]
-    found = json.loads(invoke(tiny_bundle, *options, "--set", "refine=false", "--starts", "2").stdout)
+    found = json.loads(invoke(micro_bundle, *options, "--set", "refine=false", "--starts", "2").stdout)
     assert found["queries"] == 20 and found["photo_hw"] == [90, 121]
     (runner,) = found["runners"]
     assert len(runner["cold_starts"]) == 2 and "sam_decoder" not in runner["steps"]
@@ -167,6 +167,6 @@ def test_json_alone_with_random_classes(tiny_bundle, numpy_alone):
         (["--runner", "onnxruntime-cuda"], 1, "onnxruntime-cuda fp32: this onnxruntime has no CUDA"),
     ],
 )
-def test_what_cannot_be_measured_is_told(tiny_bundle, arguments, code, told):
-    result = invoke(tiny_bundle, *arguments)
+def test_what_cannot_be_measured_is_told(micro_bundle, arguments, code, told):
+    result = invoke(micro_bundle, *arguments)
     assert result.exit_code == code and told in " ".join(result.stderr.split())

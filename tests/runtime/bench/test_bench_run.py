@@ -68,9 +68,9 @@ class FakeProcess:
         self.close()
 
 
-def run(tiny_bundle, labels=tuple(SPEEDS), **changes):
-    bundle, log = Bundle.load(tiny_bundle), []
-    specs = [RunnerSpec(label=label, bundle=tiny_bundle, precision=label.split()[-1]) for label in labels]
+def run(micro_bundle, labels=tuple(SPEEDS), **changes):
+    bundle, log = Bundle.load(micro_bundle), []
+    specs = [RunnerSpec(label=label, bundle=micro_bundle, precision=label.split()[-1]) for label in labels]
     settings = {
         "bundle": bundle, "runners": specs, "rivals": frozenset({"torch"}), "photo": PHOTO, "rounds": 3,
         "vocabulary": random_vocabulary(6, bundle.manifest.dimensions.embedding), "parameters": {},
@@ -80,8 +80,8 @@ def run(tiny_bundle, labels=tuple(SPEEDS), **changes):
 
 
 @pytest.fixture(scope="module")
-def report(tiny_bundle):
-    return run(tiny_bundle)[0]
+def report(micro_bundle):
+    return run(micro_bundle)[0]
 
 
 def test_times_ratios_and_shares(report):
@@ -106,8 +106,8 @@ def test_shares_of_the_peak_are_products_a_second(report):
     assert fp32.steps["coarse"].gflop is None and fp32.steps["coarse"].peak_share is None
 
 
-def test_products_come_before_every_round_and_all_is_closed(tiny_bundle):
-    _, log = run(tiny_bundle, rounds=2, starts=2)
+def test_products_come_before_every_round_and_all_is_closed(micro_bundle):
+    _, log = run(micro_bundle, rounds=2, starts=2)
     labels, products = list(SPEEDS), ["numpy fp32", "torch fp32"]
     starts = [line for label in labels for line in (label, f"closed {label}", label)]
     rounds = [*products, *labels, *products, *labels[1:], labels[0]]
@@ -116,26 +116,26 @@ def test_products_come_before_every_round_and_all_is_closed(tiny_bundle):
 
 
 @pytest.mark.parametrize(("label", "why"), [("broken fp32", "it has no heart"), ("failing fp32", "NaN")])
-def test_what_does_not_work_is_left_out_unless_it_was_asked_for(tiny_bundle, label, why):
-    found, log = run(tiny_bundle, labels=(label, "engines fp32"))
+def test_what_does_not_work_is_left_out_unless_it_was_asked_for(micro_bundle, label, why):
+    found, log = run(micro_bundle, labels=(label, "engines fp32"))
     assert found.left_out == {label: why} and found.reference == "engines fp32"
     assert (f"closed {label}" in log) == (label == "failing fp32")
     with pytest.raises(EngineError, match=why):
-        run(tiny_bundle, labels=(label, "engines fp32"), required=frozenset({label}))
+        run(micro_bundle, labels=(label, "engines fp32"), required=frozenset({label}))
     with pytest.raises(EngineError, match=f"no runner works here.*{why}"):
-        run(tiny_bundle, labels=(label,))
+        run(micro_bundle, labels=(label,))
 
 
-def test_a_library_without_this_product_is_passed_over(tiny_bundle):
+def test_a_library_without_this_product_is_passed_over(micro_bundle):
     class Missing(FakeProcess):
         def __init__(self, spec, log):
             if isinstance(spec, ProductSpec):
                 raise EngineError("no such library")
             super().__init__(spec, log)
 
-    bundle = Bundle.load(tiny_bundle)
+    bundle = Bundle.load(micro_bundle)
     job = Job(
-        bundle=bundle, runners=[RunnerSpec(label="engines fp32", bundle=tiny_bundle)], photo=PHOTO, rounds=1,
+        bundle=bundle, runners=[RunnerSpec(label="engines fp32", bundle=micro_bundle)], photo=PHOTO, rounds=1,
         vocabulary=random_vocabulary(2, 8), parameters={}, products=[ProductSpec(kind="numpy")],
     )  # fmt: skip
     found = bench(job, start=lambda spec: Missing(spec, []))
@@ -143,9 +143,9 @@ def test_a_library_without_this_product_is_passed_over(tiny_bundle):
     assert "could be measured" in printed(found)
 
 
-def test_without_onnx_times_are_told_and_operations_are_not(tiny_bundle, monkeypatch):
+def test_without_onnx_times_are_told_and_operations_are_not(micro_bundle, monkeypatch):
     monkeypatch.setattr("ovdeploy.runtime.bench.run.product_flops", lambda *_: (_ for _ in ()).throw(ImportError))
-    found, _ = run(tiny_bundle)
+    found, _ = run(micro_bundle)
     assert "pip install 'ovdeploy[graph]'" in found.flops_note and "[graph]" in printed(found)
     assert found.runners[0].whole.milliseconds.median == 40.0
 
@@ -238,8 +238,8 @@ def test_throughput_compares_masks_too(wrong):
     assert found.ratio == 1.5 and found.loop.median == 1500.0 and found.equal is not wrong
 
 
-def test_the_extras_are_run_for_what_is_measured_and_told(tiny_bundle):
-    found, _ = run(tiny_bundle, sweeps=["windows"], soak=4)
+def test_the_extras_are_run_for_what_is_measured_and_told(micro_bundle):
+    found, _ = run(micro_bundle, sweeps=["windows"], soak=4)
     assert [sweep.runner for sweep in found.sweeps] == ["engines fp32", "engines bf16"]
     assert [soaked.runner for soaked in found.soaks] == ["engines fp32", "engines bf16"]
     text = printed(found)
@@ -257,12 +257,12 @@ class Impatient(FakeProcess):
 
 
 @pytest.mark.parametrize(("rounds", "done", "told"), [(6, 4, "after 4 of 6 rounds"), (4, 4, "before all sweeps")])
-def test_an_interrupted_run_tells_what_it_has(tiny_bundle, rounds, done, told):
+def test_an_interrupted_run_tells_what_it_has(micro_bundle, rounds, done, told):
     """In the rounds, and in the soaking after them."""
     log = []
-    bundle = Bundle.load(tiny_bundle)
+    bundle = Bundle.load(micro_bundle)
     job = Job(
-        bundle=bundle, runners=[RunnerSpec(label="engines fp32", bundle=tiny_bundle)], photo=PHOTO, rounds=rounds,
+        bundle=bundle, runners=[RunnerSpec(label="engines fp32", bundle=micro_bundle)], photo=PHOTO, rounds=rounds,
         vocabulary=random_vocabulary(6, bundle.manifest.dimensions.embedding), parameters={}, soak=4,
     )  # fmt: skip
     report = bench(job, start=lambda spec: Impatient(spec, log))

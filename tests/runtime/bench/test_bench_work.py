@@ -20,8 +20,8 @@ from support.samples import draw_photo, random_vocabulary
 
 
 @pytest.fixture(scope="module")
-def opened(tiny_bundle):
-    return Bundle.load(tiny_bundle)
+def opened(micro_bundle):
+    return Bundle.load(micro_bundle)
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ HEAD = "head.fp32.onnx"
 HEAD_FILES = ("stages", "head", "engines", "fp32", "files")
 
 
-def copied(tiny_bundle, folder, *, ignore=("text_encoder*",)):
+def copied(micro_bundle, folder, *, ignore=("text_encoder*",)):
     """A bundle that may be changed; without its largest engine, which nearly no test needs."""
-    return shutil.copytree(tiny_bundle, folder, ignore=shutil.ignore_patterns(*ignore))
+    return shutil.copytree(micro_bundle, folder, ignore=shutil.ignore_patterns(*ignore))
 
 
-def edited(tiny_bundle, folder, keys, value):
+def edited(micro_bundle, folder, keys, value):
     """A manifest alone, one value in it replaced."""
-    data = json.loads((tiny_bundle / "bundle.json").read_text(encoding="utf-8"))
+    data = json.loads((micro_bundle / "bundle.json").read_text(encoding="utf-8"))
     place = data
     for key in keys[:-1]:
         place = place[key]
@@ -43,19 +43,19 @@ def flip(path, index=1000):
     path.write_bytes(data)
 
 
-def test_a_whole_bundle_tells_what_it_holds(tiny_bundle):
-    bundle = Bundle.load(str(tiny_bundle))
+def test_a_whole_bundle_tells_what_it_holds(micro_bundle):
+    bundle = Bundle.load(str(micro_bundle))
     assert bundle.recipe.name == "micro"
     assert bundle.precisions() == ("fp32",)
     assert list(bundle.manifest.stages) == list(bundle.recipe.stages)
     for stage in bundle.recipe.stages:
-        assert bundle.engine_path(stage, "fp32").parent == tiny_bundle
+        assert bundle.engine_path(stage, "fp32").parent == micro_bundle
         assert bundle.stage(stage).contract.stage == stage
-    assert bundle.tokenizer_path() == tiny_bundle / "tokenizer.json"
+    assert bundle.tokenizer_path() == micro_bundle / "tokenizer.json"
 
 
-def test_a_manifest_comes_back_as_it_was_written(tiny_bundle, tmp_path):
-    manifest = Bundle.load(tiny_bundle).manifest
+def test_a_manifest_comes_back_as_it_was_written(micro_bundle, tmp_path):
+    manifest = Bundle.load(micro_bundle).manifest
     write_manifest(tmp_path, manifest)
     assert Bundle.load(tmp_path).manifest == manifest
 
@@ -73,24 +73,24 @@ def test_a_manifest_comes_back_as_it_was_written(tiny_bundle, tmp_path):
     ids=["missing", "a folder", "empty", "truncated", "longer", "one bit flipped"],
 )
 @pytest.mark.parametrize("name", [HEAD, "sam_decoder.fp32.onnx"])
-def test_a_damaged_engine_is_refused_by_name_with_what_to_do(tiny_bundle, tmp_path, name, damage, told):
-    path = copied(tiny_bundle, tmp_path / "bundle")
+def test_a_damaged_engine_is_refused_by_name_with_what_to_do(micro_bundle, tmp_path, name, damage, told):
+    path = copied(micro_bundle, tmp_path / "bundle")
     damage(path / name)
     message = refusal(lambda: Segmenter.load(path))
     for words in (str(path / name), told, "Copy the bundle again", "export-engines micro --force"):
         assert words in message
 
 
-def test_a_damaged_tokenizer_is_refused_when_words_are_embedded(tiny_bundle, tmp_path):
-    path = copied(tiny_bundle, tmp_path / "bundle", ignore=())
+def test_a_damaged_tokenizer_is_refused_when_words_are_embedded(micro_bundle, tmp_path):
+    path = copied(micro_bundle, tmp_path / "bundle", ignore=())
     flip(path / "tokenizer.json")
     with Segmenter.load(path) as segmenter:
         message = refusal(lambda: segmenter.vocabulary(["a name in no cache: tokenizer"]))
     assert "tokenizer.json" in message and "SHA-256" in message
 
 
-def test_damage_beside_the_asked_precision_and_stages_is_no_matter(tiny_bundle, tmp_path):
-    path = copied(tiny_bundle, tmp_path / "bundle")
+def test_damage_beside_the_asked_precision_and_stages_is_no_matter(micro_bundle, tmp_path):
+    path = copied(micro_bundle, tmp_path / "bundle")
     (path / "notes.txt").write_text("anything")
     flip(path / "sam_decoder.fp32.onnx")
     assert Bundle.load(path).engine_path("head", "fp32") == path / HEAD
@@ -115,8 +115,8 @@ def test_damage_beside_the_asked_precision_and_stages_is_no_matter(tiny_bundle, 
         (("recipe", "method"), "future", ["unknown method 'future'", "trident"]),
     ],
 )
-def test_a_manifest_with_what_this_version_does_not_know_is_refused(tiny_bundle, tmp_path, keys, value, told):
-    path = edited(tiny_bundle, tmp_path, keys, value)
+def test_a_manifest_with_what_this_version_does_not_know_is_refused(micro_bundle, tmp_path, keys, value, told):
+    path = edited(micro_bundle, tmp_path, keys, value)
     message = refusal(lambda: Bundle.load(path).recipe.stages)
     assert [words for words in [*told, "bundle.json"] if words not in message] == [], message
 
@@ -142,10 +142,10 @@ def test_what_is_no_bundle_is_refused_with_how_to_make_one(tmp_path):
 
 @pytest.mark.parametrize("where", [(*HEAD_FILES, 0, "path"), ("text", "tokenizer", "path")])
 @pytest.mark.parametrize("name", ["../x", "..", "a/../../x", "/etc/passwd", "//etc/passwd", "link/x", "link"])
-def test_a_path_that_leaves_the_bundle_is_refused_on_load(tiny_bundle, tmp_path, where, name):
+def test_a_path_that_leaves_the_bundle_is_refused_on_load(micro_bundle, tmp_path, where, name):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "link").symlink_to(tmp_path)
-    path = edited(tiny_bundle, tmp_path / "bundle", where, name)
+    path = edited(micro_bundle, tmp_path / "bundle", where, name)
     message = refusal(lambda: Bundle.load(path))
     assert "bundle.json" in message and repr(name) in message and "outside the bundle" in message
 
@@ -162,20 +162,20 @@ def test_a_path_that_leaves_the_bundle_is_refused_on_load(tiny_bundle, tmp_path,
         ((*HEAD_FILES, 0, "bytes"), -1),
     ],
 )
-def test_an_entry_that_names_no_file_is_refused(tiny_bundle, tmp_path, keys, value):
-    path = edited(tiny_bundle, copied(tiny_bundle, tmp_path / "bundle"), keys, value)
+def test_an_entry_that_names_no_file_is_refused(micro_bundle, tmp_path, keys, value):
+    path = edited(micro_bundle, copied(micro_bundle, tmp_path / "bundle"), keys, value)
     assert str(path) in refusal(lambda: Bundle.load(path).engine_path("head", "fp32"))
 
 
-def test_a_link_out_of_the_bundle_is_refused_although_the_file_is_right(tiny_bundle, tmp_path):
-    path = copied(tiny_bundle, tmp_path / "bundle")
+def test_a_link_out_of_the_bundle_is_refused_although_the_file_is_right(micro_bundle, tmp_path):
+    path = copied(micro_bundle, tmp_path / "bundle")
     shutil.move(path / HEAD, tmp_path / HEAD)
     (path / HEAD).symlink_to(tmp_path / HEAD)
     assert "outside the bundle" in refusal(lambda: Bundle.load(path))
 
 
-def test_links_inside_the_bundle_and_to_it_work(tiny_bundle, tmp_path):
-    path = copied(tiny_bundle, tmp_path / "bundle")
+def test_links_inside_the_bundle_and_to_it_work(micro_bundle, tmp_path):
+    path = copied(micro_bundle, tmp_path / "bundle")
     (path / "store").mkdir()
     shutil.move(path / HEAD, path / "store" / HEAD)
     (path / HEAD).symlink_to(path / "store" / HEAD)
@@ -183,52 +183,52 @@ def test_links_inside_the_bundle_and_to_it_work(tiny_bundle, tmp_path):
     assert Bundle.load(tmp_path / "current").engine_path("head", "fp32").is_file()
 
 
-def test_an_unknown_precision_is_answered_with_those_there_are(tiny_bundle):
-    message = refusal(lambda: Segmenter.load(tiny_bundle, precision="fp8"))
-    assert "'fp8'" in message and "Valid: fp32" in message and str(tiny_bundle) in message
+def test_an_unknown_precision_is_answered_with_those_there_are(micro_bundle):
+    message = refusal(lambda: Segmenter.load(micro_bundle, precision="fp8"))
+    assert "'fp8'" in message and "Valid: fp32" in message and str(micro_bundle) in message
 
 
-def test_a_stage_that_was_not_exported_is_told_with_how_to_export_it(tiny_bundle, tmp_path):
-    manifest = Bundle.load(tiny_bundle).manifest
+def test_a_stage_that_was_not_exported_is_told_with_how_to_export_it(micro_bundle, tmp_path):
+    manifest = Bundle.load(micro_bundle).manifest
     stages = {name: stage for name, stage in manifest.stages.items() if name != "clip_image"}
-    path = copied(tiny_bundle, tmp_path / "bundle")
+    path = copied(micro_bundle, tmp_path / "bundle")
     write_manifest(path, msgspec.structs.replace(manifest, stages=stages))
     message = refusal(lambda: Segmenter.load(path))
     for words in (str(path), "no clip_image stage", "sam_encoder", "export-engines micro --stages clip_image"):
         assert words in message
 
 
-def test_a_bundle_copied_elsewhere_works_and_does_not_look_back(tiny_bundle, tmp_path, segmenter, vocabulary, photo):
-    first = copied(tiny_bundle, tmp_path / "first")
+def test_a_bundle_copied_elsewhere_works_and_does_not_look_back(micro_bundle, tmp_path, segmenter, vocabulary, photo):
+    first = copied(micro_bundle, tmp_path / "first")
     second = shutil.move(first, tmp_path / "ein anderer Ordner ü")
     expected = segmenter.segment(photo, vocabulary)
     with Segmenter.load(second) as moved:
         result = moved.segment(photo, vocabulary)
     assert result.mask.tobytes() == expected.mask.tobytes()
-    assert str(tiny_bundle) not in (second / "bundle.json").read_text(encoding="utf-8"), (
+    assert str(micro_bundle) not in (second / "bundle.json").read_text(encoding="utf-8"), (
         "no machine's paths in a bundle"
     )
 
 
-def test_a_bundle_without_its_text_engine_segments_and_says_what_is_missing(tiny_bundle, tmp_path, vocabulary, photo):
-    path = copied(tiny_bundle, tmp_path / "bundle")
+def test_a_bundle_without_its_text_engine_segments_and_says_what_is_missing(micro_bundle, tmp_path, vocabulary, photo):
+    path = copied(micro_bundle, tmp_path / "bundle")
     with Segmenter.load(path) as segmenter:
         assert segmenter.segment(photo, vocabulary).mask.shape == photo.shape[:2]
         message = refusal(lambda: segmenter.vocabulary(["a name in no cache: text engine"]))
     assert "text_encoder.fp32.onnx is missing" in message
 
 
-def test_a_bundle_without_its_text_engine_embeds_names_that_are_in_the_cache(tiny_bundle, tmp_path):
-    with Segmenter.load(tiny_bundle) as whole:
+def test_a_bundle_without_its_text_engine_embeds_names_that_are_in_the_cache(micro_bundle, tmp_path):
+    with Segmenter.load(micro_bundle) as whole:
         expected = whole.vocabulary(["cup; mug", "table"])
-    with Segmenter.load(copied(tiny_bundle, tmp_path / "bundle")) as without:
+    with Segmenter.load(copied(micro_bundle, tmp_path / "bundle")) as without:
         found = without.vocabulary(["cup; mug", "table"])
     np.testing.assert_array_equal(found.embeddings, expected.embeddings)
 
 
-def test_an_altered_manifest_can_be_rewritten_for_an_altered_file(tiny_bundle, tmp_path):
+def test_an_altered_manifest_can_be_rewritten_for_an_altered_file(micro_bundle, tmp_path):
     # the counterpart of the tests above: it is the manifest's word that counts, not a list of known hashes
-    path = copied(tiny_bundle, tmp_path / "bundle")
+    path = copied(micro_bundle, tmp_path / "bundle")
     flip(path / HEAD)
     manifest = Bundle.load(path).manifest
     entry = msgspec.structs.replace(manifest.stages["head"].engines["fp32"], files=(file_entry(path / HEAD),))
@@ -237,8 +237,8 @@ def test_an_altered_manifest_can_be_rewritten_for_an_altered_file(tiny_bundle, t
     assert Bundle.load(path).engine_path("head", "fp32") == path / HEAD
 
 
-def test_a_bundle_may_be_named_by_its_manifest(tiny_bundle):
-    assert Bundle.load(tiny_bundle / "bundle.json").path == tiny_bundle
+def test_a_bundle_may_be_named_by_its_manifest(micro_bundle):
+    assert Bundle.load(micro_bundle / "bundle.json").path == micro_bundle
 
 
 def test_a_stage_without_an_engine_in_a_precision_is_served_by_its_substitute(bundle):

@@ -19,9 +19,9 @@ SCHEMAS = Path(__file__).parent / "schemas"
 
 
 @pytest.fixture(params=sorted(path.stem for path in SCHEMAS.glob("*.json")))
-def old_bundle(request, tiny_bundle, tmp_path) -> Path:
+def old_bundle(request, micro_bundle, tmp_path) -> Path:
     """A bundle of `micro` as an earlier version wrote it: its manifest, with the hashes of the engines made today."""
-    folder = shutil.copytree(tiny_bundle, tmp_path / "old")
+    folder = shutil.copytree(micro_bundle, tmp_path / "old")
     data = json.loads((SCHEMAS / f"{request.param}.json").read_text())
     assert data["schema_version"] == int(request.param)
 
@@ -40,8 +40,8 @@ def test_every_version_has_a_frozen_manifest_and_a_step_to_the_next():
     assert sorted(STEPS) == list(range(1, SCHEMA_VERSION))
 
 
-def test_an_old_bundle_is_read_as_one_of_today(old_bundle, tiny_bundle):
-    old, new = Bundle.load(old_bundle).manifest, Bundle.load(tiny_bundle).manifest
+def test_an_old_bundle_is_read_as_one_of_today(old_bundle, micro_bundle):
+    old, new = Bundle.load(old_bundle).manifest, Bundle.load(micro_bundle).manifest
     assert old.schema_version == SCHEMA_VERSION
     assert old.recipe == new.recipe and old.dimensions == new.dimensions and old.text == new.text
     assert {name: stage.contract for name, stage in old.stages.items()} == {
@@ -57,7 +57,7 @@ def test_an_old_bundle_runs_to_the_same_mask(old_bundle, segmenter, vocabulary, 
     np.testing.assert_array_equal(words.embeddings, segmenter.vocabulary(["cup; mug", "table"]).embeddings)
 
 
-def test_a_calibration_of_an_old_bundle_survives_the_next_export(old_bundle, tiny_networks, tmp_path):
+def test_a_calibration_of_an_old_bundle_survives_the_next_export(old_bundle, micro_networks, tmp_path):
     """Fingerprints of an earlier version are no longer ours: all is exported again, and comes out the same."""
     told = {
         "photos": 4,
@@ -74,7 +74,7 @@ def test_a_calibration_of_an_old_bundle_survives_the_next_export(old_bundle, tin
     engines["int8"] = {"files": [made], "fingerprint": "x", "source": source, "census": engines["fp32"]["census"]}
     data["calibration"] = told
     (old_bundle / "bundle.json").write_text(json.dumps(data))
-    manifest = build_bundle(tiny_networks, old_bundle)
+    manifest = build_bundle(micro_networks, old_bundle)
     assert manifest.calibration is not None and manifest.calibration.photos == 4
     kept = Bundle.load(old_bundle).stage("dino").engines
     assert set(kept) == {"fp32", "int8"} and kept["int8"].source == kept["fp32"].fingerprint

@@ -30,12 +30,12 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def segment(folder, tiny_bundle):
+def segment(folder, micro_bundle):
     """Runs `ovdeploy segment` on the tiny bundle with a saved vocabulary, whose third class is the first of all."""
-    random_vocabulary(Bundle.load(tiny_bundle).manifest.dimensions.embedding).save(folder / "words.npz")
+    random_vocabulary(Bundle.load(micro_bundle).manifest.dimensions.embedding).save(folder / "words.npz")
 
     def run(*arguments, words=("--vocabulary", "words.npz")):
-        return invoke("segment", *arguments, "--bundle", tiny_bundle, *words, "--output", "out")
+        return invoke("segment", *arguments, "--bundle", micro_bundle, *words, "--output", "out")
 
     return run
 
@@ -203,20 +203,20 @@ def test_background_makes_the_first_class_one_whatever_it_is_called(segment, wor
     assert json.loads(result.stdout)["classes"][0]["share"] > 0.9
 
 
-def test_inspect_prints_every_stage_with_its_tensors(tiny_bundle):
-    result = invoke("inspect", tiny_bundle)
-    manifest = Bundle.load(tiny_bundle).manifest
+def test_inspect_prints_every_stage_with_its_tensors(micro_bundle):
+    result = invoke("inspect", micro_bundle)
+    manifest = Bundle.load(micro_bundle).manifest
     assert result.exit_code == 0
     for stage, entry in manifest.stages.items():
         for name in (stage, *entry.contract.input_names, *entry.contract.output_names):
             assert name in result.stdout
     assert "micro" in result.stdout and "random:1" in result.stdout and "fp32" in result.stdout
-    told = json.loads(invoke("inspect", tiny_bundle, "--json").stdout)
-    assert told == json.loads((tiny_bundle / "bundle.json").read_text(encoding="utf-8"))
+    told = json.loads(invoke("inspect", micro_bundle, "--json").stdout)
+    assert told == json.loads((micro_bundle / "bundle.json").read_text(encoding="utf-8"))
 
 
-def test_inspect_of_a_damaged_bundle_ends_with_1_unless_it_shall_not_verify(tiny_bundle, tmp_path):
-    path = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+def test_inspect_of_a_damaged_bundle_ends_with_1_unless_it_shall_not_verify(micro_bundle, tmp_path):
+    path = shutil.copytree(micro_bundle, tmp_path / "bundle")
     (path / "head.fp32.onnx").write_bytes(b"damaged")
     for arguments in ((path,), (path, "--json"), (tmp_path,)):
         result = invoke("inspect", *arguments)
@@ -225,7 +225,7 @@ def test_inspect_of_a_damaged_bundle_ends_with_1_unless_it_shall_not_verify(tiny
     assert invoke("inspect", path, "--no-verify").exit_code == 0
 
 
-def test_doctor_tells_what_works(tiny_bundle):
+def test_doctor_tells_what_works(micro_bundle):
     assert invoke("doctor").exit_code == 0
     told = json.loads(invoke("doctor", "--json").stdout)
     works = {check["what"]: check["works"] for check in told["checks"]}
@@ -257,10 +257,10 @@ def test_results_beside_the_photos_are_not_segmented_again(folder):
     assert [path.name for path in expand(["two"])] == ["cat.png"]
 
 
-def test_what_looks_like_markup_is_printed_as_it_is(tiny_bundle, folder, segment):
-    shutil.copytree(tiny_bundle, folder / "b")
+def test_what_looks_like_markup_is_printed_as_it_is(micro_bundle, folder, segment):
+    shutil.copytree(micro_bundle, folder / "b")
     manifest = (folder / "b" / "bundle.json").read_text()
-    description = Bundle.load(tiny_bundle).recipe.description
+    description = Bundle.load(micro_bundle).recipe.description
     (folder / "b" / "bundle.json").write_text(manifest.replace(description, "a [/bad] [red]word"))
     assert "a [/bad] [red]word" in invoke("inspect", "b", "--no-verify").stdout
     shutil.copy(folder / "one" / "cat.png", folder / "one" / "a[b].png")

@@ -17,11 +17,11 @@ FAST = ("--template", "a {}.", "--set", "refine=false", "--worst", "1")
 
 
 @pytest.fixture
-def evaluate(tiny_bundle, tmp_path, monkeypatch):
+def evaluate(micro_bundle, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        result = CliRunner().invoke(main, ["evaluate", str(tiny_bundle), *map(str, arguments)])
+        result = CliRunner().invoke(main, ["evaluate", str(micro_bundle), *map(str, arguments)])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
@@ -33,7 +33,7 @@ def written(folder):
 
 
 @pytest.mark.parametrize("name", ["voc20", "voc21", "context60", "coco-object, original", "cityscapes"])
-def test_a_benchmark_through_a_bundle(evaluate, tiny_bundle, tmp_path, name):
+def test_a_benchmark_through_a_bundle(evaluate, micro_bundle, tmp_path, name):
     layout = LAYOUTS[name]
     make_layout(tmp_path / "data", layout)
     result = evaluate("--dataset", layout.dataset, "--data", "data", "--json", *FAST)
@@ -41,7 +41,7 @@ def test_a_benchmark_through_a_bundle(evaluate, tiny_bundle, tmp_path, name):
     found = json.loads(result.stdout)
     spec = load_spec(layout.dataset)
     dataset = FolderDataset(spec, tmp_path / "data")
-    with Segmenter.load(tiny_bundle, parameters={"refine": False}) as segmenter:
+    with Segmenter.load(micro_bundle, parameters={"refine": False}) as segmenter:
         vocabulary = segmenter.vocabulary(spec.entries, templates=["a {}."], background=spec.background)
         counts = np.zeros((len(spec.classes),) * 2, np.int64)
         for photo in dataset.names:
@@ -49,13 +49,13 @@ def test_a_benchmark_through_a_bundle(evaluate, tiny_bundle, tmp_path, name):
             counts += confusion(sample.labels, segmenter.segment(sample.photo, vocabulary).mask, len(spec.classes))
     expected = [None if np.isnan(value) else value for value in class_iou(counts)]
     assert [row["coarse iou"] for row in found["classes"]] == expected
-    assert written(tmp_path / "evaluation" / f"{tiny_bundle.name}-{layout.dataset}")[:3] == [
+    assert written(tmp_path / "evaluation" / f"{micro_bundle.name}-{layout.dataset}")[:3] == [
         "classes.csv", "confusion-coarse.csv", "confusion-coarse.png"
     ]  # fmt: skip
 
 
-def test_scenes_with_refinement_against_colour_and_another_bundle(evaluate, tiny_bundle, tmp_path):
-    (tmp_path / "twin").symlink_to(tiny_bundle)
+def test_scenes_with_refinement_against_colour_and_another_bundle(evaluate, micro_bundle, tmp_path):
+    (tmp_path / "twin").symlink_to(micro_bundle)
     options = ("--dataset", "scenes", "--photos", "2", "--template", "a {}.", "--output", "out", "--worst", "1")
     result = evaluate(*options, "--against", "colour", "--against", "twin")
     assert result.exit_code == 0, result.stderr
@@ -91,7 +91,7 @@ def test_a_second_call_goes_on_and_another_run_is_refused(evaluate, tmp_path):
     assert anew.exit_code == 0 and json.loads(anew.stdout)["photos"] == 1
 
 
-def test_bad_photos_and_labels_are_told_and_counted(evaluate, tiny_bundle, tmp_path):
+def test_bad_photos_and_labels_are_told_and_counted(evaluate, micro_bundle, tmp_path):
     make_layout(tmp_path, LAYOUTS["voc21"])
     names = ["2007_000033", "gone", *(f"gone{index}" for index in range(12)), "2008_000123"]
     (tmp_path / "ImageSets/Segmentation/val.txt").write_text("\n".join(names))
@@ -100,7 +100,7 @@ def test_bad_photos_and_labels_are_told_and_counted(evaluate, tiny_bundle, tmp_p
     assert result.exit_code == 1
     assert "14 photos failed" in result.stdout and "1 photos" in result.stdout
     assert result.stderr.count("error: ") == 11 and "and 4 more photos failed" in result.stderr
-    rows = (tmp_path / "evaluation" / f"{tiny_bundle.name}-voc21" / "photos.csv").read_text().splitlines()
+    rows = (tmp_path / "evaluation" / f"{micro_bundle.name}-voc21" / "photos.csv").read_text().splitlines()
     assert len(rows) == 16 and "no such photo" in rows[2] and "not an image" in rows[-1]
 
 

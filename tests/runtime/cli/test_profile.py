@@ -54,10 +54,10 @@ def read(version, kind):
 
 
 @pytest.fixture
-def own(tiny_bundle, tmp_path):
+def own(micro_bundle, tmp_path):
     """A copy of the tiny bundle in a folder whose name a shell would stumble over."""
     path = tmp_path / "it's a $HOME; bundle"
-    shutil.copytree(tiny_bundle, path)
+    shutil.copytree(micro_bundle, path)
     return path
 
 
@@ -182,8 +182,8 @@ def line(bundle, stage, **changes):
     return trtexec.command(**{**how, **changes})
 
 
-def test_the_command_has_shapes_timing_flags_and_strong_typing(tiny_bundle):
-    bundle = Bundle.load(tiny_bundle)
+def test_the_command_has_shapes_timing_flags_and_strong_typing(micro_bundle):
+    bundle = Bundle.load(micro_bundle)
     side, batch = bundle.recipe.parameters.crop, bundle.recipe.parameters.window_batch
     assert line(bundle, "dino", device=1) == [
         "trtexec", "--device=1", "--onnx=dino.onnx", "--stronglyTyped", "--noTF32",
@@ -196,16 +196,16 @@ def test_the_command_has_shapes_timing_flags_and_strong_typing(tiny_bundle):
     ]  # fmt: skip
 
 
-def test_a_plan_is_loaded_and_a_stage_of_fixed_shapes_needs_none(tiny_bundle):
-    bundle = Bundle.load(tiny_bundle)
+def test_a_plan_is_loaded_and_a_stage_of_fixed_shapes_needs_none(micro_bundle):
+    bundle = Bundle.load(micro_bundle)
     loaded = line(bundle, "dino", source=Path("dino.plan"))
     assert "--loadEngine=dino.plan" in loaded and "--stronglyTyped" not in loaded
     assert [argument.partition("=")[0] for argument in loaded if "hapes" in argument] == ["--shapes"]
     assert not [argument for argument in line(bundle, "sam_encoder") if "hapes" in argument]
 
 
-def test_inputs_of_one_shape_agree_in_every_dynamic_input(tiny_bundle):
-    bundle = Bundle.load(tiny_bundle)
+def test_inputs_of_one_shape_agree_in_every_dynamic_input(micro_bundle):
+    bundle = Bundle.load(micro_bundle)
     (shapes,) = [argument for argument in line(bundle, "head") if argument.startswith("--shapes")]
     names = [entry.partition(":")[0] for entry in shapes.removeprefix("--shapes=").split(",")]
     assert names == ["window_features", "embeddings", "row_weights", "column_weights"], "the affinity's shape is fixed"
@@ -353,8 +353,8 @@ def test_nodes_are_summed_by_name_and_told_by_their_type():
     assert node_times(events, 2) == [("a", "MatMul", "fp16", 2.0), ("b", "Shape", "unknown", 0.25)]
 
 
-def test_example_inputs_fit_the_contracts(tiny_bundle):
-    bundle = Bundle.load(tiny_bundle)
+def test_example_inputs_fit_the_contracts(micro_bundle):
+    bundle = Bundle.load(micro_bundle)
     sizes = {axis: usual for axis, (_, usual, _) in bundle.ranges().items()}
     for entry in bundle.manifest.stages.values():
         entry.contract.check_feeds(example_feeds(entry.contract, sizes))

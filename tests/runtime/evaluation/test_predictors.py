@@ -80,12 +80,12 @@ def scenes():
 
 
 @pytest.fixture(scope="module")
-def settings(tiny_bundle, scenes):
-    return Settings(bundle=tiny_bundle, dataset=scenes, parameters={"refine": False}, templates=("a {}.",))
+def settings(micro_bundle, scenes):
+    return Settings(bundle=micro_bundle, dataset=scenes, parameters={"refine": False}, templates=("a {}.",))
 
 
-def test_a_bundles_masks_are_those_of_its_segmenter(settings, scenes, tiny_bundle):
-    with open_bundle(settings) as predictor, Segmenter.load(tiny_bundle, parameters={"refine": False}) as segmenter:
+def test_a_bundles_masks_are_those_of_its_segmenter(settings, scenes, micro_bundle):
+    with open_bundle(settings) as predictor, Segmenter.load(micro_bundle, parameters={"refine": False}) as segmenter:
         for name in scenes.names:
             one = scenes.read(name)
             found = predictor.predict(one)
@@ -93,14 +93,14 @@ def test_a_bundles_masks_are_those_of_its_segmenter(settings, scenes, tiny_bundl
             expected = np.array(one.given)[segmenter.segment(one.photo, vocabulary).mask]
             assert list(found) == ["coarse"] and (found["coarse"] == expected).all()
         assert predictor.identity["parameters"]["refine"] is False
-        assert str(tiny_bundle) not in str(predictor.identity)
+        assert str(micro_bundle) not in str(predictor.identity)
 
 
-def test_another_bundle_is_a_rival_and_an_unknown_one_is_told_what_there_is(settings, tmp_path, tiny_bundle):
-    (tmp_path / "other").symlink_to(tiny_bundle)
+def test_another_bundle_is_a_rival_and_an_unknown_one_is_told_what_there_is(settings, tmp_path, micro_bundle):
+    (tmp_path / "other").symlink_to(micro_bundle)
     with find_rival(str(tmp_path / "other"))(settings) as rival, open_bundle(settings) as predictor:
         assert rival.identity == predictor.identity
-    fast = find_rival(f"{tiny_bundle}@fp8")(settings)
+    fast = find_rival(f"{micro_bundle}@fp8")(settings)
     with pytest.raises(BundleError, match="fp8"), fast:
         pass
     with pytest.raises(ParameterError, match=r"Did you mean 'torch'\? Valid: colour, torch.*FOLDER@PRECISION"):

@@ -27,9 +27,9 @@ def mlp():
 
 
 @pytest.fixture(scope="module")
-def half_bundle(tiny_bundle, tiny_networks, tmp_path_factory):
-    folder = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("half") / "b")
-    build_bundle(tiny_networks, folder, conversion=HalfConversion(tiny_networks, "fp16"))
+def half_bundle(micro_bundle, micro_networks, tmp_path_factory):
+    folder = shutil.copytree(micro_bundle, tmp_path_factory.mktemp("half") / "b")
+    build_bundle(micro_networks, folder, conversion=HalfConversion(micro_networks, "fp16"))
     return folder
 
 
@@ -74,12 +74,12 @@ def test_flops_are_those_of_the_textbook(signature, body, weights, expected):
     assert sum(node_flops(model, nominal_shapes(contract_of(model))).values()) == expected
 
 
-def test_shapes_that_are_computed_are_known(tiny_bundle):
+def test_shapes_that_are_computed_are_known(micro_bundle):
     """Head: ranges, products and concatenations of sizes; every node's cost comes out."""
     from ovdeploy.runtime.graph.model import load_model
 
-    contract = Bundle.load(tiny_bundle).stage("head").contract
-    costs = node_flops(load_model(tiny_bundle / "head.fp32.onnx"), nominal_shapes(contract))
+    contract = Bundle.load(micro_bundle).stage("head").contract
+    costs = node_flops(load_model(micro_bundle / "head.fp32.onnx"), nominal_shapes(contract))
     tokens = contract.axes["vh"].usual * contract.axes["vw"].usual
     assert costs["node_matmul_2"] == 2 * tokens**2 * 64, "the affinity times the features"
 

@@ -144,12 +144,12 @@ def test_graphs_that_cannot_be_converted_say_why():
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("stage", ["text_encoder", "dino", "clip_image", "sam_encoder", "head", "sam_decoder"])
-def test_real_stages_are_strongly_typed(tiny_bundle, tmp_path, stage, precision):
+def test_real_stages_are_strongly_typed(micro_bundle, tmp_path, stage, precision):
     """Checker, strict inference, order, and every element-wise node's operands of one type."""
     from ovdeploy.runtime.graph.islands import STANDARD, island_nodes
     from ovdeploy.runtime.graph.lint import lint_model
 
-    model = load_model(tiny_bundle / f"{stage}.fp32.onnx")
+    model = load_model(micro_bundle / f"{stage}.fp32.onnx")
     half = to_half(model, precision, island_nodes(model, STANDARD))
     path = tmp_path / "half.onnx"
     save_model(half, path)

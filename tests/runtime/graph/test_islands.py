@@ -61,9 +61,9 @@ def test_every_class_has_a_case():
     assert CASES.keys() == CLASSES.keys()
 
 
-def test_the_real_stages_have_the_classes_that_they_should(tiny_bundle):
+def test_the_real_stages_have_the_classes_that_they_should(micro_bundle):
     found = {
-        stage: {name for name, find in CLASSES.items() if find(View(load_model(tiny_bundle / f"{stage}.fp32.onnx")))}
+        stage: {name for name, find in CLASSES.items() if find(View(load_model(micro_bundle / f"{stage}.fp32.onnx")))}
         for stage in ("text_encoder", "dino", "clip_image", "sam_encoder", "head", "sam_decoder")
     }
     assert found["sam_encoder"] == {"layer_norm", "l2_norm", "softmax", "relative_position", "threshold", "output"}
@@ -73,10 +73,10 @@ def test_the_real_stages_have_the_classes_that_they_should(tiny_bundle):
     assert found["text_encoder"] == {"layer_norm", "softmax"}, "its last product has weights"
 
 
-def test_blocks_follow_the_weights_names(tiny_bundle):
-    blocks = node_blocks(load_model(tiny_bundle / "sam_encoder.fp32.onnx"))
+def test_blocks_follow_the_weights_names(micro_bundle):
+    blocks = node_blocks(load_model(micro_bundle / "sam_encoder.fp32.onnx"))
     assert {f"encoder.blocks.{i}" for i in range(4)} < set(blocks.values())
-    model = load_model(tiny_bundle / "dino.fp32.onnx")
+    model = load_model(micro_bundle / "dino.fp32.onnx")
     chosen = island_nodes(model, StageIslands(blocks=("extractor.vit.blocks.1",)))
     assert len(chosen) > 20 and all(node_blocks(model)[name] == "extractor.vit.blocks.1" for name in chosen)
 

@@ -96,12 +96,12 @@ def test_our_passes_mend_what_our_own_graphs_have(rule, node, make):
     assert lint_model(improved(make()), (11, 4)) == []
 
 
-def test_the_command_passes_on_our_own_bundle(tiny_bundle):
-    result = CliRunner().invoke(lint, [str(tiny_bundle), "--tensorrt", "10.0", "--tensorrt", "11.4"])
+def test_the_command_passes_on_our_own_bundle(micro_bundle):
+    result = CliRunner().invoke(lint, [str(micro_bundle), "--tensorrt", "10.0", "--tensorrt", "11.4"])
     assert result.exit_code == 0 and result.stdout == "0 findings in 6 graphs, for TensorRT 10.0, 11.4\n"
 
 
-def test_the_command_says_where_and_what_to_do(tiny_bundle, tmp_path):
+def test_the_command_says_where_and_what_to_do(micro_bundle, tmp_path):
     import shutil
 
     import msgspec
@@ -110,7 +110,7 @@ def test_the_command_says_where_and_what_to_do(tiny_bundle, tmp_path):
     from ovdeploy.runtime import Bundle
     from ovdeploy.runtime.bundle.bundle import file_entry, write_manifest
 
-    folder = shutil.copytree(tiny_bundle, tmp_path / "b")
+    folder = shutil.copytree(micro_bundle, tmp_path / "b")
     path = folder / "head.fp32.onnx"
     onnx.save(graph("(float[N] embeddings) => (float[N] logits)", "a = Det(embeddings) logits = Identity(a)"), path)
     manifest = Bundle.load(folder).manifest
@@ -129,6 +129,6 @@ def test_the_command_says_where_and_what_to_do(tiny_bundle, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["9.3", "11", "new"])
-def test_the_command_refuses_versions_that_it_does_not_know(tiny_bundle, version):
-    result = CliRunner().invoke(lint, [str(tiny_bundle), "--tensorrt", version])
+def test_the_command_refuses_versions_that_it_does_not_know(micro_bundle, version):
+    result = CliRunner().invoke(lint, [str(micro_bundle), "--tensorrt", version])
     assert result.exit_code == 2 and "such as 11.4" in result.stderr

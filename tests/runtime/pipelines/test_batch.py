@@ -158,14 +158,14 @@ def test_what_fails_for_every_photo_is_raised_at_once(segmenter, vocabulary):
         list(segmenter.segment_many(mixed(1), vocabulary, parameters={"stride": 50}))
 
 
-def test_an_engine_that_fails_on_one_photo_does_not_stop_the_others(tiny_bundle, vocabulary):
+def test_an_engine_that_fails_on_one_photo_does_not_stop_the_others(micro_bundle, vocabulary):
     calls = itertools.count()
 
     def sometimes(feeds):
         outputs = random_outputs(contract, feeds)
         return {name: array * np.nan for name, array in outputs.items()} if next(calls) == 1 else outputs
 
-    segmenter, sessions = faked(tiny_bundle, head=sometimes)
+    segmenter, sessions = faked(micro_bundle, head=sometimes)
     contract = sessions["head"].contract
     results = list(segmenter.segment_many(mixed(4), vocabulary, workers=1))
     assert [isinstance(result, Result) for result in results] == [True, False, True, True]
@@ -187,7 +187,7 @@ def test_a_segmenter_is_shared_by_threads(segmenter, vocabulary):
             assert_same(future.result(LONG * 10), alone)
 
 
-def watched(tiny_bundle, device, entered, left):
+def watched(micro_bundle, device, entered, left):
     """A segmenter over fakes that call `entered` on a photo's first engine and `left` on its last one."""
 
     def around(stage, call):
@@ -198,7 +198,7 @@ def watched(tiny_bundle, device, entered, left):
         return function
 
     contracts: dict = {}
-    segmenter, sessions = faked(tiny_bundle, dino=around("dino", entered), sam_decoder=around("sam_decoder", left))
+    segmenter, sessions = faked(micro_bundle, dino=around("dino", entered), sam_decoder=around("sam_decoder", left))
     contracts.update({stage: session.contract for stage, session in sessions.items()})
     for session in sessions.values():
         session.device = device
@@ -208,7 +208,7 @@ def watched(tiny_bundle, device, entered, left):
 ALL_AT_ONCE = {"region_threshold": 0.0, "min_area": 1, "prompt_batch": 10**6, "window_batch": 10**6}
 
 
-def test_photos_take_turns_where_buffers_are_used_again(tiny_bundle, vocabulary):
+def test_photos_take_turns_where_buffers_are_used_again(micro_bundle, vocabulary):
     inside: list[int] = []
 
     def entered():
@@ -216,13 +216,13 @@ def test_photos_take_turns_where_buffers_are_used_again(tiny_bundle, vocabulary)
         time.sleep(0.01)
         assert len(inside) == 1, "another photo's engines have run since"
 
-    segmenter = watched(tiny_bundle, "cuda:0", entered, lambda: (time.sleep(0.01), inside.pop()))
+    segmenter = watched(micro_bundle, "cuda:0", entered, lambda: (time.sleep(0.01), inside.pop()))
     results = list(segmenter.segment_many(mixed(6), vocabulary, parameters=ALL_AT_ONCE, engines=3))
     assert all(isinstance(result, Result) for result in results) and not inside
 
 
 @pytest.mark.parametrize("engines", [1, 2])
-def test_engines_run_on_so_many_photos_at_once_and_no_more(tiny_bundle, vocabulary, engines):
+def test_engines_run_on_so_many_photos_at_once_and_no_more(micro_bundle, vocabulary, engines):
     """While as many photos as may are on their first engine, for a while no other gets to its own."""
     together, inside, most = threading.Barrier(engines), [], []
 
@@ -233,7 +233,7 @@ def test_engines_run_on_so_many_photos_at_once_and_no_more(tiny_bundle, vocabula
         most.append(len(inside))
         inside.pop()
 
-    segmenter = watched(tiny_bundle, "cpu", entered, lambda: None)
+    segmenter = watched(micro_bundle, "cpu", entered, lambda: None)
     photos = mixed(3 * engines)
     results = list(
         segmenter.segment_many(photos, vocabulary, parameters=ALL_AT_ONCE, workers=engines + 2, engines=engines)
@@ -242,8 +242,8 @@ def test_engines_run_on_so_many_photos_at_once_and_no_more(tiny_bundle, vocabula
     assert max(most) <= engines
 
 
-def test_memory_does_not_grow_with_photos(tiny_bundle, vocabulary):
-    segmenter, sessions = faked(tiny_bundle)
+def test_memory_does_not_grow_with_photos(micro_bundle, vocabulary):
+    segmenter, sessions = faked(micro_bundle)
 
     def run(count):
         for _ in segmenter.segment_many((draw_photo((30 + i % 20, 40 + i % 7)) for i in range(count)), vocabulary):

@@ -47,19 +47,19 @@ def test_an_overlay_over_a_recipe_changes_its_own_values_and_no_other(tmp_path):
     assert changed.min_area == recipe.parameters.min_area == 40
 
 
-def test_an_overlay_over_a_bundle_holds_and_must_not_change_what_is_baked(tiny_bundle, tmp_path):
+def test_an_overlay_over_a_bundle_holds_and_must_not_change_what_is_baked(micro_bundle, tmp_path):
     save_parameters(tmp_path / "a.toml", {"logit_scale": 7.0})
-    with Segmenter.load(tiny_bundle, parameters=load_parameters(tmp_path / "a.toml")) as opened:
+    with Segmenter.load(micro_bundle, parameters=load_parameters(tmp_path / "a.toml")) as opened:
         assert opened.parameters.logit_scale == 7.0
     save_parameters(tmp_path / "a.toml", {"crop": 64})
     with pytest.raises(ParameterError, match="shape of the dino"):
-        Segmenter.load(tiny_bundle, parameters=load_parameters(tmp_path / "a.toml"))
+        Segmenter.load(micro_bundle, parameters=load_parameters(tmp_path / "a.toml"))
 
 
-def test_segment_takes_an_overlay_and_set_goes_before_it(tiny_bundle, tmp_path, monkeypatch):
+def test_segment_takes_an_overlay_and_set_goes_before_it(micro_bundle, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_parameters("a.toml", {"probability_threshold": 0.9, "refine": False})
-    arguments = ["segment", "none.jpg", "--bundle", str(tiny_bundle), "--classes", "cup, table", "--parameters"]
+    arguments = ["segment", "none.jpg", "--bundle", str(micro_bundle), "--classes", "cup, table", "--parameters"]
     seen = []
     monkeypatch.setattr(Segmenter, "load", lambda *args, parameters, **kwargs: seen.append(parameters) or 1 / 0)
     for more in ((), ("--set", "refine=true")):

@@ -95,9 +95,9 @@ def test_an_unknown_preset_or_method_is_answered_with_those_there_are(monkeypatc
 
 
 @pytest.fixture
-def preset_bundle(tiny_bundle, tmp_path):
+def preset_bundle(micro_bundle, tmp_path):
     """The tiny bundle as if it had been exported with a preset; its engines keep their sizes."""
-    folder = shutil.copytree(tiny_bundle, tmp_path / "b")
+    folder = shutil.copytree(micro_bundle, tmp_path / "b")
     manifest = Bundle.load(folder).manifest
     made = with_preset(manifest.recipe, "voc21")
     recipe = msgspec.structs.replace(made, parameters=manifest.recipe.parameters)
@@ -111,16 +111,16 @@ def invoke(*arguments):
     return result
 
 
-def test_a_bundle_with_a_preset_knows_its_classes(preset_bundle, tiny_bundle):
+def test_a_bundle_with_a_preset_knows_its_classes(preset_bundle, micro_bundle):
     with Segmenter.load(preset_bundle) as segmenter:
         vocabulary = segmenter.vocabulary(templates=["{}"])
         assert vocabulary.synonyms[0][:2] == ("sky", "wall") and len(vocabulary) == 21 and vocabulary.background
         assert not segmenter.vocabulary(["cup"], templates=["{}"]).background
-    with Segmenter.load(tiny_bundle) as segmenter, pytest.raises(VocabularyError, match="no classes of its own"):
+    with Segmenter.load(micro_bundle) as segmenter, pytest.raises(VocabularyError, match="no classes of its own"):
         segmenter.vocabulary()
 
 
-def test_segment_takes_the_bundles_classes_unless_others_are_named(preset_bundle, tiny_bundle, tmp_path, monkeypatch):
+def test_segment_takes_the_bundles_classes_unless_others_are_named(preset_bundle, micro_bundle, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     manifest = Bundle.load(preset_bundle).manifest
     text = msgspec.structs.replace(manifest.text, templates=("{}",))
@@ -133,7 +133,7 @@ def test_segment_takes_the_bundles_classes_unless_others_are_named(preset_bundle
     result = invoke("segment", "photo.png", "--bundle", preset_bundle, "--output", "out", "--classes", "cup, table")
     told = msgspec.json.decode((tmp_path / "out" / "photo.json").read_bytes())
     assert [entry["name"] for entry in told["classes"]] == ["cup", "table"]
-    result = invoke("segment", "photo.png", "--bundle", tiny_bundle)
+    result = invoke("segment", "photo.png", "--bundle", micro_bundle)
     assert result.exit_code == 2 and "classes of its own" in result.stderr
 
 

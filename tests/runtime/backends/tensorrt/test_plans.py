@@ -167,12 +167,12 @@ def test_plans_of_several_machines_live_side_by_side(bundle, monkeypatch):
         assert choose_plan(bundle, "clip_image", "fp32", here) is plan
 
 
-def test_exporting_again_keeps_plans_whose_graph_is_the_same(world, bundle, tiny_networks):
+def test_exporting_again_keeps_plans_whose_graph_is_the_same(world, bundle, micro_networks):
     from ovdeploy.export.bundling.build import build_bundle
 
     built, _ = told(bundle)
     path = built.path / built.stage("clip_image").plans[0].file.path
-    build_bundle(tiny_networks, built.path)
+    build_bundle(micro_networks, built.path)
     assert Bundle.load(built.path).stage("clip_image").plans == built.stage("clip_image").plans and path.is_file()
     entry = built.stage("clip_image")
     stale = msgspec.structs.replace(entry.plans[0], onnx_sha256="0" * 64)

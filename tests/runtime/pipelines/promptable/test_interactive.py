@@ -104,7 +104,7 @@ def test_batches_go_through_in_the_batch_size(complete_bundle, photo, prompted):
     assert not answers[0].masks.any(), "a logit of 0 is outside, as in SAM"
 
 
-def test_an_encoder_without_the_affinity_is_fed_its_image_alone(complete_bundle, tiny_networks, photo):
+def test_an_encoder_without_the_affinity_is_fed_its_image_alone(complete_bundle, micro_networks, photo):
     """Methods that only refine have such an encoder."""
     from ovdeploy.runtime.stage.contract import StageContract
 
@@ -172,11 +172,11 @@ def test_what_is_no_photo_is_refused(prompter):
         prompter.encode("missing.png")
 
 
-def test_a_bundle_without_the_stage_says_how_to_add_it(tiny_bundle, photo):
+def test_a_bundle_without_the_stage_says_how_to_add_it(micro_bundle, photo):
     told = r"--stages sam_prompt_decoder"
     with pytest.raises(BundleError, match=told):
-        Prompter.load(tiny_bundle)
-    with Segmenter.load(tiny_bundle) as segmenter, pytest.raises(BundleError, match=told):
+        Prompter.load(micro_bundle)
+    with Segmenter.load(micro_bundle) as segmenter, pytest.raises(BundleError, match=told):
         segmenter.prompt(photo)
 
 

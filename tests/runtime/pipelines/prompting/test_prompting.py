@@ -65,11 +65,11 @@ def test_its_engines_answer_as_those_of_a_bundle_with_clip(sam_bundle, complete_
     np.testing.assert_allclose(ours.low_res_logits, theirs.low_res_logits, atol=2e-5)  # float32, other graphs
 
 
-def test_a_bundle_without_the_interface_says_which_it_has(sam_bundle, tiny_bundle):
+def test_a_bundle_without_the_interface_says_which_it_has(sam_bundle, micro_bundle):
     with pytest.raises(BundleError, match=r"Segmenter: its pipeline, 'prompting', has Prompter"):
         Segmenter.load(sam_bundle)
     with pytest.raises(BundleError, match="holds no sam_prompt_decoder stage"):
-        Prompter.load(tiny_bundle)
+        Prompter.load(micro_bundle)
     told = invoke("evaluate", sam_bundle, "--dataset", "scenes", "--photos", 1)
     assert told.exit_code == 1 and "has Prompter" in told.stderr
 

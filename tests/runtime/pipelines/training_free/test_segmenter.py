@@ -39,11 +39,11 @@ def test_a_result_has_the_photos_size_and_the_promised_types(segmenter, vocabula
     np.testing.assert_array_equal(result.photo, photo)
 
 
-def test_the_same_photo_gives_the_same_bytes(segmenter, tiny_bundle, vocabulary, photo):
+def test_the_same_photo_gives_the_same_bytes(segmenter, micro_bundle, vocabulary, photo):
     first = segmenter.segment(photo, vocabulary, parameters=EVERYTHING)
     segmenter.segment(draw_photo((64, 90), seed=1), vocabulary)
     assert_same(segmenter.segment(photo, vocabulary, parameters=EVERYTHING), first)
-    with Segmenter.load(tiny_bundle, parameters=EVERYTHING) as another:
+    with Segmenter.load(micro_bundle, parameters=EVERYTHING) as another:
         assert_same(another.segment(photo, vocabulary), first)
 
 
@@ -80,8 +80,8 @@ def test_a_photo_above_the_limit_is_refused_with_its_size_and_the_way_out(segmen
     segmenter.segment(photo, vocabulary, parameters={"max_pixels": 150 * 203})
 
 
-def test_parameters_given_on_load_hold_and_those_of_a_call_go_before_them(tiny_bundle, vocabulary, photo):
-    with Segmenter.load(tiny_bundle, parameters={"refine": False, "stride": 32}) as loaded:
+def test_parameters_given_on_load_hold_and_those_of_a_call_go_before_them(micro_bundle, vocabulary, photo):
+    with Segmenter.load(micro_bundle, parameters={"refine": False, "stride": 32}) as loaded:
         coarse = loaded.segment(photo, vocabulary)
         assert not np.array_equal(loaded.segment(photo, vocabulary, parameters={"stride": 64}).scores, coarse.scores)
         refined = loaded.segment(photo, vocabulary, parameters=EVERYTHING | {"refine": True})
@@ -94,11 +94,11 @@ UNUSABLE = [({"strid": 1}, "'stride'"), ({"crop": 64}, "shape of the dino"), ({"
 
 
 @pytest.mark.parametrize(("parameters", "told"), UNUSABLE)
-def test_parameters_that_cannot_be_used_are_refused(segmenter, tiny_bundle, vocabulary, photo, parameters, told):
+def test_parameters_that_cannot_be_used_are_refused(segmenter, micro_bundle, vocabulary, photo, parameters, told):
     with pytest.raises(ParameterError, match=told):
         segmenter.segment(photo, vocabulary, parameters=parameters)
     with pytest.raises(ParameterError, match=told):
-        Segmenter.load(tiny_bundle, parameters=parameters)
+        Segmenter.load(micro_bundle, parameters=parameters)
 
 
 def test_a_stride_off_the_grid_is_refused_with_the_patch(segmenter, vocabulary, photo):
@@ -175,21 +175,21 @@ def test_timings_are_those_of_all_steps_and_lie_within_the_total(segmenter, voca
 
 
 @pytest.mark.parametrize("parameters", [{}, {"refine": False}, {"probability_threshold": 0.5}, {"max_pixels": 1000}])
-def test_warmup_runs_whatever_the_parameters(tiny_bundle, parameters):
-    with Segmenter.load(tiny_bundle, parameters=parameters) as segmenter:
+def test_warmup_runs_whatever_the_parameters(micro_bundle, parameters):
+    with Segmenter.load(micro_bundle, parameters=parameters) as segmenter:
         assert segmenter.warmup() is None
 
 
-def test_a_segmenter_is_closed_twice_without_harm_and_then_says_that_it_is_closed(tiny_bundle, vocabulary, photo):
-    segmenter = Segmenter.load(tiny_bundle)
+def test_a_segmenter_is_closed_twice_without_harm_and_then_says_that_it_is_closed(micro_bundle, vocabulary, photo):
+    segmenter = Segmenter.load(micro_bundle)
     segmenter.close()
     segmenter.close()
     with pytest.raises(EngineError, match="closed"):
         segmenter.segment(photo, vocabulary)
 
 
-def test_the_pipeline_runs_on_fake_sessions_in_its_order(tiny_bundle, vocabulary, photo):
-    segmenter, sessions = faked(tiny_bundle)
+def test_the_pipeline_runs_on_fake_sessions_in_its_order(micro_bundle, vocabulary, photo):
+    segmenter, sessions = faked(micro_bundle)
     parameters = {"window_batch": 2, "prompt_batch": 1, "min_area": 1, "region_threshold": 0.0}
     result = segmenter.segment(photo, vocabulary, parameters=parameters)
     assert_sound(result, photo.shape[:2], vocabulary)
@@ -202,22 +202,22 @@ def test_the_pipeline_runs_on_fake_sessions_in_its_order(tiny_bundle, vocabulary
 
 
 @pytest.mark.parametrize("stage", ENGINES)
-def test_an_engine_that_returns_nan_is_an_error_that_names_its_stage(tiny_bundle, vocabulary, photo, stage):
-    contract = Bundle.load(tiny_bundle).stage(stage).contract
+def test_an_engine_that_returns_nan_is_an_error_that_names_its_stage(micro_bundle, vocabulary, photo, stage):
+    contract = Bundle.load(micro_bundle).stage(stage).contract
     broken = {stage: lambda feeds: {n: array * np.nan for n, array in random_outputs(contract, feeds).items()}}
-    segmenter, _ = faked(tiny_bundle, **broken)
+    segmenter, _ = faked(micro_bundle, **broken)
     with pytest.raises(EngineError, match=rf"the {stage} engine.*NaN"):
         segmenter.segment(photo, vocabulary, parameters={"region_threshold": 0.0})
 
 
 @pytest.mark.parametrize("stage", ENGINES)
-def test_a_stage_without_a_session_is_told_by_name(tiny_bundle, vocabulary, photo, stage):
-    segmenter, sessions = faked(tiny_bundle)
+def test_a_stage_without_a_session_is_told_by_name(micro_bundle, vocabulary, photo, stage):
+    segmenter, sessions = faked(micro_bundle)
     del sessions[stage]
     with pytest.raises(OvdeployError, match="SAM" if stage == "sam_decoder" else stage):
         TrainingFreeSegmenter(segmenter.manifest, sessions).segment(photo, vocabulary)
 
 
-def test_a_segmenter_without_a_text_engine_says_what_to_do_instead(tiny_bundle):
+def test_a_segmenter_without_a_text_engine_says_what_to_do_instead(micro_bundle):
     with pytest.raises(VocabularyError, match=r"Vocabulary\.load"):
-        faked(tiny_bundle)[0].vocabulary(["cup"])
+        faked(micro_bundle)[0].vocabulary(["cup"])
