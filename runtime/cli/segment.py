@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -114,7 +114,7 @@ def segment(
         vocabulary = _vocabulary(segmenter, classes, saved, background or None)
         work = _progress(console, list(zip(paths, output_names(paths), strict=True)), quiet=as_json)
         results = segmenter.segment_many(paths, vocabulary, workers=workers, engines=engines)
-        with closing(results):
+        with closing(work), closing(results):  # whatever fails, the bar ends before the error is told
             for (path, target), result in zip(work, results, strict=True):
                 try:
                     _write(_sound(result), path, output, target, as_json)
@@ -160,7 +160,9 @@ def _vocabulary(segmenter: Segmenter, classes: str | None, saved: Path | None, b
     return segmenter.vocabulary(named, background=background)
 
 
-def _progress(console: Console, work: list[tuple[Path, str]], *, quiet: bool) -> Iterator[tuple[Path, str]]:
+def _progress(
+    console: Console, work: list[tuple[Path, str]], *, quiet: bool
+) -> Generator[tuple[Path, str], None, None]:
     with progress_bar(console, quiet=quiet) as progress:
         task = progress.add_task("segmenting", total=len(work))
         for path, name in work:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -164,8 +165,12 @@ def test_set_changes_parameters(segment):
     ],
 )
 def test_a_parameter_that_cannot_be_set_ends_with_1_and_what_is_valid(segment, folder, setting, told):
+    before = set(threading.enumerate())
     result = segment("one/cat.png", "--set", setting)
     assert result.exit_code == 1
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive(), "the workers and the bar end with the command"
     assert [words for words in told if words not in result.stderr] == []
     assert written(folder) == []
 
