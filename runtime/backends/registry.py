@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, NamedTuple
 
-from ..errors import BundleError, MissingExtraError, one_of
+from ..errors import BundleError, MissingExtraError, ParameterError, one_of
 from ..stage.contract import StageContract
 from ..stage.precision import FP32
 from .base import Session
+from .measures import StageProfile
 from .options import SessionOptions
 
 
@@ -31,6 +33,8 @@ class Backend(NamedTuple):
     """Precisions of graphs that it computes in FP32, so that a run of them proves little (parity emulates them)."""
     refusal: str = ""
     """A function of the module: why this machine cannot compute in a precision, or "". Asked of all but fp32."""
+    profiler: str = ""
+    """A function of the module `profiling` beside: path, contract, sizes, options, iterations → profile."""
 
 
 BACKENDS = {
@@ -42,13 +46,21 @@ BACKENDS = {
         makes=("bf16",),
         widens=("fp16",),
         refusal="refusal",
+        profiler="profile_openvino",
     ),
-    "onnxruntime": Backend("onnxruntime.session", "open_cpu", "onnxruntime", "cpu", widens=("fp16", "bf16")),
-    "onnxruntime-cuda": Backend("onnxruntime.session", "open_cuda", "onnxruntime", "gpu"),
-    "onnxruntime-tensorrt": Backend("onnxruntime.session", "open_tensorrt", "onnxruntime", "gpu"),
+    "onnxruntime": Backend(
+        "onnxruntime.session", "open_cpu", "onnxruntime", "cpu", widens=("fp16", "bf16"), profiler="profile_cpu"
+    ),
+    "onnxruntime-cuda": Backend("onnxruntime.session", "open_cuda", "onnxruntime", "gpu", profiler="profile_cuda"),
+    "onnxruntime-tensorrt": Backend(
+        "onnxruntime.session", "open_tensorrt", "onnxruntime", "gpu", profiler="profile_tensorrt"
+    ),
     "tensorrt": Backend("tensorrt.session", "open_plan", "tensorrt", "tensorrt", engine="plan"),
 }
 """By name, the preferred first. OpenVINO is the faster of the two on CPUs (docs/cpu.md); a GPU is asked for."""
+
+PROFILING = tuple(name for name, backend in BACKENDS.items() if backend.profiler)
+"""Backends that tell the times of single operations."""
 
 
 def available_backends() -> list[str]:
@@ -80,11 +92,11 @@ def _refusal(name: str, precision: str) -> str:
     backend = BACKENDS[name]
     if precision == FP32 or not backend.refusal:
         return ""
-    return str(getattr(_module(backend), backend.refusal)(precision))
+    return str(getattr(_module(backend.module), backend.refusal)(precision))
 
 
-def _module(backend: Backend) -> ModuleType:
-    return import_module(f".{backend.module}", __package__)
+def _module(name: str) -> ModuleType:
+    return import_module(f".{name}", __package__)
 
 
 def open_session(
@@ -105,7 +117,37 @@ def open_session(
         options: all that may be said, instead of `threads`.
     """
     chosen = BACKENDS[choose_backend(backend)]
-    session: Session = getattr(_module(chosen), chosen.opener)(
+    session: Session = getattr(_module(chosen.module), chosen.opener)(
         path, contract, options or SessionOptions(threads=threads)
     )
     return session
+
+
+def profile_graph(
+    path: Path,
+    contract: StageContract,
+    backend: str,
+    sizes: Mapping[str, int],
+    options: SessionOptions,
+    iterations: int,
+) -> StageProfile:
+    """Let a backend tell where the time of one engine goes.
+
+    Args:
+        path: the engine's file, already verified.
+        contract: what it takes and gives.
+        backend: a key of `BACKENDS`.
+        sizes: of the dynamic axes.
+        options: how it is opened; its precision is the profile's.
+        iterations: runs at least.
+
+    Raises:
+        ParameterError: the backend does not tell the times of single operations.
+        EngineError: the backend does not work here, or a run fails.
+    """
+    chosen = BACKENDS[backend]
+    if not chosen.profiler:
+        raise ParameterError(one_of("backend that measures single operations", backend, PROFILING))
+    module = _module(f"{chosen.module.rpartition('.')[0]}.profiling")
+    profile: StageProfile = getattr(module, chosen.profiler)(path, contract, sizes, options, iterations)
+    return profile

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from ..backends.measures import StageProfile
 from ..backends.options import SessionOptions
-from ..backends.registry import choose_backend
+from ..backends.registry import PROFILING, choose_backend, profile_graph
 from ..backends.tensorrt import trtexec
 from ..backends.tensorrt.trtexec_results import read_results
 from ..bundle.bundle import Bundle, PlanEntry
@@ -30,9 +30,6 @@ from .common import fail_cleanly
 
 FOLDER = "profile"
 SCRIPT = "profile.sh"
-PROVIDERS = {"onnxruntime": "CPU", "onnxruntime-cuda": "CUDA", "onnxruntime-tensorrt": "TENSORRT"}
-"""ONNX Runtime's providers by backend."""
-BACKENDS_THAT_MEASURE = ("openvino", *PROVIDERS)
 
 
 class Job(NamedTuple):
@@ -82,7 +79,7 @@ class Job(NamedTuple):
     "--by",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "trtexec", *BACKENDS_THAT_MEASURE]),
+    type=click.Choice(["auto", "trtexec", *PROFILING]),
     help="Who measures. auto: trtexec if it is there, else the backend that segments would be made with.",
 )
 @click.option(
@@ -196,18 +193,10 @@ def _measure(job: Job, by: str, program: str | None, read_only: bool) -> Iterato
 
 
 def _by_backend(job: Job, stage: str, by: str) -> StageProfile:
-    held = graph_precision(job.bundle, stage, job.precision, by)
-    path, contract = job.bundle.engine_path(stage, held), job.bundle.stage(stage).contract
-    sizes, options = job.sizes_of(stage), SessionOptions(device=job.device, ranges=job.ranges)
-    if by == "openvino":
-        from ..backends.openvino.profiling import profile_openvino
-
-        return profile_openvino(path, contract, job.precision, sizes, options, job.iterations)
-    from ..backends.onnxruntime import providers
-    from ..backends.onnxruntime.profiling import profile_onnx
-
-    provider = getattr(providers, PROVIDERS[by])
-    return profile_onnx(path, contract, held, sizes, provider, options, job.iterations)
+    entry, held = job.bundle.stage(stage), graph_precision(job.bundle, stage, job.precision, by)
+    options = SessionOptions(device=job.device, ranges=job.ranges, precision=entry.resolved(job.precision))
+    path = job.bundle.engine_path(stage, held)
+    return profile_graph(path, entry.contract, by, job.sizes_of(stage), options, job.iterations)
 
 
 def _one_plan(plans: list[PlanEntry], stage: str) -> PlanEntry:

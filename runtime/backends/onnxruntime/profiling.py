@@ -16,8 +16,8 @@ from ...errors import EngineError
 from ...stage.contract import StageContract
 from ..measures import StageProfile, example_feeds, ranked, summarize, timed_runs
 from ..options import SessionOptions
-from .providers import Provider, check_assignment, check_providers
-from .session import import_onnxruntime, session_options
+from .providers import CPU, CUDA, TENSORRT, Provider, check_assignment, check_providers
+from .session import import_onnxruntime, load
 
 PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "double": "fp64"}
 """Our names of ONNX Runtime's types; others keep theirs."""
@@ -28,22 +28,20 @@ KERNEL = "_kernel_time"
 def profile_onnx(
     path: Path,
     contract: StageContract,
-    precision: str,
     sizes: Mapping[str, int],
-    provider: Provider,
     options: SessionOptions,
     iterations: int,
+    provider: Provider,
 ) -> StageProfile:
     """Profile one graph.
 
     Args:
         path: the graph, verified.
         contract: what it takes.
-        precision: of the graph.
         sizes: of the dynamic axes.
-        provider: which of ONNX Runtime's execution providers.
-        options: how sessions are opened.
+        options: how sessions are opened, and the graph's precision.
         iterations: runs, of each of the two kinds.
+        provider: which of ONNX Runtime's execution providers.
 
     Raises:
         EngineError: the provider does not work here, or a run fails.
@@ -52,7 +50,8 @@ def profile_onnx(
     check_providers(ort, provider, options)
     feeds = example_feeds(contract, sizes)
     try:
-        session = _session(ort, path, contract, provider, options)
+        session = load(ort, path, contract, options, provider)
+        check_assignment(session, contract.stage, provider, options)
         milliseconds = timed_runs(partial(session.run, None, dict(feeds)), iterations)
         del session
         events = _events(ort, path, contract, provider, options, feeds, iterations)
@@ -62,12 +61,17 @@ def profile_onnx(
         raise EngineError(f"{contract.stage}: ONNX Runtime cannot profile it: {error}") from error
     return StageProfile(
         stage=contract.stage,
-        precision=precision,
+        precision=options.precision,
         measured_by=f"ONNX Runtime {ort.__version__}, {provider.name}",
         sizes=dict(sizes),
         times=summarize(milliseconds, "arrays on the host to arrays on the host", contract.stage),
         layers=ranked(node_times(events, iterations)),
     )
+
+
+profile_cpu = partial(profile_onnx, provider=CPU)
+profile_cuda = partial(profile_onnx, provider=CUDA)
+profile_tensorrt = partial(profile_onnx, provider=TENSORRT)
 
 
 def node_times(events: list[dict[str, Any]], runs: int) -> list[tuple[str, str, str, float]]:
@@ -82,19 +86,6 @@ def node_times(events: list[dict[str, Any]], runs: int) -> list[tuple[str, str, 
     return [(name, *what[name], total / 1e3 / runs) for name, total in microseconds.items()]
 
 
-def _session(
-    ort: Any, path: Path, contract: StageContract, provider: Provider, options: SessionOptions, prefix: str = ""
-) -> Any:
-    """A session, with the profiler on where there is a prefix for its file."""
-    chosen = session_options(ort, options, provider)
-    if prefix:
-        chosen.enable_profiling = True
-        chosen.profile_file_prefix = prefix
-    session = ort.InferenceSession(str(path), chosen, providers=provider.request(options, contract))
-    check_assignment(session, contract.stage, provider, options)
-    return session
-
-
 def _events(
     ort: Any,
     path: Path,
@@ -105,7 +96,7 @@ def _events(
     iterations: int,
 ) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
-        session = _session(ort, path, contract, provider, options, prefix=str(Path(folder) / "ort"))
+        session = load(ort, path, contract, options, provider, events=str(Path(folder) / "ort"))
         for _ in range(iterations):
             session.run(None, dict(feeds))
         events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))

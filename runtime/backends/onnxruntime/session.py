@@ -59,12 +59,7 @@ class OnnxRuntimeSession(Session):
         self._ort = ort
         check_providers(ort, provider, options)
         try:
-            self._session = ort.InferenceSession(
-                str(path),
-                session_options(ort, options, provider),
-                providers=provider.request(options, contract),
-                disabled_optimizers=HINDERING.get(options.precision, []),
-            )
+            self._session = load(ort, path, contract, options, provider)
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load {path}: {error}") from error
         self._check_signature(path)
@@ -143,6 +138,30 @@ def open_cuda(path: Path, contract: StageContract, options: SessionOptions) -> S
 def open_tensorrt(path: Path, contract: StageContract, options: SessionOptions) -> Session:
     """Load a graph to run by ONNX Runtime's TensorRT provider, which compiles it on the first run."""
     return OnnxRuntimeSession(path, contract, options, TENSORRT)
+
+
+def load(
+    ort: Any, path: Path, contract: StageContract, options: SessionOptions, provider: Provider, *, events: str = ""
+) -> Any:
+    """ONNX Runtime's own session, the same whether it is to run or to be profiled.
+
+    Args:
+        ort: the module `onnxruntime`.
+        path: the graph.
+        contract: what it takes.
+        options: how it is opened.
+        provider: which of ONNX Runtime's execution providers.
+        events: how the profiler's file begins; empty leaves the profiler off.
+    """
+    settings = session_options(ort, options, provider)
+    if events:
+        settings.enable_profiling, settings.profile_file_prefix = True, events
+    return ort.InferenceSession(
+        str(path),
+        settings,
+        providers=provider.request(options, contract),
+        disabled_optimizers=HINDERING.get(options.precision, []),
+    )
 
 
 def import_onnxruntime() -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": 
 def profile_openvino(
     path: Path,
     contract: StageContract,
-    precision: str,
     sizes: Mapping[str, int],
     options: SessionOptions,
     iterations: int,
@@ -33,16 +31,14 @@ def profile_openvino(
     Args:
         path: the graph, verified.
         contract: what it takes.
-        precision: to compute in.
         sizes: of the dynamic axes.
-        options: how it is compiled.
+        options: how it is compiled, and the precision to compute in.
         iterations: runs, of each of the two kinds.
 
     Raises:
         EngineError: this CPU does not compute in the precision, or a run fails.
     """
     ov = import_openvino()
-    options = replace(options, precision=precision)
     feeds = example_feeds(contract, sizes)
     with OpenVinoSession(path, contract, options) as session:
         milliseconds = timed_runs(lambda: session.run_unchecked(feeds), iterations)
@@ -52,7 +48,7 @@ def profile_openvino(
         raise EngineError(f"{contract.stage}: OpenVINO cannot profile it: {error}") from error
     return StageProfile(
         stage=contract.stage,
-        precision=precision,
+        precision=options.precision,
         measured_by=f"OpenVINO {ov.__version__.partition('-')[0]}, {DEVICE}",
         sizes=dict(sizes),
         times=summarize(milliseconds, "arrays on the host to arrays on the host", contract.stage),
