@@ -24,10 +24,9 @@ pytestmark = pytest.mark.slow
 
 def test_sam_vit_b_agrees_with_fp32_and_is_half(tmp_path):
     full, tiny = load_recipe("trident-b16"), load_recipe("micro")
-    assert full.sam is not None
-    sam = msgspec.structs.replace(full.sam, weights="random:3")
+    models = tiny.models | {"sam": msgspec.structs.replace(full.models["sam"], weights="random:3")}
     parameters = msgspec.structs.replace(tiny.parameters, affinity_factor=1.2)
-    networks = Networks.load(msgspec.structs.replace(tiny, sam=sam, parameters=parameters))
+    networks = Networks.load(msgspec.structs.replace(tiny, models=models, parameters=parameters))
     contract, path = networks.contract("sam_encoder"), tmp_path / "sam_encoder.onnx"
     export_onnx(networks.modules["sam_encoder"], contract, path)
     image = np.ascontiguousarray(draw_photo((1024, 1024)).transpose(2, 0, 1)[None].astype(np.float32))

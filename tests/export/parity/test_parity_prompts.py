@@ -97,7 +97,8 @@ def test_a_layer_scaled_by_one_percent_fails(complete_bundle, tmp_path):
 def test_full_size_sam_answers_as_sam_predictor(tmp_path):
     """SAM ViT-B with seeded weights, in a method with the affinity; CLIP and DINO stay tiny, since none is asked."""
     tiny = load_recipe("micro")
-    recipe = msgspec.structs.replace(tiny, sam=ModelChoice(model="vit_b", weights="random:3"))
+    models = tiny.models | {"sam": ModelChoice(model="vit_b", weights="random:3")}
+    recipe = msgspec.structs.replace(tiny, models=models)
     networks = Networks.load(recipe)
     build_bundle(networks, tmp_path / "b", stages=["sam_encoder", STAGE])
     photo = draw_photo((400, 601))

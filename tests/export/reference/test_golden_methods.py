@@ -12,6 +12,7 @@ from ovdeploy.export.reference.networks import Networks
 from ovdeploy.export.reference.training_free.pipeline import Reference
 from ovdeploy.runtime import Segmenter, Vocabulary, load_recipe
 from ovdeploy.runtime.geometry.bands import resize
+from ovdeploy.runtime.pipelines.training_free.methods import method_of
 from ovdeploy.runtime.pipelines.training_free.plan import plan_photo
 
 pytestmark = pytest.mark.slow
@@ -64,7 +65,7 @@ def test_engines_meet_the_authors(case, networks, tmp_path):
         head.run = lambda feeds: logits.append(run(feeds)) or logits[-1]
         result = segmenter.segment(case["image"], vocabulary, parameters=case["settings"])
         settings = segmenter._parameters(segmenter.parameters, case["settings"])
-        plan = plan_photo((400, 600), settings, segmenter._method, networks.dimensions)
+        plan = plan_photo((400, 600), settings, method_of(networks.recipe), networks.dimensions)
     full = resize(plan.photo.rows, plan.photo.columns, logits[0]["logits"])
     assert relative(full[:, ::8, ::8], case["logits_small"]) < LOGITS
     assert (result.mask == case["mask_coarse"]).mean() >= LABELS
