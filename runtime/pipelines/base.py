@@ -17,6 +17,7 @@ from ..labelling.result import Result
 from ..recipe.pipeline import Interface
 from ..stage.precision import FP32
 from ..words.vocabulary import Vocabulary
+from .batch import in_order, positive
 from .engines import Engines, Wrap, as_it_is
 from .prompted import PromptablePhoto
 
@@ -175,7 +176,6 @@ class Segmenter(ABC):
             BundleError: the text engine is needed and not in the bundle.
         """
 
-    @abstractmethod
     def segment(self, photo: Photo, vocabulary: Vocabulary, *, parameters: Mapping[str, Any] | None = None) -> Result:
         """Name every pixel of a photo.
 
@@ -190,8 +190,8 @@ class Segmenter(ABC):
             VocabularyError: the embeddings are not this model's.
             EngineError: an engine failed or returned NaN.
         """
+        return self._prepared(vocabulary, parameters, 1)(photo)
 
-    @abstractmethod
     def segment_many(
         self,
         photos: Iterable[Photo],
@@ -220,6 +220,30 @@ class Segmenter(ABC):
         Raises:
             ParameterError: as `segment`; or `workers` or `engines` is below 1.
             VocabularyError: as `segment`.
+        """
+        one = self._prepared(vocabulary, parameters, positive("engines", engines))
+
+        def attempt(photo: Photo) -> Result | PhotoError | EngineError:
+            try:
+                return one(photo)
+            except (PhotoError, EngineError) as error:  # of this photo; the next may be fine
+                return error
+
+        return in_order(attempt, photos, engines + 1 if workers is None else workers)
+
+    @abstractmethod
+    def _prepared(
+        self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
+    ) -> Callable[[Photo], Result]:
+        """What segments a photo after the words and the overrides of a call were checked; threads may share it.
+
+        Args:
+            vocabulary: the classes.
+            parameters: overrides for this call.
+            engines: photos on which engines may run at once.
+
+        Raises:
+            ParameterError, VocabularyError: as `segment`.
         """
 
     def prompt(self, photo: Photo) -> PromptablePhoto:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 from ..backends.base import HOST, Session
 from ..backends.options import SessionOptions
@@ -54,6 +55,7 @@ class Engines(Mapping[str, Session]):
         self._open = dict(sessions or {})
         self._open_one = open_one
         self._opening = threading.Lock()
+        self._one_at_a_time = threading.RLock()
         self._calls: Calls | None = None
         self.backend, self.precision = backend, precision
 
@@ -124,6 +126,11 @@ class Engines(Mapping[str, Session]):
     def on_host(self) -> bool:
         """Whether all that are open compute on the host."""
         return all(session.device == HOST for session in self._open.values())
+
+    @property
+    def turn(self) -> AbstractContextManager[Any]:
+        """What a thread holds that works with them: nothing on the host; a lock on a GPU, whose buffers are shared."""
+        return nullcontext() if self.on_host else self._one_at_a_time
 
     @contextmanager
     def counted(self) -> Iterator[Calls]:

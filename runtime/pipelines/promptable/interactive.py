@@ -126,7 +126,7 @@ def open_prompter(bundle: Bundle, engines: Engines, parameters: Mapping[str, Any
     """The prompter of a bundle that holds the two stages which promptable pipelines have in common."""
     engines.open((ENCODER, PROMPT_DECODER))
     settings = bundle.recipe.override(parameters)
-    return Prompter(bundle.manifest.dimensions, engines[ENCODER], engines[PROMPT_DECODER], settings)
+    return Prompter(bundle.manifest.dimensions, engines[ENCODER], engines[PROMPT_DECODER], settings, engines.turn)
 
 
 PROMPTING = Interface(open=open_prompter, stages=(ENCODER, PROMPT_DECODER))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...bundle.bundle import Bundle
-from ...errors import EngineError, PhotoError
 from ...labelling.result import Result
 from ...reporting import Clock
 from ...words.vocabulary import Vocabulary
 from ..base import Photo, Segmenter
-from ..batch import in_order
 from ..engines import Engines
 from ..prompt_input import Prompt
 from ..promptable.interactive import Prompter
@@ -45,39 +44,28 @@ class PromptTrial(Segmenter):
         """The points of the grid, whatever the words: there is no text engine."""
         return Vocabulary(NAMES, np.zeros((len(NAMES), 1)), background=True)
 
-    def segment(self, photo: Photo, vocabulary: Vocabulary, *, parameters: Mapping[str, Any] | None = None) -> Result:
-        """Label every pixel with a point of the grid, or with 0."""
+    def _prepared(
+        self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
+    ) -> Callable[[Photo], Result]:
         settings = self.manifest.recipe.family.override(self.parameters, parameters)
-        clock = Clock()
         encoder, decoder = self.engines[ENCODER], self.engines[PROMPT_DECODER]
-        encoded = Prompter(self.manifest.dimensions, encoder, decoder, settings).encode(photo)
-        hw = (encoded.photo.shape[0], encoded.photo.shape[1])
-        with clock(decoder.contract.stage):
-            answers = encoded.predict_many(grid(hw), multimask=False)
-        with clock("labels"):
-            labels, scores = best_of(answers, hw)
-        steps = {name: ms for name, ms in encoded.timings.items() if name != "total"}
-        timings = {**steps, **clock.timings()}
-        return Result(labels, labels, scores, NAMES, (), timings, encoded.photo, self.backend, self.precision)
+        prompter = Prompter(self.manifest.dimensions, encoder, decoder, settings, self.engines.turn)
+        running = threading.Semaphore(engines)
 
-    def segment_many(
-        self,
-        photos: Iterable[Photo],
-        vocabulary: Vocabulary,
-        *,
-        parameters: Mapping[str, Any] | None = None,
-        workers: int | None = None,
-        engines: int = 1,
-    ) -> Generator[Result | PhotoError | EngineError, None, None]:
-        """Photos one after another; an error stands in its photo's place."""
+        def segment(photo: Photo) -> Result:
+            clock = Clock()
+            with running:
+                encoded = prompter.encode(photo)
+                hw = (encoded.photo.shape[0], encoded.photo.shape[1])
+                with clock(decoder.contract.stage):
+                    answers = encoded.predict_many(grid(hw), multimask=False)
+            with clock("labels"):
+                labels, scores = best_of(answers, hw)
+            steps = {name: ms for name, ms in encoded.timings.items() if name != "total"}
+            timings = {**steps, **clock.timings()}
+            return Result(labels, labels, scores, NAMES, (), timings, encoded.photo, self.backend, self.precision)
 
-        def attempt(photo: Photo) -> Result | PhotoError | EngineError:
-            try:
-                return self.segment(photo, vocabulary, parameters=parameters)
-            except (PhotoError, EngineError) as error:
-                return error
-
-        return in_order(attempt, photos, 1)
+        return segment
 
     def warmup(self) -> None:
         """Run both engines once on a photo of noise."""

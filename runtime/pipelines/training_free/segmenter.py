@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +11,11 @@ import numpy as np
 
 from ...backends.base import Session
 from ...bundle.bundle import Bundle, Manifest
-from ...errors import BundleError, EngineError, ParameterError, PhotoError, VocabularyError
+from ...errors import BundleError, ParameterError, VocabularyError
 from ...labelling.result import Result
 from ...recipe.parameters import Parameters
 from ...words.vocabulary import Vocabulary, check_vocabulary, parse_classes
 from ..base import Photo, Segmenter
-from ..batch import in_order, positive
 from ..engines import Engines
 from ..promptable.interactive import Prompter
 from ..promptable.stages import PROMPT_DECODER
@@ -56,7 +54,6 @@ class TrainingFreeSegmenter(Segmenter):
         self.manifest = manifest
         self.engines = engines if isinstance(engines, Engines) else Engines(engines)
         self._embedder = embedder
-        self._turn: AbstractContextManager[Any] = nullcontext() if self.engines.on_host else threading.RLock()
         refining = {DECODER} if method_of(manifest.recipe).affinity else {SAM, DECODER}
         needed = set(manifest.recipe.running_stages) - refining
         if missing := sorted(needed - set(self.engines)):
@@ -81,47 +78,29 @@ class TrainingFreeSegmenter(Segmenter):
             background = recipe.background if background is None else background
         prompts = self.manifest.text.templates if templates is None else templates
         words = [word for synonyms in parse_classes(classes) for word in synonyms]
-        with self._turn:
+        with self.engines.turn:
             embeddings = np.stack([self._embedder.embed(word, prompts) for word in words])
         return Vocabulary(classes, embeddings, background=background)
 
-    def segment(self, photo: Photo, vocabulary: Vocabulary, *, parameters: Mapping[str, Any] | None = None) -> Result:
-        """Name every pixel of a photo: see `Segmenter.segment`."""
-        turns = Turns(self._turn, nullcontext())
-        settings = self._settings(vocabulary, parameters)
-        return self._segment(photo, vocabulary, settings, turns)
+    def _prepared(
+        self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
+    ) -> Callable[[Photo], Result]:
+        settings = self._parameters(self.parameters, parameters)
+        check_vocabulary(vocabulary, self.manifest.dimensions.embedding, settings.probability_threshold)
+        turns = Turns(self.engines.turn, threading.Semaphore(engines))
 
-    def segment_many(
-        self,
-        photos: Iterable[Photo],
-        vocabulary: Vocabulary,
-        *,
-        parameters: Mapping[str, Any] | None = None,
-        workers: int | None = None,
-        engines: int = 1,
-    ) -> Generator[Result | PhotoError | EngineError, None, None]:
-        """Segment photos, several at once: see `Segmenter.segment_many`."""
-        settings = self._settings(vocabulary, parameters)
-        turns = Turns(self._turn, threading.Semaphore(positive("engines", engines)))
+        def segment(photo: Photo) -> Result:
+            result = segment_photo(photo, vocabulary, self.manifest, self.engines, settings, turns)
+            return replace(result, backend=self.backend, precision=self.precision)
 
-        def attempt(photo: Photo) -> Result | PhotoError | EngineError:
-            try:
-                return self._segment(photo, vocabulary, settings, turns)
-            except (PhotoError, EngineError) as error:  # of this photo; the next may be fine
-                return error
-
-        return in_order(attempt, photos, engines + 1 if workers is None else workers)
-
-    def _segment(self, photo: Photo, vocabulary: Vocabulary, settings: Parameters, turns: Turns) -> Result:
-        result = segment_photo(photo, vocabulary, self.manifest, self.engines, settings, turns)
-        return replace(result, backend=self.backend, precision=self.precision)
+        return segment
 
     def prompt(self, photo: Photo) -> PromptablePhoto:
         """Encode a photo once for interactive prompts: see `Segmenter.prompt`."""
         if SAM not in self.engines:
             raise BundleError(f"this bundle of {self.manifest.recipe.name!r} has no SAM, and so nothing to prompt")
         encoder, decoder = self.engines[SAM], self.engines[PROMPT_DECODER]
-        return Prompter(self.manifest.dimensions, encoder, decoder, self.parameters, self._turn).encode(photo)
+        return Prompter(self.manifest.dimensions, encoder, decoder, self.parameters, self.engines.turn).encode(photo)
 
     def warmup(self) -> None:
         """Run everything once on a photo of noise."""
@@ -130,7 +109,7 @@ class TrainingFreeSegmenter(Segmenter):
         embeddings = rng.standard_normal((2, self.manifest.dimensions.embedding))
         anything = {"probability_threshold": 0.0, "max_pixels": photo.size}
         self.segment(photo, Vocabulary(["a", "b"], embeddings), parameters=anything)
-        with self._turn:
+        with self.engines.turn:
             self.engines.tune()
 
     def close(self) -> None:
@@ -138,12 +117,6 @@ class TrainingFreeSegmenter(Segmenter):
         super().close()
         if self._embedder is not None:
             self._embedder.close()
-
-    def _settings(self, vocabulary: Vocabulary, overrides: Mapping[str, Any] | None) -> Parameters:
-        """The parameters of a call, checked together with its vocabulary."""
-        settings = self._parameters(self.parameters, overrides)
-        check_vocabulary(vocabulary, self.manifest.dimensions.embedding, settings.probability_threshold)
-        return settings
 
     def _parameters(self, base: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
         settings: Parameters = self.manifest.recipe.family.override(base, overrides)

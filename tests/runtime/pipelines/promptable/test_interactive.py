@@ -1,6 +1,7 @@
 """Interactive prompts: what is accepted, what goes to the engines, and what comes back."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from ovdeploy.runtime import Bundle, BundleError, PhotoError, Prompt, Prompter, 
 from ovdeploy.runtime.backends.fake import FakeSession
 from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.geometry.sam_frame import sam_frame
+from ovdeploy.runtime.pipelines.engines import Engines
 from ovdeploy.runtime.pipelines.prompt_input import prompt_feeds
 from support.samples import draw_photo
 
@@ -236,8 +238,8 @@ def test_the_command_refuses_clearly(ask, tmp_path, arguments, code, told):
     assert not (tmp_path / "out").exists()
 
 
-def test_prompts_take_their_turn(complete_bundle, photo):
-    """On a GPU engines share buffers: whoever holds the segmenter's turn runs alone, prompts included."""
+def test_prompts_take_their_turn(complete_bundle, photo, monkeypatch):
+    """On a GPU engines share buffers: whoever holds the engines' turn runs alone, prompts included."""
 
     class Turn:
         held = taken = 0
@@ -248,8 +250,9 @@ def test_prompts_take_their_turn(complete_bundle, photo):
         def __exit__(self, *_):
             self.held -= 1
 
+    turn = Turn()
+    monkeypatch.setattr(Engines, "turn", turn)
     with Segmenter.load(complete_bundle) as opened:
-        turn = opened._turn = Turn()
         for stage in ("sam_encoder", "sam_prompt_decoder"):
             session, run = opened.engines[stage], opened.engines[stage].run
             session.run = lambda *given, run=run: [run(*given), turn.held == 1 or pytest.fail("out of turn")][0]
@@ -258,3 +261,19 @@ def test_prompts_take_their_turn(complete_bundle, photo):
         assert turn.taken == 2 and not turn.held
         opened.warmup()
         assert turn.taken >= 4 and not turn.held
+    with Prompter.load(complete_bundle) as prompter:
+        before = turn.taken
+        prompter.encode(photo).predict([[20, 30]])
+        assert turn.taken == before + 2
+
+
+def test_engines_on_a_gpu_take_turns_and_those_on_the_host_do_not():
+    class Somewhere:
+        def __init__(self, device):
+            self.device = device
+
+    assert Engines({"a": Somewhere("cpu")}).turn.__enter__() is None
+    engines = Engines({"a": Somewhere("cpu"), "b": Somewhere("cuda:0")})
+    assert engines.turn is engines.turn
+    with engines.turn, ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(engines.turn.acquire, blocking=False).result()

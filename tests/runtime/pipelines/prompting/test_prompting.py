@@ -15,7 +15,7 @@ from ovdeploy.export.bundling.build import build_bundle
 from ovdeploy.export.bundling.half import HalfConversion
 from ovdeploy.export.cli.parity import parity
 from ovdeploy.export.reference.networks import Networks
-from ovdeploy.runtime import Bundle, BundleError, Prompter, RecipeError, Segmenter, load_recipe
+from ovdeploy.runtime import Bundle, BundleError, ParameterError, Prompter, RecipeError, Segmenter, load_recipe
 from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.pipelines.base import open_trial
 from ovdeploy.runtime.pipelines.prompting.trial import NAMES, best_of, grid
@@ -159,6 +159,26 @@ def test_a_trial_labels_every_pixel_with_the_point_whose_mask_is_best(sam_bundle
     with open_trial(sam_bundle, parameters={"prompt_batch": 5}) as trial, trial.engines.counted() as calls:
         trial.warmup()
     assert [call["R"] for call in calls["sam_prompt_decoder"]] == [5, 5, 5, 1]
+
+
+@pytest.mark.parametrize("name", ["workers", "engines"])
+def test_a_trial_keeps_what_segment_many_promises(sam_bundle, photo, name):
+    with open_trial(sam_bundle, backend="onnxruntime") as trial:
+        with pytest.raises(ParameterError, match=f"{name}=0"):
+            trial.segment_many([photo], trial.vocabulary(), **{name: 0})
+        alone, running, most = trial.segment(photo, trial.vocabulary()), [], []
+        session, run = trial.engines["sam_encoder"], trial.engines["sam_encoder"].run
+
+        def counted(*given):
+            running.append(1)
+            most.append(len(running))
+            outputs = run(*given)
+            running.pop()
+            return outputs
+
+        session.run = counted
+        results = list(trial.segment_many([photo] * 6, trial.vocabulary(), workers=3))
+    assert max(most) == 1 and all(result.mask.tobytes() == alone.mask.tobytes() for result in results)
 
 
 def test_of_masks_that_overlap_the_surer_one_counts():
