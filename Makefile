@@ -24,7 +24,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -c '$(LEAST)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --editable '.[cpu,openvino,export,dev]'
+	$(BIN)/pip install --editable '.[cpu,openvino,tensorrt-rtx,export,dev]'
 	touch $@
 
 # A seed that training never saw; the classes are what it shows, and two that it does not.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from ...runtime.backends.tensorrt.libraries import LIBRARIES
+from ...runtime.backends.tensorrt.options import PlanOptions
 from ...runtime.bundle.bundle import Bundle
-from ...runtime.bundle.plans import require_tensorrt
 from ...runtime.cli.build_plans import build_with_bar, make_options, plan_options
 from ...runtime.cli.common import fail_cleanly, line_reporter
 from ...runtime.pipelines.promptable.interactive import Prompter
@@ -57,10 +58,11 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Export again what is unchanged.")
 @click.option(
     "--backend",
-    type=click.Choice(["onnxruntime", "tensorrt"]),
+    type=click.Choice(["onnxruntime", *LIBRARIES]),
     default="onnxruntime",
     show_default=True,
-    help="tensorrt also builds plans for this machine, as `ovdeploy build-plans` does without PyTorch.",
+    help="tensorrt also builds plans for this machine, tensorrt-rtx for --target on any machine, as "
+    "`ovdeploy build-plans` does without PyTorch.",
 )
 @plan_options
 @fail_cleanly
@@ -98,11 +100,14 @@ def export_engines(
       export-engines trident-b16 --stages sam_prompt_decoder   (adds it to the bundle that is there)
       export-engines trident-b16 --precision fp16 --islands auto --calibration-images photos/
       export-engines trident-b16 --backend tensorrt --workspace 8
+      export-engines trident-b16 --precision fp16 --backend tensorrt-rtx   (no GPU is needed)
     """
     chosen = _chosen(recipe, preset, overlay, interactive)
     require_export_extra()
-    if backend == "tensorrt":
-        require_tensorrt(device)
+    if backend in LIBRARIES:  # before anything slow
+        targets = PlanOptions(targets=plans["targets"])
+        LIBRARIES[backend].check(targets, precision)
+        LIBRARIES[backend].builds_here(targets, device)
     from ..bundling.build import build_bundle
     from ..bundling.half import HalfConversion, calibration_photos
 
@@ -117,10 +122,12 @@ def export_engines(
         build_bundle(
             networks, target, conversion=conversion, stages=names, force=force, progress=line_reporter(console, status)
         )
-    if backend == "tensorrt":
+    if backend in LIBRARIES:
         bundle = Bundle.load(target)
         settings = make_options(bundle, **plans)
-        build_with_bar(bundle, precision=precision, stages=stages, device=device, force=force, options=settings)
+        build_with_bar(
+            bundle, library=backend, precision=precision, stages=stages, device=device, force=force, options=settings
+        )
     click.echo(target)
 
 

@@ -26,6 +26,8 @@ class SessionOptions:
     """Whether work that the GPU provider does not take may run on the CPU instead."""
     allow_host_code: bool = False
     """Whether version-compatible TensorRT plans may be opened: they bring code for the host, so trust their source."""
+    of_backend: Mapping[str, str] = field(default_factory=dict)
+    """Options that only this backend has, by name: `Backend.options`."""
     precision: str = "fp32"
     """The precision to compute in."""
     identity: str = ""

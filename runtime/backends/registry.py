@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Literal, NamedTuple
 
-from ..errors import BundleError, MissingExtraError, ParameterError, one_of
+from ..errors import BundleError, EngineError, MissingExtraError, ParameterError, one_of
 from ..stage.contract import StageContract
 from ..stage.precision import FP32
 from .base import Session
@@ -35,6 +36,10 @@ class Backend(NamedTuple):
     """A function of the module: why this machine cannot compute in a precision, or "". Asked of all but fp32."""
     profiler: str = ""
     """A function of the module `profiling` beside: path, contract, sizes, options, iterations → profile."""
+    options: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """Options that it alone has, by name, with their values, the default first (`SessionOptions.of_backend`)."""
+    machines: tuple[str, ...] = ()
+    """Names of processors that its package has wheels for; none means that it has for all."""
 
 
 BACKENDS = {
@@ -56,6 +61,19 @@ BACKENDS = {
         "onnxruntime.session", "open_tensorrt", "onnxruntime", "gpu", profiler="profile_tensorrt"
     ),
     "tensorrt": Backend("tensorrt.session", "open_plan", "tensorrt", "tensorrt", engine="plan"),
+    "tensorrt-rtx": Backend(
+        "tensorrt.session",
+        "open_rtx_plan",
+        "tensorrt_rtx_bindings",
+        "tensorrt-rtx",
+        engine="plan",
+        options={
+            "cuda-graphs": ("whole-graph", "off"),
+            "specialization": ("lazy", "eager", "none"),
+            "runtime-cache": ("on", "off"),
+        },
+        machines=("x86_64", "AMD64"),
+    ),
 }
 """By name, the preferred first. OpenVINO is the faster of the two on CPUs (docs/cpu.md); a GPU is asked for."""
 
@@ -83,8 +101,42 @@ def choose_backend(name: str, precision: str = FP32) -> str:
     if name not in BACKENDS:
         raise BundleError(one_of("backend", name, ["auto", *BACKENDS]))
     if name not in available_backends():
+        if problem := no_wheel(name):
+            raise EngineError(problem)
         raise MissingExtraError(BACKENDS[name].package, BACKENDS[name].extra, f"backend {name!r}")
     return name
+
+
+def no_wheel(name: str) -> str:
+    """Why a backend cannot be installed on this processor; empty if it can."""
+    machines, here = BACKENDS[name].machines, platform.machine()
+    if not machines or here in machines:
+        return ""
+    return (
+        f"there are wheels for the backend {name!r} for {' and '.join(machines)} alone, and this machine is {here}. "
+        f"Build its plans on such a machine; where it cannot run, take 'tensorrt' (on a Jetson, JetPack brings it)"
+    )
+
+
+def check_backend_options(backend: str, given: Mapping[str, str]) -> None:
+    """Refuse options that a backend does not have, and values that they do not take.
+
+    Args:
+        backend: a key of `BACKENDS`.
+        given: by name.
+
+    Raises:
+        ParameterError: with those that are valid.
+    """
+    known = BACKENDS[backend].options
+    for name, value in given.items():
+        if name not in known:
+            raise ParameterError(
+                one_of(f"option of {backend}", name, known) if known else
+                f"the backend {backend!r} has no options of its own, {name!r} was given"
+            )  # fmt: skip
+        if value not in known[name]:
+            raise ParameterError(one_of(f"value of {backend}'s option {name}:", value, known[name]))
 
 
 def _refusal(name: str, precision: str) -> str:
@@ -116,10 +168,10 @@ def open_session(
         threads: threads within an operator; None leaves the choice to the backend.
         options: all that may be said, instead of `threads`.
     """
-    chosen = BACKENDS[choose_backend(backend)]
-    session: Session = getattr(_module(chosen.module), chosen.opener)(
-        path, contract, options or SessionOptions(threads=threads)
-    )
+    name = choose_backend(backend)
+    chosen, given = BACKENDS[name], options or SessionOptions(threads=threads)
+    check_backend_options(name, given.of_backend)
+    session: Session = getattr(_module(chosen.module), chosen.opener)(path, contract, given)
     return session
 
 

@@ -42,7 +42,7 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class PlanEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A TensorRT plan of a stage: which graph it was built from, and which machine it fits."""
+    """A plan of a stage, for TensorRT or TensorRT-RTX: which graph it was built from, and which machines it fits."""
 
     file: FileEntry
     """The plan."""
@@ -50,12 +50,16 @@ class PlanEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Of the engine it was built from."""
     onnx_sha256: str
     """`EngineEntry.digest` of that engine."""
+    library: str = "tensorrt"
+    """`tensorrt` or `tensorrt-rtx`."""
     tensorrt: str
-    """Version that built it."""
-    gpu: str
-    """Name of the GPU that it was built on."""
-    compute_capability: str
+    """Version of the library that built it."""
+    gpu: str = ""
+    """Name of the GPU that it was built on; none where it was built for targets."""
+    compute_capability: str = ""
     """Of that GPU: "9.0", for example."""
+    targets: tuple[str, ...] = ()
+    """What TensorRT-RTX built it for, `sm89` for example; none means Ampere and later."""
     ranges: dict[str, tuple[int, int, int]] = {}
     """The smallest, usual and largest size of every dynamic axis."""
     optimization_level: int = 3
@@ -67,7 +71,8 @@ class PlanEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     hardware_compatibility: str = "none"
     """Which other GPUs can run it: a key of `runtime.backends.tensorrt.options.HARDWARE`."""
     layers: dict[str, int] = {}
-    """Layers by the precision of what they give, as the engine inspector told."""
+    """Layers by the precision of what they give: of the plan, as the engine inspector told; or of the parsed
+    network, for no plan can be opened without a GPU."""
 
 
 class StageEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

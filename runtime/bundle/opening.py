@@ -47,7 +47,7 @@ def open_stage(
         from .plans import plan_path
 
         given = dataclasses.replace(given, ranges=ranges, precision=precision)
-        path = plan_path(bundle, stage, precision, given)
+        path = plan_path(bundle, stage, precision, given, backend)
     else:
         held = graph_precision(bundle, stage, precision, backend)
         path = bundle.engine_path(stage, held)

@@ -1,16 +1,19 @@
-"""`ovdeploy build-plans`: TensorRT plans for this machine, from the graphs of a bundle. It needs no PyTorch."""
+"""`ovdeploy build-plans`: plans of TensorRT and TensorRT-RTX from the graphs of a bundle. It needs no PyTorch."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import TaskProgressColumn, TimeElapsedColumn
 
+from ..backends.tensorrt.libraries import LIBRARIES
 from ..backends.tensorrt.options import HARDWARE, PlanOptions
+from ..backends.tensorrt.targets import TARGETS
 from ..bundle.bundle import Bundle
-from ..bundle.plans import build_plans as build
+from ..bundle.plan_building import build_plans as build
 from ..stage.axes import parse_ranges
 from .common import fail_cleanly, progress_bar
 
@@ -22,10 +25,16 @@ WORKSPACE_HELP = "GiB of scratch memory that a layer may use. Default: no limit.
 LEVEL_HELP = "0 builds fastest, 5 searches longest."
 VERSION_HELP = "Newer versions of TensorRT can run the plans too. They bring code for the host: see --allow-host-code."
 HARDWARE_HELP = "Other GPUs that the plans should run on; they may be slower."
+TARGET_HELP = (
+    "GPUs that TensorRT-RTX's plans are for; may be repeated. "
+    + "; ".join(f"{name}: {gpus}" for name, gpus in TARGETS.items())
+    + ".  [default: ampere-plus]"
+)
 LEVELS, KINDS = click.IntRange(0, 5), click.Choice(list(HARDWARE))
 
 OPTIONS = (
     click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Which GPU."),
+    click.option("--target", "targets", multiple=True, type=click.Choice(list(TARGETS)), help=TARGET_HELP),
     click.option("--range", "ranges", multiple=True, metavar="AXIS=MIN:USUAL:MAX", help=RANGE_HELP),
     click.option("--workspace", type=click.FloatRange(min=0, min_open=True), help=WORKSPACE_HELP),
     click.option("--optimization-level", type=LEVELS, default=3, show_default=True, help=LEVEL_HELP),
@@ -36,7 +45,7 @@ OPTIONS = (
 
 
 def plan_options(command: click.decorators.FC) -> click.decorators.FC:
-    """The options that say how plans are built, shared with `export-engines --backend tensorrt`."""
+    """The options that say how plans are built, shared with `export-engines --backend`."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
@@ -45,6 +54,7 @@ def plan_options(command: click.decorators.FC) -> click.decorators.FC:
 def make_options(
     bundle: Bundle,
     *,
+    targets: tuple[str, ...],
     ranges: tuple[str, ...],
     workspace: float | None,
     optimization_level: int,
@@ -63,12 +73,13 @@ def make_options(
         tf32=tf32,
         version_compatible=version_compatible,
         hardware_compatibility=hardware_compatibility,
+        targets=tuple(dict.fromkeys(targets)),
         ranges=parse_ranges(ranges, bundle.ranges()),
     )
 
 
 def build_with_bar(
-    bundle: Bundle, *, precision: str, stages: str | None, device: int, force: bool, options: PlanOptions
+    bundle: Bundle, *, library: str, precision: str, stages: str | None, device: int, force: bool, options: PlanOptions
 ) -> None:
     """Build plans, and show how far each stage is."""
     names = [name.strip() for name in stages.split(",")] if stages else None
@@ -81,50 +92,48 @@ def build_with_bar(
                 console.print(f"{about:13} {event}", highlight=False, markup=False)
             bar.update(task, description=f"{about}: {event}"[:60], completed=share)
 
-        build(bundle, precision=precision, stages=names, options=options, device=device, force=force, progress=tell)
+        build(
+            bundle, precision=precision, stages=names, options=options, device=device, force=force, library=library,
+            progress=tell,
+        )  # fmt: skip
 
 
 @click.command("build-plans")
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--backend",
+    "library",
+    type=click.Choice(list(LIBRARIES)),
+    default="tensorrt",
+    show_default=True,
+    help="tensorrt builds on the GPU that plans are for; tensorrt-rtx on any x86-64 machine, with no GPU.",
+)
 @click.option("--precision", default="fp32", show_default=True, help="Of the graphs that plans are built from.")
 @click.option("--stages", metavar="A,B", help="Build only these.")
 @click.option("--force", is_flag=True, help="Build again what is there and unchanged.")
 @plan_options
 @fail_cleanly
 def build_plans(
-    bundle: Path,
-    precision: str,
-    stages: str | None,
-    force: bool,
-    device: int,
-    ranges: tuple[str, ...],
-    workspace: float | None,
-    optimization_level: int,
-    tf32: bool,
-    version_compatible: bool,
-    hardware_compatibility: str,
+    bundle: Path, library: str, precision: str, stages: str | None, force: bool, device: int, **plans: Any
 ) -> None:
-    """Build TensorRT plans from BUNDLE's graphs, for this machine's GPU and TensorRT, and keep them in BUNDLE.
+    """Build plans from BUNDLE's graphs, for TensorRT or TensorRT-RTX, and keep them in BUNDLE.
 
-    A plan fits the GPU and the TensorRT that it was built with; on another machine, run this there. Networks are
-    strongly typed: the precision is the graph's. What is there and unchanged is kept, and plans of other machines stay.
-    The timing cache is kept in BUNDLE too, so that the next build is faster. The exit code is 1 if a plan cannot be
-    built; those that were built before it are kept.
+    A TensorRT plan fits the GPU and the TensorRT that it was built with; on another machine, run this there. A
+    TensorRT-RTX plan is built here for the --target GPUs, wherever they are, and fits that version of TensorRT-RTX.
+    Networks are strongly typed: the precision is the graph's. What is there and unchanged is kept, and plans of other
+    machines stay. TensorRT's timing cache is kept in BUNDLE too, so that the next build is faster. The exit code is 1
+    if a plan cannot be built; those that were built before it are kept.
 
     \b
     Examples:
       ovdeploy build-plans engines/trident-b16
       ovdeploy build-plans engines/trident-b16 --stages head --range Q=1:150:2000 --workspace 4
+      ovdeploy build-plans engines/trident-b16 --backend tensorrt-rtx --precision fp16
+      ovdeploy build-plans engines/trident-b16 --backend tensorrt-rtx --precision fp16 --target sm75
     """
     opened = Bundle.load(bundle)
-    options = make_options(
-        opened,
-        ranges=ranges,
-        workspace=workspace,
-        optimization_level=optimization_level,
-        tf32=tf32,
-        version_compatible=version_compatible,
-        hardware_compatibility=hardware_compatibility,
+    options = make_options(opened, **plans)
+    build_with_bar(
+        opened, library=library, precision=precision, stages=stages, device=device, force=force, options=options
     )
-    build_with_bar(opened, precision=precision, stages=stages, device=device, force=force, options=options)
     click.echo(bundle)

@@ -137,6 +137,14 @@ gpu_options = together(
         "--allow-fallback", is_flag=True, help="Let the CPU do what a GPU provider cannot; else it is an error."
     ),
     click.option("--allow-host-code", is_flag=True, help="Open version-compatible TensorRT plans; trust their source."),
+    click.option(
+        "--backend-option",
+        "backend_options",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=lambda context, option, given: dict(_pair(text) for text in given),
+        help="An option that only this backend has, such as cuda-graphs=off for tensorrt-rtx; may be repeated.",
+    ),
 )
 
 
@@ -148,6 +156,13 @@ def read_overrides(overlay: Path | None, settings: tuple[str, ...]) -> dict[str,
         click.BadParameter: a setting is not a pair, or not a value.
     """
     return {**(load_parameters(overlay) if overlay else {}), **parse_settings(settings)}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise click.BadParameter(f"{text!r}: expected NAME=VALUE, for example cuda-graphs=off")
+    return name.strip(), value.strip()
 
 
 def _value(text: str, setting: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ..backends.registry import BACKENDS, open_session
+from ..backends.registry import BACKENDS, no_wheel, open_session
 from ..errors import EngineError, OvdeployError
 from ..stage.contract import StageContract, TensorSpec
 
@@ -40,6 +41,7 @@ IDENTITY_CONTRACT = StageContract(stage="identity", inputs=(ONE,), outputs=(msgs
 NAMES = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
+    "tensorrt_rtx_bindings": ("tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings"),
 }
 """Distributions that bring a package of another name."""
 
@@ -82,7 +84,8 @@ def _backend(name: str) -> Check:
     install = f"pip install 'ovdeploy[{backend.extra}]'"
     found = _found(backend.package)
     if not found:
-        return Check(f"backend {name}", "not installed", False, install)
+        return Check(f"backend {name}", no_wheel(name).partition(".")[0] or "not installed", False,
+                     "" if no_wheel(name) else install)  # fmt: skip
     if backend.engine == "plan":
         return _plan_backend(name, found, install)
     one = np.ones(1, np.float32)
@@ -101,14 +104,25 @@ def _backend(name: str) -> Check:
 
 
 def _plan_backend(name: str, found: str, install: str) -> Check:
-    """Whether TensorRT's bindings, cuda-python, a driver and a GPU are there."""
-    from ..bundle.plans import require_tensorrt
+    """Whether the bindings, cuda-python, a driver and a GPU are there, and what can be done without them."""
+    from ..backends.tensorrt.libraries import LIBRARIES
+    from ..backends.tensorrt.options import PlanOptions
 
+    library = LIBRARIES[name]
     try:
-        here = require_tensorrt()
+        here = library.here(0)
     except Exception as error:  # a broken wheel can raise anything
-        return Check(f"backend {name}", f"{found}: {_sentence(error)}", False, install)
+        able = "builds plans; " if library.anywhere and _works(library.builds_here, PlanOptions(), 0) else ""
+        return Check(f"backend {name}", f"{found}: {able}{_sentence(error)}", False, "" if able else install)
     return Check(f"backend {name}", f"{found}, {here.gpu} ({here.compute_capability})", True, "")
+
+
+def _works(function: Callable[..., object], *arguments: object) -> bool:
+    try:
+        function(*arguments)
+    except Exception:
+        return False
+    return True
 
 
 def _sentence(error: Exception) -> str:

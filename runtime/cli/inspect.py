@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..backends.tensorrt.libraries import LIBRARIES
+from ..backends.tensorrt.targets import USUAL
 from ..bundle.bundle import Bundle
 from ..bundle.calibration import Calibration
 from ..recipe.recipe import Recipe
@@ -98,13 +100,14 @@ def _stages(bundle: Bundle) -> Table:
 
 
 def _plans(bundle: Bundle) -> Table:
-    table = Table("TensorRT plan of", "precision", "size", "TensorRT", "GPU", "layers", "graph", box=None)
+    table = Table("plan of", "precision", "size", "built by", "for", "layers", "graph", box=None)
     for name, stage in bundle.manifest.stages.items():
         for plan in stage.plans:
             layers = ", ".join(f"{count} {precision}" for precision, count in plan.layers.items()) or "unknown"
             current = "current" if plan in stage.fitting_plans() else "[yellow]exported again since[/]"
-            gpu = f"{escape(plan.gpu)} ({plan.compute_capability})"
-            table.add_row(name, plan.precision, f"{plan.file.bytes / 1e6:.1f} MB", plan.tensorrt, gpu, layers, current)
+            gpu = f"{escape(plan.gpu)} ({plan.compute_capability})" if plan.gpu else ", ".join(plan.targets) or USUAL
+            built_by = f"{LIBRARIES[plan.library].title} {plan.tensorrt}"
+            table.add_row(name, plan.precision, f"{plan.file.bytes / 1e6:.1f} MB", built_by, gpu, layers, current)
     return table
 
 

@@ -204,10 +204,11 @@ def _one_plan(plans: list[PlanEntry], stage: str) -> PlanEntry:
         return plans[0]
     if not plans:
         raise BundleError(f"there is no plan of {stage}; build one with: ovdeploy build-plans, or take --source graph")
-    from ..bundle.plans import misfit, require_tensorrt
+    from ..backends.tensorrt.libraries import LIBRARIES
+    from ..bundle.plans import misfit
 
-    here = require_tensorrt()
-    fitting = [plan for plan in plans if not misfit(plan, here, plan.onnx_sha256)]
+    here = LIBRARIES["tensorrt"].here(0)
+    fitting = [plan for plan in plans if plan.library == here.library and not misfit(plan, here, plan.onnx_sha256)]
     if not fitting:
         raise BundleError(f"no plan of {stage} fits this machine; build one with: ovdeploy build-plans")
     return fitting[0]

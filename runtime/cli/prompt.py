@@ -47,10 +47,8 @@ def prompt(
     output: Path,
     backend: str,
     precision: str,
-    device: int,
-    allow_fallback: bool,
-    allow_host_code: bool,
     as_json: bool,
+    **gpu: Any,
 ) -> None:
     """Segment one object of IMAGE by points, a box, a mask, or any of them together.
 
@@ -71,7 +69,6 @@ def prompt(
         "box": _numbers(box, (4,), "--box X0,Y0,X1,Y1") if box else None,
         "mask": _best_logits(mask) if mask else None,
     }
-    gpu: dict[str, Any] = {"device": device, "allow_fallback": allow_fallback, "allow_host_code": allow_host_code}
     with Prompter.load(bundle, backend=backend, precision=precision, **gpu) as prompter:
         photo = prompter.encode(image)
         answer = photo.predict(**prompts, multimask=multi)

@@ -76,6 +76,7 @@ def segment(
     device: int,
     allow_fallback: bool,
     allow_host_code: bool,
+    backend_options: dict[str, str],
     overlay: Path | None,
     settings: tuple[str, ...],
     background: bool,
@@ -108,6 +109,7 @@ def segment(
         device=device,
         allow_fallback=allow_fallback,
         allow_host_code=allow_host_code,
+        backend_options=backend_options,
     ) as segmenter:
         if not as_json:
             click.echo(f"engines: {segmenter.backend}, {segmenter.precision}", err=True)

@@ -36,6 +36,7 @@ def open_bundle(
     device: int = 0,
     allow_fallback: bool = False,
     allow_host_code: bool = False,
+    backend_options: Mapping[str, str] | None = None,
     wrap: Wrap = as_it_is,
     find: Callable[[Bundle], Interface] | None = None,
 ) -> Any:
@@ -51,6 +52,7 @@ def open_bundle(
         device: which GPU, for backends that use one.
         allow_fallback: whether work that a GPU provider does not take may run on the CPU; else that is an error.
         allow_host_code: whether to open version-compatible TensorRT plans, which bring code; trust their source.
+        backend_options: options that this backend alone has: `{"cuda-graphs": "off"}` of tensorrt-rtx.
         wrap: what to put in the place of every session, such as one that records what it is fed.
         find: the interface to take; None means the one that the pipeline has under `kind`.
 
@@ -72,8 +74,9 @@ def open_bundle(
     for stage in interface.stages:  # what is missing is told before the larger engines are opened
         opened.stage(stage)
     options = SessionOptions(
-        threads=threads, device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code
-    )
+        threads=threads, device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code,
+        of_backend=dict(backend_options or {}),
+    )  # fmt: skip
     engines = Engines.of(opened, backend=backend, precision=precision, options=options, wrap=wrap)
     try:
         return interface.open(opened, engines, parameters)
@@ -110,20 +113,22 @@ class Segmenter(ABC):
         device: int = 0,
         allow_fallback: bool = False,
         allow_host_code: bool = False,
+        backend_options: Mapping[str, str] | None = None,
         wrap: Wrap = as_it_is,
     ) -> Segmenter:
         """Open a bundle's engines; the text engine only when a name is not in the cache.
 
         Args:
             bundle: the folder that `export-engines` wrote.
-            backend: "openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", or "auto": the
-                fastest on a CPU that is installed (see the attribute `backend`).
+            backend: "openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx",
+                or "auto": the fastest on a CPU that is installed (see the attribute `backend`).
             precision: one that the bundle holds, or that the backend makes of FP32 (OpenVINO bf16).
             parameters: overrides of the recipe's parameters.
             threads: threads within an operator on the CPU; None leaves the choice to the backend.
             device: which GPU, for backends that use one.
             allow_fallback: whether work that a GPU provider does not take may run on the CPU; else that is an error.
             allow_host_code: whether to open version-compatible TensorRT plans, which bring code; trust their source.
+            backend_options: options that this backend alone has: `{"cuda-graphs": "off"}` of tensorrt-rtx.
             wrap: what to put in the place of every session, such as one that records what it is fed.
 
         Raises:
@@ -135,7 +140,8 @@ class Segmenter(ABC):
         """
         opened: Segmenter = open_bundle(
             Segmenter, bundle, backend=backend, precision=precision, parameters=parameters, threads=threads,
-            device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code, wrap=wrap,
+            device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code,
+            backend_options=backend_options, wrap=wrap,
         )  # fmt: skip
         return opened
 

@@ -7,5 +7,10 @@ FP32, INT8 = "fp32", "int8"
 HALF = ("fp16", "bf16")
 """Those that live in a graph as 16-bit types."""
 
-LOWERED = (*HALF, INT8, "fp8")
+INT8W, FP8 = "int8w", "fp8"
+
+LOWERED = (*HALF, INT8, INT8W, FP8)
 """Those of which an engine must show that it has them: a plan by its layers, a graph by its census."""
+
+STORED_AS = {INT8W: INT8}
+"""The type that shows a precision, where it has another name: weights alone in INT8."""

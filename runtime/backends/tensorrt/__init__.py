@@ -1,5 +1,6 @@
-"""TensorRT, versions 10 and 11, without PyTorch: plans are built from a bundle's ONNX graphs and run by cuda-python.
+"""TensorRT 10 and 11 and TensorRT-RTX, without PyTorch: plans are built from a bundle's ONNX graphs and run by
+cuda-python.
 
-One code path serves both versions: networks are always strongly typed, and only names that both have are used. Nothing
-here imports `tensorrt` or `cuda` before it is needed.
+One code path serves them all: networks are always strongly typed, and only names that all have are used. What only one
+library has lies in its own file, `gpu.py` or `rtx.py`. Nothing here imports them or `cuda` before it is needed.
 """

@@ -9,9 +9,8 @@ from ...errors import ExportError
 from ...reporting import Reporter
 from ...stage.axes import with_ranges
 from ...stage.contract import StageContract
-from .layers import layers_by_precision
-from .library import dtype_name, errors_of, make_logger
-from .options import HARDWARE, PlanOptions
+from .library import Library, dtype_name, errors_of, make_logger
+from .options import PlanOptions
 from .progress import make_monitor
 
 
@@ -20,21 +19,21 @@ class Built(NamedTuple):
 
     plan: bytes
     timings: bytes
-    """The timing cache, to be given to the next build on this GPU."""
+    """The timing cache, to be given to the next build on this GPU; empty where there is none."""
     layers: dict[str, int]
     """Layers by the precision of what they give."""
 
 
 def build_plan(
-    trt: Any, onnx: Path, contract: StageContract, options: PlanOptions, timings: bytes, tell: Reporter
+    library: Library, onnx: Path, contract: StageContract, options: PlanOptions, timings: bytes, tell: Reporter
 ) -> Built:
-    """Build a plan on the GPU that is active.
+    """Build a plan, on the GPU that is active if the library builds for it.
 
     The network is strongly typed: types are those of the graph, with its quantisation, and TensorRT chooses none. (The
     flag is needed by version 10 and the rule of version 11.)
 
     Args:
-        trt: TensorRT's bindings.
+        library: TensorRT or TensorRT-RTX.
         onnx: the graph, its external data beside it.
         contract: what the graph takes and gives.
         options: all that may be chosen; `ranges` has every dynamic axis.
@@ -46,15 +45,15 @@ def build_plan(
         ParameterError: a dynamic axis has no range.
     """
     with_ranges(contract, options.ranges)  # before anything slow
+    trt = library.load()
     logger = make_logger(trt)
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     _parse(trt, network, logger, onnx, contract)
     config = builder.create_builder_config()
-    _configure(trt, config, options)
-    cache = config.create_timing_cache(timings)
-    if not config.set_timing_cache(cache, False):  # another GPU's or version's: begin a new one
-        config.set_timing_cache(config.create_timing_cache(b""), False)
+    if not options.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    library.configure(trt, config, options, timings)
     _add_profile(builder, config, logger, contract, options)
     monitor = make_monitor(trt, tell)
     config.progress_monitor = monitor
@@ -63,27 +62,11 @@ def build_plan(
         raise monitor.failure
     if plan is None:
         raise ExportError(
-            f"TensorRT cannot build {contract.stage} from {onnx.name}.{errors_of(logger)} "
-            f"`ovdeploy lint` tells what its parser handles badly; more --workspace or smaller --range may help"
+            f"{library.title} cannot build {contract.stage} from {onnx.name}.{errors_of(logger)} "
+            f"`ovdeploy lint` tells what its parser handles badly; {library.advice}"
         )
     blob = bytes(plan)
-    return Built(blob, bytes(config.get_timing_cache().serialize()), inspect_plan(trt, blob, contract.stage))
-
-
-def inspect_plan(trt: Any, plan: bytes, stage: str) -> dict[str, int]:
-    """Layers of a plan by the precision of what they give, as the engine inspector tells it.
-
-    Raises:
-        ExportError: the plan that was just built cannot be opened.
-    """
-    logger = make_logger(trt)
-    runtime = trt.Runtime(logger)
-    runtime.engine_host_code_allowed = True  # it was built here
-    engine = runtime.deserialize_cuda_engine(plan)
-    if engine is None:
-        raise ExportError(f"{stage}: TensorRT cannot open the plan that it has built.{errors_of(logger)}")
-    inspector = engine.create_engine_inspector()
-    return layers_by_precision(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+    return Built(blob, *library.learnt(trt, config, network, blob, contract.stage))
 
 
 def _parse(trt: Any, network: Any, logger: Any, onnx: Path, contract: StageContract) -> None:
@@ -103,19 +86,6 @@ def _parse(trt: Any, network: Any, logger: Any, onnx: Path, contract: StageContr
 def _parser_error(error: Any) -> str:
     where = f" at node {error.node()} {error.node_name()} ({error.node_operator()})" if error.node() >= 0 else ""
     return f"{error.desc()}{where}"
-
-
-def _configure(trt: Any, config: Any, options: PlanOptions) -> None:
-    config.builder_optimization_level = options.optimization_level
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else the inspector cannot tell precisions
-    level = HARDWARE[options.hardware_compatibility]
-    config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, level)
-    if options.workspace is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
-    if options.version_compatible:
-        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    if not options.tf32:
-        config.clear_flag(trt.BuilderFlag.TF32)
 
 
 def _add_profile(builder: Any, config: Any, logger: Any, contract: StageContract, options: PlanOptions) -> None:

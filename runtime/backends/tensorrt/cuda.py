@@ -18,13 +18,16 @@ ALIGNMENT = 256
 """Bytes: TensorRT's kernels may count on addresses that are multiples of it, as cudaMalloc's are."""
 
 
-def import_cuda() -> Any:
+def import_cuda(extra: str = "tensorrt") -> Any:
     """cuda-python's binding of the CUDA runtime.
+
+    Args:
+        extra: of ours, that brings it with the library that needs it.
 
     Raises:
         MissingExtraError: cuda-python is not installed.
     """
-    with needing("cuda-python", "tensorrt", "running on a GPU"):
+    with needing("cuda-python", extra, "running on a GPU"):
         from cuda.bindings import runtime
     return runtime
 
@@ -41,14 +44,18 @@ class Cuda:
         stream: the stream's handle.
     """
 
-    def __init__(self, index: int = 0) -> None:
+    def __init__(self, index: int = 0, extra: str = "tensorrt") -> None:
         """Take hold of a GPU.
+
+        Args:
+            index: as CUDA counts GPUs.
+            extra: of ours, that installs cuda-python beside the library that runs here.
 
         Raises:
             MissingExtraError: cuda-python is not installed.
             EngineError: no driver, a driver that is too old, or no such GPU.
         """
-        self._runtime = runtime = import_cuda()
+        self._runtime = runtime = import_cuda(extra)
         error, count = runtime.cudaGetDeviceCount()
         if int(error) or not count:
             raise EngineError(
@@ -150,18 +157,19 @@ class Cuda:
         return elapsed / repeats
 
     @classmethod
-    def shared(cls, device: int, held_by_all: dict[str, object]) -> Cuda:
+    def shared(cls, device: int, held_by_all: dict[str, object], extra: str = "tensorrt") -> Cuda:
         """One GPU, with one stream, for all that share a dictionary; each closes it once.
 
         Args:
             device: which GPU, if none is held yet.
             held_by_all: what the sessions opened together have in common.
+            extra: as for one GPU.
         """
         held = held_by_all.get("cuda")
         if isinstance(held, Cuda) and held._users:
             held._users += 1
             return held
-        held_by_all["cuda"] = opened = cls(device)
+        held_by_all["cuda"] = opened = cls(device, extra)
         return opened
 
     def close(self) -> None:

@@ -1,41 +1,181 @@
-"""TensorRT's Python bindings, and what this machine is to a plan."""
+"""NVIDIA's two libraries, TensorRT and TensorRT-RTX: one code path, and a class for what differs in each."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, NamedTuple
 
-from ...errors import needing
+from ...errors import EngineError, MissingExtraError
+from ..options import SessionOptions
+from ..registry import no_wheel
 from .cuda import Cuda
+from .options import PlanOptions
 
 
 class Here(NamedTuple):
-    """The TensorRT and the GPU that a plan must fit."""
+    """The library and the GPU that a plan must fit."""
 
     tensorrt: str
-    """TensorRT's version."""
+    """The library's version."""
     gpu: str
+    """Its name; empty where plans are built without one."""
     compute_capability: str
-    """"9.0", for example."""
+    """"9.0", for example; empty where plans are built without a GPU."""
+    library: str = "tensorrt"
+    """`Library.backend`."""
 
 
-def import_tensorrt() -> Any:
-    """TensorRT's bindings.
+class Contexts:
+    """Makes the execution contexts of one engine, in scratch memory that the session gives them."""
 
-    Raises:
-        MissingExtraError: TensorRT is not installed.
+    def __init__(self, trt: Any, engine: Any) -> None:
+        self.trt, self.engine = trt, engine
+
+    def create(self) -> Any:
+        """A context without memory; None if there is no room."""
+        return self.engine.create_execution_context(self.trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+
+    def save(self) -> None:
+        """Keep what was compiled so far, if anything is."""
+
+
+class Library(ABC):
+    """One of the two.
+
+    Attributes:
+        title: its name in messages.
+        backend: its key in `BACKENDS`.
+        module: its bindings.
+        package: the distribution that brings them.
+        extra: of ours, that installs it.
+        tag: stands in the names of plans.
+        advice: what may help when a plan cannot be built.
+        anywhere: whether its plans are built without a GPU.
     """
-    with needing("tensorrt", "tensorrt", "building and running TensorRT plans"):
-        import tensorrt
-    return tensorrt
+
+    title: str
+    backend: str
+    module: str
+    package: str
+    extra: str
+    tag: str
+    advice: str
+    anywhere = False
+
+    def load(self) -> Any:
+        """Its Python bindings.
+
+        Raises:
+            MissingExtraError: they are not installed.
+            EngineError: there are none for this processor, or its libraries do not load.
+        """
+        return import_library(self)
+
+    def gpu(self, device: int, shared: dict[str, object] | None = None) -> Cuda:
+        """A GPU to run on, with one stream for all that share a dictionary.
+
+        Raises:
+            MissingExtraError: cuda-python is not installed.
+            EngineError: no GPU can be used here.
+        """
+        return Cuda(device, self.extra) if shared is None else Cuda.shared(device, shared, self.extra)
+
+    def here(self, device: int) -> Here:
+        """The library and a GPU of this machine.
+
+        Raises:
+            MissingExtraError: the library or cuda-python is not installed.
+            EngineError: no GPU can be used here.
+        """
+        trt, cuda = self.load(), self.gpu(device)
+        try:
+            return Here(str(trt.__version__), cuda.name, ".".join(map(str, cuda.capability)), self.backend)
+        finally:
+            cuda.close()
+
+    @abstractmethod
+    def builds_here(self, options: PlanOptions, device: int) -> Here:
+        """What plans are built with: the library, and the GPU if one is needed.
+
+        Raises:
+            MissingExtraError, EngineError: as `here`.
+        """
+
+    @abstractmethod
+    def check(self, options: PlanOptions, precision: str) -> None:
+        """Refuse options that the library does not have, and precisions that the plan's GPUs do not take.
+
+        Raises:
+            ParameterError: says which, and what it has instead.
+        """
+
+    @abstractmethod
+    def place(self, options: PlanOptions, here: Here) -> str:
+        """The part of a plan's name that says which GPUs it is for."""
+
+    @abstractmethod
+    def configure(self, trt: Any, config: Any, options: PlanOptions, timings: bytes) -> None:
+        """Set what only this library has in a builder's configuration."""
+
+    @abstractmethod
+    def learnt(self, trt: Any, config: Any, network: Any, plan: bytes, stage: str) -> tuple[bytes, dict[str, int]]:
+        """What a build taught: the timing cache for the next one, and the plan's layers by precision.
+
+        Raises:
+            ExportError: the plan that was just built cannot be opened.
+        """
+
+    @abstractmethod
+    def misfits(self, plan: Any, here: Here) -> list[str]:
+        """Why a plan cannot run with a library on a GPU, in words; nothing if it can.
+
+        Args:
+            plan: a `PlanEntry`.
+            here: the library and the GPU.
+        """
+
+    def needs(self, here: Here, precision: str) -> str:
+        """The option that makes `build-plans` build for a machine in a precision, where the usual build does not."""
+        return ""
+
+    @abstractmethod
+    def refusal(self, trt: Any, runtime: Any, plan: bytes) -> str:
+        """Why the library will not open a plan on this machine, as it tells before it tries; empty if it may."""
+
+    @abstractmethod
+    def contexts(self, trt: Any, engine: Any, plan: str, gpu: str, options: SessionOptions) -> Contexts:
+        """The maker of an engine's execution contexts.
+
+        Args:
+            trt: the bindings.
+            engine: the opened engine.
+            plan: path of its file.
+            gpu: the GPU's name.
+            options: how it is opened.
+        """
+
+    def captures(self, options: SessionOptions) -> bool:
+        """Whether `tune` tries CUDA graphs of the session's own."""
+        return True
 
 
-def this_machine(trt: Any, cuda: Cuda) -> Here:
-    """The TensorRT and the GPU of this machine."""
-    return Here(str(trt.__version__), cuda.name, ".".join(map(str, cuda.capability)))
+def import_library(library: Library) -> Any:
+    """A library's Python bindings: see `Library.load`."""
+    try:
+        return import_module(library.module)
+    except ImportError as error:
+        if problem := no_wheel(library.backend):
+            raise EngineError(problem) from error
+        purpose = f"building and running {library.title} plans"
+        raise MissingExtraError(library.package, library.extra, purpose) from error
+    except OSError as error:  # a shared library that this system cannot load
+        raise EngineError(f"{library.title} is installed and does not load here: {error}") from error
 
 
 def make_logger(trt: Any) -> Any:
-    """A TensorRT logger that keeps errors, so that they can be told with the exception, and drops all else."""
+    """A logger that keeps errors, so that they can be told with the exception, and drops all else."""
 
     class Keeper(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -50,7 +190,7 @@ def make_logger(trt: Any) -> Any:
 
 
 def errors_of(logger: Any) -> str:
-    """The last errors that TensorRT logged, as the end of a sentence."""
+    """The last errors that were logged, as the end of a sentence."""
     return f" TensorRT says: {' / '.join(logger.errors[-4:])}" if logger.errors else ""
 
 
@@ -59,3 +199,15 @@ def dtype_name(dtype: Any) -> str:
     names = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}
     name = str(dtype.name)
     return names.get(name, name.lower())
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The parts of a version or a compute capability, for comparisons."""
+    return tuple(int(part) for part in version.replace("-", ".").split(".") if part.isdigit())
+
+
+PRECISION_NAMES: Mapping[str, str] = {
+    "FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8", "INT32": "int32", "INT64": "int64",
+    "BOOL": "bool", "INT4": "int4", "FP4": "fp4", "UINT8": "uint8",
+}  # fmt: skip
+"""Our names of TensorRT's data types."""

@@ -26,6 +26,8 @@ class PlanOptions:
     """Whether newer versions of TensorRT should be able to run the plan."""
     hardware_compatibility: str = "none"
     """A key of `HARDWARE`."""
+    targets: tuple[str, ...] = ()
+    """Keys of `targets.TARGETS` that TensorRT-RTX builds for; none means Ampere and later."""
     ranges: Mapping[str, Range] = field(default_factory=dict)
     """Sizes of dynamic axes, where the recipe's are not wanted."""
 

@@ -15,9 +15,10 @@ from ...stage.contract import StageContract
 from ..base import Session
 from ..options import SessionOptions
 from .checks import check_profile, check_signature, input_limits, largest_outputs
-from .cuda import ALIGNMENT, Cuda, CudaBlock, Pinned
+from .cuda import ALIGNMENT, CudaBlock, Pinned
 from .graphs import Call, Graphs
-from .library import errors_of, import_tensorrt, make_logger
+from .libraries import LIBRARIES
+from .library import Contexts, Library, errors_of, make_logger
 
 
 class TensorRTSession(Session):
@@ -31,22 +32,26 @@ class TensorRTSession(Session):
         graphs: which shapes run as CUDA graphs, and what they measured.
     """
 
-    def __init__(self, path: Path, contract: StageContract, options: SessionOptions) -> None:
+    def __init__(
+        self, path: Path, contract: StageContract, options: SessionOptions, library: Library = LIBRARIES["tensorrt"]
+    ) -> None:
         """Open a plan.
 
         Args:
             path: the plan's file, already verified and found to fit this machine.
             contract: what the bundle says it takes and gives.
-            options: the device, and whether plans may bring code for the host.
+            options: the device, whether plans may bring code for the host, and the backend's own options.
+            library: what built the plan.
 
         Raises:
-            BundleError: TensorRT cannot open the plan, or it is not the contract's.
+            BundleError: the library cannot open the plan, or it is not the contract's.
             EngineError: no GPU can be used here, or its memory is too small.
-            MissingExtraError: TensorRT or cuda-python is not installed.
+            MissingExtraError: the library or cuda-python is not installed.
         """
         super().__init__(contract)
-        self._trt = import_tensorrt()
-        self._cuda = Cuda.shared(options.device, options.shared)
+        self._library = library
+        self._trt = library.load()
+        self._cuda = library.gpu(options.device, options.shared)
         self.device = self._cuda.label
         names = (*contract.input_names, *contract.output_names)
         self._buffers = {name: CudaBlock(self._cuda) for name in names}
@@ -56,6 +61,8 @@ class TensorRTSession(Session):
         self._scratch = CudaBlock(self._cuda)
         self.graphs = Graphs(self._cuda, self._new_context, self._prepare, self._execute_async)
         self._context: Any = None
+        self._contexts: Contexts | None = None
+        self._captures = True
         self._engine: Any = None
         self._runtime: Any = None
         try:
@@ -68,18 +75,27 @@ class TensorRTSession(Session):
         self._logger = make_logger(self._trt)
         self._runtime = self._trt.Runtime(self._logger)
         self._runtime.engine_host_code_allowed = options.allow_host_code
-        self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+        plan = path.read_bytes()
+        if refusal := self._library.refusal(self._trt, self._runtime, plan):
+            raise BundleError(
+                f"{self._library.title} will not open {path}: {refusal}. Build it again: ovdeploy build-plans BUNDLE "
+                f"--stages {self.contract.stage} --backend {self._library.backend}"
+            )
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise BundleError(f"TensorRT cannot open {path}.{errors_of(self._logger)}")
+            raise BundleError(f"{self._library.title} cannot open {path}.{errors_of(self._logger)}")
         check_signature(self._trt, self._engine, path, self.contract)
         self._scratch.reserve(max(self._engine.device_memory_size_v2, 1))
+        self._contexts = self._library.contexts(self._trt, self._engine, str(path), self._cuda.name, options)
+        self._captures = self._library.captures(options)
         self._context = self._new_context()
         self._limits = input_limits(self._engine, self.contract)
         self._largest = largest_outputs(self._context, self.contract, self._limits)
 
     def _new_context(self) -> Any:
         """An execution context in the scratch memory that all contexts of this engine share."""
-        context = self._engine.create_execution_context(self._trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        assert self._contexts is not None
+        context = self._contexts.create()
         if context is None:
             told = f"{self.contract.stage} finds no room on the GPU.{errors_of(self._logger)}"
             raise EngineError(told, self.contract.stage)
@@ -104,9 +120,12 @@ class TensorRTSession(Session):
         return DeviceArray(block, shape, dtype, self.contract.stage)
 
     def tune(self) -> None:
-        """Capture a CUDA graph for each of the shapes seen last, and keep it if it is faster."""
+        """Capture a CUDA graph for each of the shapes seen last, and keep it if it is faster; keep compiled kernels."""
         self._cuda.activate()
-        self.graphs.tune()
+        if self._captures:
+            self.graphs.tune()
+        if self._contexts is not None:
+            self._contexts.save()
 
     def _run(self, feeds: Mapping[str, Array], into: Mapping[str, Array]) -> dict[str, np.ndarray]:
         self._cuda.activate()
@@ -183,12 +202,15 @@ class TensorRTSession(Session):
         if self._closed:
             return
         super().close()
+        if self._contexts is not None:
+            self._contexts.save()
         blocks = (*self._buffers.values(), *self._rooms.values())
         memories: list[CudaBlock | Pinned] = [*blocks, *self._pinned.values(), self._staged, self._scratch]
         with contextlib.suppress(EngineError):  # a GPU that failed fails again here, and was told of
             self._cuda.activate()
             self.graphs.close()
-        self._context = self._engine = None  # contexts, then the engine, then its runtime
+        self._context = self._contexts = None  # contexts, then the engine, then its runtime
+        self._engine = None
         self._runtime = None
         with contextlib.suppress(EngineError):
             for memory in memories:
@@ -200,6 +222,11 @@ class TensorRTSession(Session):
 def open_plan(path: Path, contract: StageContract, options: SessionOptions) -> Session:
     """Open a TensorRT plan."""
     return TensorRTSession(path, contract, options)
+
+
+def open_rtx_plan(path: Path, contract: StageContract, options: SessionOptions) -> Session:
+    """Open a TensorRT-RTX plan."""
+    return TensorRTSession(path, contract, options, LIBRARIES["tensorrt-rtx"])
 
 
 def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:

@@ -66,6 +66,7 @@ class Prompter:
         device: int = 0,
         allow_fallback: bool = False,
         allow_host_code: bool = False,
+        backend_options: Mapping[str, str] | None = None,
     ) -> Prompter:
         """Open a bundle's two engines for prompts.
 
@@ -77,6 +78,7 @@ class Prompter:
             device: which GPU, for backends that use one.
             allow_fallback: whether work that a GPU provider does not take may run on the CPU; else that is an error.
             allow_host_code: whether version-compatible TensorRT plans may be opened, from sources that you trust.
+            backend_options: options that only this backend has, by name.
 
         Raises:
             BundleError: the bundle is missing, damaged or lacks a stage.
@@ -84,7 +86,7 @@ class Prompter:
         """
         opened: Prompter = open_bundle(
             Prompter, bundle, backend=backend, precision=precision, threads=threads, device=device,
-            allow_fallback=allow_fallback, allow_host_code=allow_host_code,
+            allow_fallback=allow_fallback, allow_host_code=allow_host_code, backend_options=backend_options,
         )  # fmt: skip
         return opened
 

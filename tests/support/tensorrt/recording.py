@@ -97,10 +97,10 @@ class FakeObject:
 
 
 class FakeModule:
-    """TensorRT's bindings of one version."""
+    """The bindings of one library and version: a key of `SURFACES`."""
 
-    def __init__(self, major, behaviour):
-        surface = SURFACES[f"tensorrt{major}"]
+    def __init__(self, which, behaviour):
+        surface = SURFACES[which]
         self.__version__ = surface["version"]
         self._behaviour = behaviour
         self._record = Record()

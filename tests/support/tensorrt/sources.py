@@ -12,8 +12,15 @@ def attributes(path: Path) -> set[str]:
     return {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
 
 
-def sources() -> list[Path]:
-    return sorted((ROOT / "runtime" / "backends" / "tensorrt").glob("*.py"))
+OWN = {"tensorrt10": "gpu.py", "tensorrt11": "gpu.py", "tensorrt-rtx": "rtx.py"}
+"""The file of what only one library has."""
+
+
+def sources(which: str) -> list[Path]:
+    """The files that run with a library."""
+    others = set(OWN.values()) - {OWN[which]}
+    folder = ROOT / "runtime" / "backends" / "tensorrt"
+    return sorted(path for path in folder.glob("*.py") if path.name not in others)
 
 
 def names_of(surface: dict) -> set[str]:
@@ -24,5 +31,5 @@ def names_of(surface: dict) -> set[str]:
     return found - {"__init__"}
 
 
-OURS = {"file", "name", "nbytes", "shape"}
+OURS = {"engine", "file", "name", "nbytes", "shape"}
 """Attributes of our own objects that TensorRT has too; those below are checked where the fake runs them."""

@@ -1,11 +1,11 @@
-"""Writes down the names, arguments and types of TensorRT's and cuda-python's bindings, as they are installed.
+"""Writes down the names, arguments and types of TensorRT's, TensorRT-RTX's and cuda-python's bindings, as installed.
 
-Run as a program it prints the surface of one of them: `python surface.py tensorrt_bindings`. It needs no GPU: the
-bindings are imported over empty libraries (`test_surface.py` makes them). The result for TensorRT 10.16 and 11.4 and
-for cuda-python is kept in `surface.json`; the recording fake is made from it, so that what the fake accepts the real
-bindings have.
+Run as a program it prints the surface of one of them: `python surface.py tensorrt_bindings`. It needs no GPU:
+TensorRT's bindings are imported over empty libraries (`test_surface.py` makes them), TensorRT-RTX's as they are. The
+result for TensorRT 10.16 and 11.4, TensorRT-RTX 1.7 and cuda-python is kept in `surface.json`; the recording fake is
+made from it, so that what the fake accepts the real bindings have.
 
-    python tests/runtime/trt/test_surface.py      # writes surface.json again
+    PYTHONPATH=tests python tests/runtime/backends/tensorrt/test_surface.py      # writes surface.json again
 """
 
 from __future__ import annotations
@@ -46,11 +46,23 @@ CLASSES = (
 )
 """TensorRT's classes that the fake has. One that the code begins to use must be added."""
 
+RTX_CLASSES = (
+    "ComputeCapability",
+    "CudaGraphStrategy",
+    "DynamicShapesKernelSpecializationStrategy",
+    "EngineValidity",
+    "ILayer",
+    "IRuntimeCache",
+    "IRuntimeConfig",
+)
+"""Those that are used of TensorRT-RTX alone."""
+
 SIGNATURE = re.compile(r"^(?:\d+\. )?(\w+)\((.*)\) -> (.+)$")
 
 
 def tensorrt_surface(module):
-    classes = {name: class_surface(getattr(module, name)) for name in CLASSES}
+    names = (*CLASSES, *RTX_CLASSES) if "rtx" in module.__name__ else CLASSES
+    classes = {name: class_surface(getattr(module, name)) for name in names}
     return {"version": module.__version__, "classes": classes}
 
 

@@ -164,20 +164,25 @@ class FakeCuda:
 
 
 class World:
-    """A machine with one fake GPU and TensorRT 10 or 11.
+    """A machine with one fake GPU and TensorRT 10 or 11, or TensorRT-RTX.
 
     Attributes:
+        library: the backend whose plans it builds and runs.
         trt: the module.
         cuda: the CUDA runtime.
-        faults: "parse": messages of the parser; "build", "deserialize", "context", "inspect": nothing is returned or
-            the text that is; "enqueue", "shape", "address", "profile", "cache": refused.
+        cached: what TensorRT-RTX was given of kernels compiled earlier.
+        faults: "validity": the bits of TensorRT-RTX's verdict; "parse": messages of the parser; "build", "deserialize",
+            "context", "inspect": nothing is returned or the text that is; "enqueue", "shape", "address", "profile",
+            "cache": refused.
     """
 
-    def __init__(self, major=11, **gpu):
+    def __init__(self, which=11, **gpu):
+        self.library = "tensorrt-rtx" if which == "rtx" else "tensorrt"
+        self.cached = []
         self.cuda = FakeCuda(**gpu)
         self.faults = {}
         self.logger = None
-        self.trt = FakeModule(major, self._behaviour())
+        self.trt = FakeModule("tensorrt-rtx" if which == "rtx" else f"tensorrt{which}", self._behaviour())
         self.record = self.trt._record
 
     def log(self, message):
@@ -186,6 +191,41 @@ class World:
     def _behaviour(self):
         names = [name for name in dir(self) if name.startswith("on_")]
         return {tuple(name[3:].split("__", 1)): getattr(self, name) for name in names}
+
+    # TensorRT-RTX alone
+
+    def on_INetworkDefinition__num_layers(self, network):
+        return 3
+
+    def on_INetworkDefinition__get_layer(self, network, index):
+        return self.trt.ILayer.returned(index=index)
+
+    def on_ILayer__num_outputs(self, layer):
+        return 0 if layer.own.index == 2 else 1
+
+    def on_ILayer__get_output(self, layer, index):
+        return self.trt.ITensor.returned(tensor="t", kind=self.trt.DataType.FLOAT, sizes=())
+
+    def on_Runtime__get_engine_validity(self, runtime, buffer):
+        bits = self.faults.get("validity")
+        return (self.trt.EngineValidity.VALID if bits is None else self.trt.EngineValidity.INVALID), bits or 0
+
+    def on_IRuntimeConfig__create_runtime_cache(self, config):
+        return self.trt.IRuntimeCache.returned(blob=b"")
+
+    def on_IRuntimeCache__deserialize(self, cache, blob):
+        self.cached.append(bytes(blob))
+        cache.own.blob = bytes(blob)
+        return True
+
+    def on_IRuntimeCache__serialize(self, cache):
+        return self._memory(cache.own.blob or b"kernels")
+
+    def on_IRuntimeConfig__set_execution_context_allocation_strategy(self, config, strategy):
+        config.own.strategy = strategy
+
+    def on_ICudaEngine__create_runtime_config(self, engine):
+        return self.trt.IRuntimeConfig.returned(strategy=None)
 
     # building
 
@@ -336,7 +376,8 @@ class World:
     def on_ICudaEngine__device_memory_size_v2(self, engine):
         return 4096
 
-    def on_ICudaEngine__create_execution_context(self, engine, strategy=None):
+    def on_ICudaEngine__create_execution_context(self, engine, strategy=None, runtime_config=None):
+        strategy = runtime_config.own.strategy if runtime_config else strategy
         assert strategy is self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if "context" in self.faults:
             return None
@@ -416,10 +457,7 @@ class World:
 def install(world, patch):
     """Let the code under test find the fakes where it looks for the bindings."""
     from ovdeploy.runtime.backends.tensorrt import cuda, library
-    from ovdeploy.runtime.backends.tensorrt import session as session
-    from ovdeploy.runtime.bundle import plans
 
-    patch.setattr(cuda, "import_cuda", lambda: world.cuda)
-    for module in (library, plans, session):
-        patch.setattr(module, "import_tensorrt", lambda: world.trt)
+    patch.setattr(cuda, "import_cuda", lambda extra="": world.cuda)
+    patch.setattr(library, "import_library", lambda wanted: world.trt)
     return world

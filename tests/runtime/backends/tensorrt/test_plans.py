@@ -12,7 +12,8 @@ from ovdeploy.runtime.backends.tensorrt.library import Here
 from ovdeploy.runtime.backends.tensorrt.options import PlanOptions
 from ovdeploy.runtime.backends.tensorrt.progress import Phases
 from ovdeploy.runtime.bundle.bundle import EngineEntry, file_entry
-from ovdeploy.runtime.bundle.plans import build_plans, choose_plan, misfit, plan_name, plan_path
+from ovdeploy.runtime.bundle.plan_building import build_plans, plan_name
+from ovdeploy.runtime.bundle.plans import choose_plan, misfit, plan_path
 from ovdeploy.runtime.errors import ExportError, MissingExtraError, ParameterError
 from ovdeploy.runtime.graph.census import take_census
 from ovdeploy.runtime.graph.half import to_half
@@ -40,7 +41,7 @@ def test_a_plan_is_built_in_the_order_that_tensorrt_wants(world, bundle):
     built, events = told(bundle, options=PlanOptions(workspace=1 << 30))
     order = [
         *("Builder.__init__", "Builder.create_network", "OnnxParser.__init__", "OnnxParser.parse_from_file"),
-        *("Builder.create_builder_config", "IBuilderConfig.set_memory_pool_limit", "IBuilderConfig.clear_flag"),
+        *("Builder.create_builder_config", "IBuilderConfig.clear_flag", "IBuilderConfig.set_memory_pool_limit"),
         *(
             "IBuilderConfig.create_timing_cache",
             "IBuilderConfig.set_timing_cache",
@@ -66,7 +67,7 @@ def test_a_plan_is_built_in_the_order_that_tensorrt_wants(world, bundle):
     assert world.record.arguments("IBuilderConfig.builder_optimization_level=") == [3]
     shares = [share for stage, _, share in events if stage == "clip_image"]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1 and 0 < shares[3] < 1
-    assert events[-1][1].startswith("built, ") and "2 fp32" in events[-1][1]
+    assert events[-1][1].startswith("built in ") and "2 fp32" in events[-1][1]
     assert [plan.layers for plan in built.stage("clip_image").plans] == [{"fp32": 2}]
 
 
@@ -126,7 +127,8 @@ def test_a_plans_name_and_manifest_tell_what_it_fits(world, bundle):
     assert (plan.tensorrt, plan.gpu, plan.compute_capability) == (version, "NVIDIA Fake 9000", "9.0")
     assert (plan.precision, plan.onnx_sha256) == ("fp32", digest)
     assert built.verified(plan.file).read_bytes().startswith(b'{"model"')
-    assert plan_name("a", "fp16", Here("1", "ÄÖ/../x", "8.9"), "d" * 64) == "a.fp16.dddddddddddd.trt1.x.sm8.9.plan"
+    name = plan_name("a", "fp16", Here("1", "ÄÖ/../x", "8.9"), "d" * 64, PlanOptions())
+    assert name == "a.fp16.dddddddddddd.trt1.x.sm8.9.plan"
 
 
 def test_the_timing_cache_stays_in_the_bundle_and_goes_into_the_next_build(world, bundle):

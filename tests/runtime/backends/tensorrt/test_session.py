@@ -7,33 +7,55 @@ import pytest
 from ovdeploy.runtime import Bundle, BundleError, EngineError, Segmenter
 from ovdeploy.runtime.backends import registry
 from ovdeploy.runtime.backends.options import SessionOptions
+from ovdeploy.runtime.backends.tensorrt.libraries import LIBRARIES
+from ovdeploy.runtime.backends.tensorrt.options import PlanOptions
 from ovdeploy.runtime.backends.tensorrt.session import TensorRTSession
 from ovdeploy.runtime.bundle.opening import open_stage
-from ovdeploy.runtime.bundle.plans import build_plans, plan_path
+from ovdeploy.runtime.bundle.plan_building import build_plans
+from ovdeploy.runtime.bundle.plans import plan_path
 from ovdeploy.runtime.stage.arrays import DeviceArray
 from support.tensorrt.world import OUT_OF_MEMORY, World, install
 
 EVERYTHING = {"iou_threshold": -10.0, "min_area": 1, "region_threshold": 0.0}
 
 
+OWN_GRAPHS = {"cuda-graphs": "off"}
+"""TensorRT-RTX captures graphs by itself unless it is told not to."""
+
+
+@pytest.fixture(params=[10, 11, "rtx"])
+def world(request, monkeypatch):
+    """A machine whose GPU and library are fakes."""
+    return install(World(request.param), monkeypatch)
+
+
+def of_backend(world):
+    return OWN_GRAPHS if world.library == "tensorrt-rtx" else {}
+
+
 @pytest.fixture
 def planned(world, bundle, monkeypatch):
     """The tiny bundle with plans of every stage."""
     monkeypatch.setattr(registry, "find_spec", lambda name: name)
-    return build_plans(bundle)
+    return build_plans(bundle, library=world.library)
+
+
+def loaded(world, planned, **how):
+    return Segmenter.load(planned.path, backend=world.library, backend_options=of_backend(world), **how)
 
 
 @pytest.fixture
 def dino(world, bundle):
     """The session of one stage, and feeds for it."""
-    planned = build_plans(bundle, stages=["dino"])
-    with open_dino(planned) as session:
+    planned = build_plans(bundle, stages=["dino"], library=world.library)
+    with open_dino(planned, world) as session:
         yield session
 
 
-def open_dino(bundle, **options):
-    options = SessionOptions(**options)
-    return TensorRTSession(plan_path(bundle, "dino", "fp32", options), bundle.stage("dino").contract, options)
+def open_dino(bundle, world, **options):
+    options = SessionOptions(**{"of_backend": of_backend(world), **options})
+    path = plan_path(bundle, "dino", "fp32", options, world.library)
+    return TensorRTSession(path, bundle.stage("dino").contract, options, LIBRARIES[world.library])
 
 
 def windows(session, count, seed=0):
@@ -47,7 +69,7 @@ def calls(world):
 
 def test_the_pipeline_on_tensorrt_gives_the_mask_of_onnx_runtime(planned, world, ort_segmenter, vocabulary, photo):
     expected = ort_segmenter.segment(photo, vocabulary, parameters=EVERYTHING)
-    with Segmenter.load(planned.path, backend="tensorrt", parameters=EVERYTHING) as fast:
+    with loaded(world, planned, parameters=EVERYTHING) as fast:
         fast.warmup()
         for batch in (8, 1, 2):  # batches write into rows of one array
             result = fast.segment(photo, vocabulary, parameters={"window_batch": batch})
@@ -63,7 +85,7 @@ def test_the_pipeline_on_tensorrt_gives_the_mask_of_onnx_runtime(planned, world,
 
 def test_only_small_arrays_cross_between_device_and_host(planned, world, vocabulary, photo):
     """Of a steady run: windows and SAM's image go up once; logits, means and masks come down."""
-    with Segmenter.load(planned.path, backend="tensorrt", parameters=EVERYTHING) as fast:
+    with loaded(world, planned, parameters=EVERYTHING) as fast:
         fast.segment(photo, vocabulary)
         world.cuda.record.calls.clear()
         fast.segment(photo, vocabulary)
@@ -103,9 +125,9 @@ def test_a_run_copies_up_sets_shapes_and_addresses_enqueues_copies_down_and_wait
 
 
 def test_outputs_are_sized_at_the_profiles_maximum_when_a_plan_is_opened(world, bundle):
-    planned = build_plans(bundle, stages=["dino"])
+    planned = build_plans(bundle, stages=["dino"], library=world.library)
     world.record.calls.clear()
-    with open_dino(planned) as session:
+    with open_dino(planned, world) as session:
         largest = bundle.recipe.parameters.window_batch
         shape = (largest, *session.contract.inputs[0].shape[1:])
         assert world.record.arguments("IExecutionContext.set_input_shape") == [{"name": "windows", "shape": shape}]
@@ -280,66 +302,67 @@ def test_nan_out_of_an_engine_names_the_stage(dino):
     ],
 )
 def test_a_plan_that_cannot_be_run_is_refused_when_it_is_opened(world, bundle, faults, error, told):
-    planned = build_plans(bundle, stages=["dino"])
+    planned = build_plans(bundle, stages=["dino"], library=world.library)
     world.faults.update(faults)
     with pytest.raises(error, match=told):
-        open_dino(planned)
+        open_dino(planned, world)
     assert not world.cuda.streams and not world.cuda.memory
 
 
 def test_a_plan_of_another_stage_is_refused_with_both_signatures(world, bundle):
-    planned = build_plans(bundle, stages=["dino", "head"])
-    path = plan_path(planned, "dino", "fp32", SessionOptions())
+    planned = build_plans(bundle, stages=["dino", "head"], library=world.library)
+    path = plan_path(planned, "dino", "fp32", SessionOptions(), world.library)
     with pytest.raises(BundleError, match=r"the plan gives features float32.*its contract gives logits float32"):
         TensorRTSession(path, planned.stage("head").contract, SessionOptions())
 
 
 def test_sessions_of_one_segmenter_share_the_stream_and_give_it_back_once(planned, world):
     options = SessionOptions()
-    first, second = (open_stage(planned, stage, "fp32", "tensorrt", options) for stage in ("dino", "head"))
+    first, second = (open_stage(planned, stage, "fp32", world.library, options) for stage in ("dino", "head"))
     assert len(world.cuda.streams) == 1
     first.close()
     first.close()
     assert len(world.cuda.streams) == 1
     second.close()
     assert not world.cuda.streams
-    with open_stage(planned, "dino", "fp32", "tensorrt", options):
+    with open_stage(planned, "dino", "fp32", world.library, options):
         assert len(world.cuda.streams) == 1
 
 
 def test_host_code_is_allowed_to_tensorrt_only_when_it_is_to_us(world, bundle):
-    planned = build_plans(bundle, stages=["dino"])
+    planned = build_plans(bundle, stages=["dino"], library=world.library)
     for allowed in (False, True):
         world.record.calls.clear()
-        open_dino(planned, allow_host_code=allowed).close()
+        open_dino(planned, world, allow_host_code=allowed).close()
         assert world.record.arguments("Runtime.engine_host_code_allowed=") == [allowed]
 
 
-def test_every_name_of_tensorrt_that_the_source_uses_was_used_on_the_fake(bundle, monkeypatch):
-    """What no test runs no fake has checked. Methods and properties of both versions, found in the source."""
+@pytest.mark.parametrize("which", [11, "rtx"])
+def test_every_name_of_a_library_that_the_source_uses_was_used_on_the_fake(which, bundle, monkeypatch):
+    """What no test runs no fake has checked. Methods and properties, found in the source."""
     from support.tensorrt.recording import SURFACES
     from support.tensorrt.sources import OURS, attributes, sources
 
-    world = install(World(11), monkeypatch)
-    built = build_plans(bundle, stages=["dino"], options=_all_options())
-    with open_dino(built, allow_host_code=True) as session:
+    world = install(World(which, capability=(8, 9)), monkeypatch)
+    built = build_plans(bundle, stages=["dino"], options=OPTIONS[which], library=world.library)
+    with open_dino(built, world, allow_host_code=True) as session:
         session.run({"windows": windows(session, 1)})
         session.tune()
+    with open_dino(built, world, allow_host_code=True):
+        assert which == 11 or world.cached == [b"kernels"]
     world.faults["parse"] = [("no", 1)]
     with pytest.raises(Exception, match="no at node 1"):
-        build_plans(built, stages=["dino"], force=True)
-    classes = SURFACES["tensorrt11"]["classes"].values()
+        build_plans(built, stages=["dino"], force=True, library=world.library)
+    name = "tensorrt11" if which == 11 else "tensorrt-rtx"
+    classes = SURFACES[name]["classes"].values()
     known = {name for spec in classes for name in (*spec["methods"], *spec["properties"])} - {"__init__"}
-    used = {name for path in sources() for name in attributes(path)} & known
+    used = {name for path in sources(name) for name in attributes(path)} & known
     ran = {name for _, name in world.record.used}
     overridden = {"log", "phase_start", "phase_finish", "step_complete"}  # called by TensorRT, not by us
     assert used - ran - overridden - OURS == set()
 
 
-def _all_options():
-    from ovdeploy.runtime.backends.tensorrt.options import PlanOptions
-
-    return PlanOptions(workspace=1, version_compatible=True)
+OPTIONS = {11: PlanOptions(workspace=1, version_compatible=True), "rtx": PlanOptions(targets=("sm86", "sm89"))}
 
 
 def test_the_fake_rejects_what_the_bindings_lack():

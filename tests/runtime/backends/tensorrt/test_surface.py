@@ -1,11 +1,11 @@
-"""The real bindings of TensorRT 10.16 and 11.4 and of cuda-python: all that the code uses is there, in both.
+"""The real bindings of TensorRT 10.16 and 11.4, TensorRT-RTX 1.7 and cuda-python have all that the code uses.
 
-The bindings are imported over three empty libraries, compiled here, so neither TensorRT nor a GPU is needed. The chain
-of proof: what the real bindings have = `surface.json` (here); what the fake accepts = `surface.json` (`recording.py`);
-the code runs on the fake to the end (`test_plans.py`, `test_session.py`), and every name in its source that is
-TensorRT's is one that both versions have (here).
+TensorRT's bindings are imported over three empty libraries, compiled here, so neither TensorRT nor a GPU is needed. The
+chain of proof: what the real bindings have = `surface.json` (here); what the fake accepts = `surface.json`
+(`recording.py`); the code runs on the fake to the end (`test_plans.py`, `test_session.py`, `test_rtx.py`), and every
+name in its source that is TensorRT's is one that all have (here), but for those in the file of one library.
 
-`python tests/runtime/trt/test_surface.py` writes `surface.json` again.
+`PYTHONPATH=tests python PATH` with this file's path writes `surface.json` again.
 """
 
 from __future__ import annotations
@@ -81,6 +81,10 @@ def kept() -> dict:
     return json.loads(KEPT.read_text())
 
 
+RTX = "tensorrt-rtx"
+ALL = (*BINDINGS, RTX)
+
+
 @pytest.mark.parametrize("which", BINDINGS)
 def test_the_kept_surface_is_that_of_the_real_bindings(which, kept, pytestconfig):
     folder = Path(pytestconfig.cache.mkdir("tensorrt-bindings")) / f"{BINDINGS[which]}-{sys.version_info.minor}"
@@ -100,25 +104,34 @@ def test_the_kept_surface_of_cuda_python_is_the_real_one(kept):
         assert members.items() <= real["enums"][name].items()
 
 
-def test_no_name_is_used_that_only_one_version_has(kept):
-    old, new = (names_of(kept[which]) for which in BINDINGS)
-    used = {name: path.name for path in sources() for name in attributes(path)}
-    assert {name: used[name] for name in set(used) & (old ^ new) - OURS} == {}
-    assert len(set(used) & old & new) > 40, "the walk must find what the code uses"
+def test_the_kept_surface_of_tensorrt_rtx_is_the_real_one(kept):
+    pytest.importorskip("tensorrt_rtx_bindings")
+    real = surface_of("tensorrt_rtx_bindings", dict(os.environ))
+    for name, surface in kept[RTX]["classes"].items():
+        assert real["classes"][name] == surface, f"{name} has changed; write surface.json again"
+    assert set(real["classes"]) == set(kept[RTX]["classes"])
 
 
-def test_every_attribute_of_the_module_is_in_both_versions(kept):
+@pytest.mark.parametrize("which", ALL)
+def test_no_name_is_used_that_a_library_lacks(which, kept):
+    own, others = names_of(kept[which]), {name for other in ALL for name in names_of(kept[other])}
+    used = {name: path.name for path in sources(which) for name in attributes(path)}
+    assert {name: used[name] for name in set(used) & (others - own) - OURS} == {}
+    assert len(set(used) & own) > 40, "the walk must find what the code uses"
+
+
+@pytest.mark.parametrize("which", ALL)
+def test_every_attribute_of_the_module_is_in_the_library(which, kept):
     """`trt.X` and `trt.X.Y`, wherever they stand, in lines that no test reaches too."""
-    for path in sources():
+    for path in sources(which):
         for node in ast.walk(ast.parse(path.read_text())):
             chain = _chain(node)
             if len(chain) < 2 or chain[0] != "trt" or chain[1] == "__version__":
                 continue
-            for which in BINDINGS:
-                spec = kept[which]["classes"].get(chain[1])
-                assert spec is not None, f"{path.name}: trt.{chain[1]} is not in {which}"
-                known = {*spec["members"], *spec["methods"], *spec["constants"]}
-                assert len(chain) < 3 or chain[2] in known, f"{path.name}: trt.{'.'.join(chain[1:])} is not in {which}"
+            spec = kept[which]["classes"].get(chain[1])
+            assert spec is not None, f"{path.name}: trt.{chain[1]} is not in {which}"
+            known = {*spec["members"], *spec["methods"], *spec["constants"]}
+            assert len(chain) < 3 or chain[2] in known, f"{path.name}: trt.{'.'.join(chain[1:])} is not in {which}"
 
 
 def _chain(node: ast.AST) -> list[str]:
@@ -138,10 +151,27 @@ def test_levels_of_hardware_compatibility_are_tensorrts(kept):
         assert set(HARDWARE.values()) <= set(kept[which]["classes"]["HardwareCompatibilityLevel"]["members"])
 
 
+def test_the_words_for_targets_strategies_and_verdicts_are_tensorrt_rtxs(kept):
+    from ovdeploy.runtime.backends.registry import BACKENDS
+    from ovdeploy.runtime.backends.tensorrt import rtx
+    from ovdeploy.runtime.backends.tensorrt.targets import TAKES, TARGETS, USUAL
+
+    classes, options = kept[RTX]["classes"], BACKENDS[RTX].options
+    names = {name.upper() for name in TARGETS if name != USUAL}
+    assert names == set(classes["ComputeCapability"]["members"]) - {"NONE"} and set(TAKES) == set(TARGETS)
+    assert set(rtx.STRATEGIES) == set(options[rtx.GRAPHS])
+    assert set(rtx.STRATEGIES.values()) == set(classes["CudaGraphStrategy"]["members"])
+    specializations = classes["DynamicShapesKernelSpecializationStrategy"]["members"]
+    assert {name.upper() for name in options[rtx.SPECIALIZATION]} == set(specializations)
+    assert rtx.KEPT in options and rtx.INVALID.keys() == {1, 2, 4, 8, 16, 32, 64}
+
+
 def test_every_cuda_function_in_the_source_is_kept(kept):
-    used = {name for path in sources() for name in attributes(path) if name.startswith("cuda") and name != "cuda"}
+    used = {name for path in sources(RTX) for name in attributes(path) if name.startswith("cuda") and name != "cuda"}
     members = {member for enum in kept["cuda"]["enums"].values() for member in enum}
-    assert used - set(kept["cuda"]["functions"]) - set(kept["cuda"]["enums"]) - members == set()
+    assert (
+        used - set(kept["cuda"]["functions"]) - set(kept["cuda"]["enums"]) - members - {"cuda_graph_strategy"} == set()
+    )
     assert len(used) > 20
 
 
@@ -151,5 +181,6 @@ if __name__ == "__main__":
         which: read_surface(version, cache / f"{version}-{sys.version_info.minor}")
         for which, version in BINDINGS.items()
     }
+    written[RTX] = surface_of("tensorrt_rtx_bindings", dict(os.environ))
     written["cuda"] = surface_of("cuda.bindings.runtime", dict(os.environ))
     KEPT.write_text(json.dumps(written, sort_keys=True, separators=(",", ":")) + "\n")

@@ -1,0 +1,69 @@
+"""Kernels that TensorRT-RTX compiled on a GPU, kept beside the plan that they are of."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from pathlib import Path
+
+from ...files import cache_root, write_bytes
+
+SUFFIX = ".kernels"
+HEAD = b"ovdeploy kernels 1 "
+MOST_BYTES = 512 << 20
+"""Larger ones are not kept."""
+MOST_FILES = 4
+"""GPUs whose kernels are kept for one plan; the oldest goes."""
+
+
+class RuntimeCache:
+    """One file for a plan on a kind of GPU. What is damaged counts as absent; what cannot be written is not kept."""
+
+    def __init__(self, plan: Path, gpu: str) -> None:
+        """The cache of a plan, in its folder; in the user's cache folder if that one cannot be written to.
+
+        Args:
+            plan: the plan's file. Its name says stage, graph, version and targets.
+            gpu: the GPU's name.
+        """
+        slug = re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") or "gpu"
+        name = f"{plan.name}.{slug}{SUFFIX}"
+        self._places = [plan.parent / name, cache_root() / "tensorrt-rtx" / name]
+        self._plan = plan
+        self._known = b""
+
+    def read(self) -> bytes:
+        """The kernels; nothing if there are none, or if they are not what was written."""
+        for path in self._places:
+            with contextlib.suppress(OSError):
+                head, _, blob = path.read_bytes().partition(b"\n")
+                if head == _head(blob):
+                    self._known = head
+                    return blob
+        return b""
+
+    def write(self, blob: bytes) -> None:
+        """Keep the kernels, if they are new."""
+        head = _head(blob)
+        if not blob or head == self._known or len(blob) > MOST_BYTES:
+            return
+        for path in self._places:
+            with contextlib.suppress(OSError):
+                write_bytes(path, head + b"\n" + blob)
+                self._known = head
+                self._sweep(path.parent)
+                return
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove the oldest of this plan, and those whose plan is gone from its folder."""
+        there = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
+        own = [path for path in there if path.name.startswith(f"{self._plan.name}.")]
+        at_home = folder == self._plan.parent
+        gone = [path for path in there if at_home and not any(folder.glob(f"{path.name.split('.plan.')[0]}.plan"))]
+        for path in (*own[MOST_FILES:], *gone):
+            path.unlink(missing_ok=True)
+
+
+def _head(blob: bytes) -> bytes:
+    return HEAD + hashlib.sha256(blob).hexdigest().encode()
