@@ -1,4 +1,4 @@
-"""From a float bundle and chosen INT8 graphs to a bundle with both."""
+"""From a float bundle and chosen quantised graphs to a bundle with both."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from onnx import ModelProto
@@ -18,9 +19,19 @@ from ...runtime.graph.census import take_census
 from ...runtime.graph.half import to_half
 from ...runtime.graph.islands import STANDARD, island_nodes
 from ...runtime.graph.model import check_file, save_model
+from ...runtime.graph.products import still_there
 from ...runtime.stage.census import Census, missing_precision
-from ...runtime.stage.precision import FP32, INT8
+from ...runtime.stage.precision import FP32, QUANTISED
 from .stage import Choice, Work
+
+
+class Goal(NamedTuple):
+    """The engines that are wanted."""
+
+    precision: str
+    """Of the products."""
+    rest: str
+    """Of what is not quantised in an engine, and where there is such a one, of the stages that stay float."""
 
 
 def draft_of(output: Path) -> Path:
@@ -40,9 +51,17 @@ def check_output(source: Bundle, output: Path) -> None:
         raise BundleError(f"{output} is a folder with other files in it; choose another --output")
 
 
-def rest_in(model: ModelProto, precision: str) -> ModelProto:
-    """An INT8 graph whose other nodes are in a precision: half has the usual islands."""
-    return model if precision == FP32 else to_half(model, precision, island_nodes(model, STANDARD))
+def rest_in(model: ModelProto, precision: str, plain: ModelProto) -> ModelProto:
+    """A quantised graph whose other nodes are in a precision: half has the usual islands.
+
+    Args:
+        model: the quantised graph.
+        precision: of the rest.
+        plain: the FP32 graph that it was made from, where islands are found.
+    """
+    if precision == FP32:
+        return model
+    return to_half(model, precision, still_there(model, island_nodes(plain, STANDARD)))
 
 
 def begin_draft(source: Bundle, output: Path) -> Path:
@@ -61,43 +80,51 @@ def begin_draft(source: Bundle, output: Path) -> Path:
 
 
 def write_engine(work: Work, choice: Choice, draft: Path, source: Bundle, rest: str) -> tuple[EngineEntry, str | None]:
-    """Write a stage's INT8 engine into the draft.
+    """Write a stage's quantised engine into the draft.
 
     Returns:
-        Its entry, and what it lacks of INT8 (None if it may go by it).
+        Its entry, and what it lacks of the precision (None if it may go by it).
 
     Raises:
         ExportError: the graph fails ONNX's checks.
     """
-    path = draft / f"{work.stage}.{INT8}.onnx"
-    model = rest_in(work.int8(choice), rest)
+    path = draft / f"{work.stage}.{work.precision}.onnx"
+    model = rest_in(work.quantised(choice), rest, work.graph())
     save_model(model, path)
-    check_file(path, f"{work.stage} in {INT8}")
+    check_file(path, f"{work.stage} in {work.precision}")
     census: Census = take_census(model, work.contract)
     files = tuple(file_entry(file) for file in (path, path.with_name(f"{path.name}.data")) if file.exists())
     origin = source.stage(work.stage).engines[FP32]
     entry = EngineEntry(files=files, fingerprint=files[0].sha256, source=origin.fingerprint, census=census)
-    return entry, missing_precision(census, INT8)
+    return entry, missing_precision(census, work.precision)
 
 
 def write_draft(
-    source: Bundle, draft: Path, engines: Mapping[str, EngineEntry], calibration: Calibration | None = None
+    source: Bundle,
+    draft: Path,
+    engines: Mapping[str, EngineEntry],
+    goal: Goal,
+    calibration: Calibration | None = None,
 ) -> Bundle:
-    """Write the draft's manifest: stages without an INT8 engine are served by their FP32 one."""
-    stages = {name: _stage(entry, engines.get(name)) for name, entry in source.manifest.stages.items()}
+    """Write the draft's manifest: stages without a quantised engine are served by a float one.
+
+    A bundle tells of one calibration, so quantised engines that the float bundle had are not in it.
+    """
+    stages = {name: _stage(entry, engines.get(name), goal) for name, entry in source.manifest.stages.items()}
     manifest: Manifest = msgspec.structs.replace(source.manifest, stages=stages, calibration=calibration)
     write_manifest(draft, manifest)
     return Bundle.load(draft)
 
 
-def _stage(entry: StageEntry, engine: EngineEntry | None) -> StageEntry:
-    others = {precision: other for precision, other in entry.engines.items() if precision != INT8}
-    substitutes = {key: value for key, value in entry.substitutes.items() if key != INT8}
+def _stage(entry: StageEntry, engine: EngineEntry | None, goal: Goal) -> StageEntry:
+    others = {precision: other for precision, other in entry.engines.items() if precision not in QUANTISED}
+    substitutes = {key: value for key, value in entry.substitutes.items() if key not in QUANTISED}
+    plans = tuple(plan for plan in entry.plans if plan.precision in others)
     if engine is not None:
-        return msgspec.structs.replace(entry, engines=others | {INT8: engine}, substitutes=substitutes)
-    if FP32 in others:
-        substitutes[INT8] = FP32
-    return msgspec.structs.replace(entry, engines=others, substitutes=substitutes)
+        others[goal.precision] = engine
+    elif served_by := next((precision for precision in (goal.rest, FP32) if precision in others), None):
+        substitutes[goal.precision] = served_by
+    return msgspec.structs.replace(entry, engines=others, substitutes=substitutes, plans=plans)
 
 
 def accept(draft: Path, output: Path) -> None:

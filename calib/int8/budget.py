@@ -27,11 +27,11 @@ def within_budget(trial: Trial, choices: Mapping[str, Choice], steps: Steps) -> 
 
     Args:
         trial: the draft, photos and settings of this calibration.
-        choices: by stage; every product that they name is INT8 at first.
+        choices: by stage; every product that they name is quantised at first.
         steps: keeps the measurements.
 
     Returns:
-        The choices that hold the budget; with nothing left in INT8 they are empty.
+        The choices that hold the budget; with nothing left to quantise they are empty.
     """
     left, labels = dict(choices), trial.settings.labels
     photos = trial.photos.calibration
@@ -52,14 +52,14 @@ def within_budget(trial: Trial, choices: Mapping[str, Choice], steps: Steps) -> 
         alone = {stage: share(f"{turn}-{stage}", {stage: choice}) for stage, choice in left.items()}
         worst = min(alone, key=lambda stage: alone[stage])
         left[worst] = fewer(left[worst])
-        trial.tell(f"{worst} harms most ({alone[worst]:.2%}): {len(left[worst].on)} of its products stay INT8")
+        trial.tell(f"{worst} harms most ({alone[worst]:.2%}): {len(left[worst].on)} of its products are left")
         left = {stage: choice for stage, choice in left.items() if stage in trial.draft.engines({stage: choice})}
         turn += 1
     return left
 
 
 def fewer(choice: Choice) -> Choice:
-    """A choice without a quarter of its INT8 products, the most sensitive ones."""
+    """A choice without a quarter of its products, the most sensitive ones."""
     order = sorted(choice.on, key=lambda node: -choice.errors[node])
     back = set(order[: math.ceil(len(order) / PART)])
     return msgspec.structs.replace(choice, on=tuple(node for node in choice.on if node not in back))

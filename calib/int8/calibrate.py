@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...runtime.backends.base import Session
+from ...runtime.backends.registry import BACKENDS
 from ...runtime.bundle.bundle import Bundle, EngineEntry
 from ...runtime.bundle.calibration import Calibration
 from ...runtime.datasets import load_spec
@@ -21,9 +22,9 @@ from ...runtime.files import cache_root
 from ...runtime.pipelines.base import Segmenter, open_trial
 from ...runtime.recipe.int8 import Int8Settings
 from ...runtime.reporting import Reporter
-from ...runtime.stage.precision import FP32
+from ...runtime.stage.precision import FP32, INT8
 from ...runtime.words.vocabulary import Vocabulary
-from .assemble import check_output
+from .assemble import Goal, check_output
 from .budget import within_budget
 from .collect import Collected, collect
 from .draft import Draft
@@ -57,8 +58,10 @@ class Request:
     backends: Sequence[str] = ("onnxruntime",)
     """Backends that the engines are to run on; the first one runs the float engines that feeds come from."""
     rounds: int = 5
+    precision: str = INT8
+    """The precision of the products: a key of `FORMATS`."""
     rest: str = FP32
-    """The precision of what is not INT8 in an INT8 engine."""
+    """The precision of what is not quantised."""
     search_budget: bool = False
     """Whether products go back to float until `settings.labels` holds on calibration photos."""
     keep_anyway: bool = False
@@ -112,18 +115,21 @@ class _Calibration:
                 f"{self.bundle.path} holds none of the stages {', '.join(request.stages)}; name others in the "
                 f"recipe's [int8] table"
             )
+        self.goal = Goal(request.precision, request.rest)
         self.backends = usable(self.bundle, self.stages[0], request.backends, tell)
         identity = _identity(request, photos) | {"backend": self.backends[0]}
         root = cache_root() / "calibrate"
         self.fed = Steps(root, identity)
         chosen = {"settings": msgspec.to_builtins(self.settings), "rest": request.rest}
+        if request.precision != INT8:
+            chosen["precision"] = request.precision
         self.searched = Steps(root, {**identity, **chosen})
 
     def run(self) -> Outcome:
         """From the first photo to the bundle, or to the gate's refusal."""
         works = self._works()
         choices = {stage: self._choice(work) for stage, work in works.items()}
-        trial = self._trial(Draft(self.bundle, self.request.output, works, self.request.rest, self.tell))
+        trial = self._trial(Draft(self.bundle, self.request.output, works, self.goal, self.tell))
         kept = within_budget(trial, choices, self.searched) if self.request.search_budget else choices
         engines, lacking = trial.draft.engines(kept), trial.draft.lacking
         reasons = {stage: lacking.get(stage, "the budget left nothing") for stage in choices if stage not in engines}
@@ -134,6 +140,7 @@ class _Calibration:
             left, slow = engines, {}
         chosen, untouched = choices | kept, reasons | slow
         calibration = Calibration(
+            precision=self.request.precision,
             photos=len(self.photos.calibration), photos_sha256=self.photos.sha256, settings=self.settings,
             stages={stage: stage_report(work, chosen[stage], untouched) for stage, work in works.items()},
             gate=gate, kept_anyway=kept_anyway,
@@ -141,8 +148,12 @@ class _Calibration:
         return self._outcome(trial.draft, left, calibration)
 
     def _outcome(self, draft: Draft, engines: Mapping[str, EngineEntry], calibration: Calibration) -> Outcome:
-        """Write the report, and the bundle with these INT8 engines if it is accepted."""
-        write_report(self.request.report, calibration, f"{self.bundle.recipe.name}: INT8, product by product")
+        """Write the report, and the bundle with these engines if it is accepted."""
+        write_report(
+            self.request.report,
+            calibration,
+            f"{self.bundle.recipe.name}: {self.request.precision.upper()}, product by product",
+        )
         accepted = calibration.kept_anyway or not calibration.gate.refused
         if accepted:
             draft.write(engines, calibration)
@@ -166,13 +177,14 @@ class _Calibration:
             settings=self.settings,
             opening=Opening(self._segmenter, self._vocabulary, self.backends, self.request.rounds, self.request.now),
             masks=self.fed,
+            timed=self.request.precision not in BACKENDS[self.backends[0]].means,
             tell=self.tell,
         )
 
     def _work(self, stage: str, collected: Collected) -> Work | None:
         """A stage, observed; None if it did not run on these photos."""
         path = self.bundle.engine_path(stage, FP32)
-        work = Work(self.bundle.stage(stage).contract, path, self.settings, collected, self.fed)
+        work = Work(self.bundle.stage(stage).contract, path, self.settings, collected, self.fed, self.request.precision)
         if not work.readers or not work.products:
             self.tell(f"{stage} stays float: it did not run on these photos, or has no products with weights")
             return None
@@ -211,7 +223,7 @@ def _identity(request: Request, photos: Photos) -> dict[str, Any]:
     for stage, entry in stages.items():
         if FP32 not in entry.engines and stage in request.stages:
             raise BundleError(
-                f"{request.bundle.path} holds {stage} in {', '.join(entry.engines)}, but not in {FP32}, which INT8 is "
+                f"{request.bundle.path} holds {stage} in {', '.join(entry.engines)}, but not in {FP32}, which it is "
                 f"made from: export-engines {request.bundle.recipe.name} --stages {stage}"
             )
     return {

@@ -17,10 +17,13 @@ from ...runtime.bundle.calibration import Calibration
 from ...runtime.cli.common import fail_cleanly, line_reporter, parse_settings
 from ...runtime.errors import needing
 from ...runtime.recipe.int8 import Int8Settings
-from ...runtime.stage.precision import INT8
+from ...runtime.stage.precision import FP8, INT8, QUANTISED, RESTS
 
 if TYPE_CHECKING:
     from .calibrate import Request
+
+RUN_BY = {FP8: ["emulated"]}
+"""Backends that engines are tried on, where not all that are installed can run them as they are."""
 
 REFUSED = 3
 """Exit code of a calibration that the gate refused."""
@@ -30,8 +33,14 @@ REFUSED = 3
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--images", multiple=True, required=True, help="Photos, folders or globs; may be repeated.")
 @click.option("--gate-images", multiple=True, help="Photos to judge by.  [default: every third of --images]")
-@click.option("--precision", type=click.Choice([INT8]), default=INT8, show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), help="The new bundle.  [default: BUNDLE-int8]")
+@click.option(
+    "--precision",
+    type=click.Choice(QUANTISED),
+    default=INT8,
+    show_default=True,
+    help="fp8 (E4M3) is for GPUs from Ada on; a CPU emulates it, so it is judged by its masks alone.",
+)
+@click.option("--output", type=click.Path(path_type=Path), help="The new bundle.  [default: BUNDLE-PRECISION]")
 @click.option("--report", type=click.Path(path_type=Path), help="Folder of the report.  [default: OUTPUT-report]")
 @click.option("--classes", help="What is looked for: commas, semicolons.  [default: the bundle's own, else VOC's]")
 @click.option("--photos", type=click.IntRange(min=1), help="Least photos to calibrate on.  [default: the recipe's, 16]")
@@ -40,8 +49,8 @@ REFUSED = 3
 @click.option("--search", type=click.Choice(["stage", "block", "product"]), help="What gets a method of its own.")
 @click.option("--ranges", multiple=True, help="minmax, percentile, entropy or mse, instead of trying all.")
 @click.option("--budget", type=click.FloatRange(0, 1), help="Least share of equal pixels; products go back to float.")
-@click.option("--rest", type=click.Choice(["fp32", "fp16", "bf16"]), default="fp32", show_default=True,
-              help="Precision of what is not INT8.")  # fmt: skip
+@click.option("--rest", type=click.Choice(["fp32", "fp16", "bf16"]),
+              help="Precision of what is not quantised.  [default: fp32 for int8, fp16 for fp8]")  # fmt: skip
 @click.option("--backend", "backends", multiple=True, help="What must be faster; may be repeated.  [default: all here]")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Of measuring speed.")
 @click.option(
@@ -51,12 +60,13 @@ REFUSED = 3
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @fail_cleanly
 def calibrate(bundle: Path, as_json: bool, **options: Any) -> None:
-    """Make INT8 engines for BUNDLE from your own photos, and accept them only if they are faster and still right.
+    """Make INT8 or FP8 engines for BUNDLE from your own photos, and accept them only if they are still right.
 
     The FP32 pipeline runs on the photos, ranges and balancing are chosen by the error at the stages' outputs, and what
     the recipe's [int8] table keeps stays float; --budget puts more back until the masks agree. Then the gate, on
     photos that were not calibrated on: a stage that is slower in INT8 stays float, and with no stage left, a whole
-    photo that is slower, or masks that differ too much, nothing is written but the report.
+    photo that is slower, or masks that differ too much, nothing is written but the report. FP8 is emulated (every value
+    is rounded to E4M3 as the graph says), so it is judged by its masks, and what is not FP8 is FP16.
 
     What was done is kept in the cache, so the same command goes on after an interruption. The exit code is 3 if the
     gate refused.
@@ -65,6 +75,7 @@ def calibrate(bundle: Path, as_json: bool, **options: Any) -> None:
     Examples:
       ovdeploy calibrate engines/trident-b16 --images photos/ --classes "cup; mug, table"
       ovdeploy calibrate engines/trident-b16 --images photos/ --budget 0.97 --output engines/trident-b16-int8
+      ovdeploy calibrate engines/trident-b16 --images photos/ --precision fp8
     """
     with needing("onnx", "graph", "quantising graphs"):
         from .calibrate import calibrate as run
@@ -88,7 +99,8 @@ def _request(bundle: Path, options: dict[str, Any]) -> Request:
     from .calibrate import Request
 
     opened = Bundle.load(bundle)
-    output = options["output"] or bundle.with_name(f"{bundle.resolve().name}-{INT8}")
+    precision = options["precision"]
+    output = options["output"] or bundle.with_name(f"{bundle.resolve().name}-{precision}")
     gate = options["gate_images"]
     return Request(
         bundle=opened,
@@ -100,9 +112,10 @@ def _request(bundle: Path, options: dict[str, Any]) -> Request:
         limit=options["limit"],
         classes=[entry.strip() for entry in options["classes"].split(",")] if options["classes"] else None,
         parameters=parse_settings(options["settings"]),
-        backends=[choose_backend(name) for name in options["backends"]] or available_backends(),
+        backends=[choose_backend(name) for name in options["backends"]] or RUN_BY.get(precision, available_backends()),
         rounds=options["rounds"],
-        rest=options["rest"],
+        precision=precision,
+        rest=options["rest"] or RESTS[precision],
         search_budget=options["budget"] is not None,
         keep_anyway=options["keep_anyway"],
     )
@@ -121,9 +134,10 @@ def _settings(recipe: Int8Settings, options: dict[str, Any]) -> Int8Settings:
 
 def _print(calibration: Calibration) -> None:
     console = Console()
-    table = Table("stage", "precision", "in INT8", "won", "cosine", "error", "speed", box=None)
+    quantised = calibration.precision
+    table = Table("stage", "precision", f"in {quantised}", "won", "cosine", "error", "speed", box=None)
     for name, stage in calibration.stages.items():
-        count = sum(layer.precision == INT8 for layer in stage.layers)
+        count = sum(layer.precision == quantised for layer in stage.layers)
         won = f"{stage.method}, α {stage.smoothing:g}, {stage.weight_bits} bits"
         ratio = calibration.gate.speedups.get(name)
         table.add_row(

@@ -1,4 +1,4 @@
-"""The draft of a bundle, in which INT8 engines stand beside the float ones until it is accepted or dropped."""
+"""The draft of a bundle, in which quantised engines stand beside the float ones until it is accepted or dropped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from ...runtime.bundle.bundle import Bundle, EngineEntry
 from ...runtime.bundle.calibration import Calibration
 from ...runtime.reporting import Reporter
-from .assemble import accept, begin_draft, write_draft, write_engine
+from .assemble import Goal, accept, begin_draft, write_draft, write_engine
 from .stage import Choice, Work
 
 
@@ -20,17 +20,18 @@ class Draft:
 
     Attributes:
         source: the float bundle.
-        lacking: by stage, what an engine of it lacked of INT8.
+        goal: the precisions of engines.
+        lacking: by stage, what an engine of it lacked of the precision.
     """
 
-    def __init__(self, source: Bundle, output: Path, works: Mapping[str, Work], rest: str, tell: Reporter) -> None:
+    def __init__(self, source: Bundle, output: Path, works: Mapping[str, Work], goal: Goal, tell: Reporter) -> None:
         """Begin with all files of the float bundle.
 
         Args:
             source: the float bundle.
             output: the place.
-            works: the stages that may become INT8, by name.
-            rest: the precision of what is not INT8 in an INT8 engine.
+            works: the stages that may be quantised, by name.
+            goal: the precisions of engines.
             tell: is told of stages that stay float.
 
         Raises:
@@ -38,12 +39,12 @@ class Draft:
         """
         self.source = source
         self.lacking: dict[str, str] = {}
-        self._output, self._works, self._rest, self._tell = output, works, rest, tell
+        self._output, self._works, self.goal, self._tell = output, works, goal, tell
         self._path = begin_draft(source, output)
         self._engines: dict[str, EngineEntry] = {}
 
     def engines(self, choices: Mapping[str, Choice]) -> dict[str, EngineEntry]:
-        """INT8 engines in the draft, by stage, for those of the choices that would be INT8 enough.
+        """Quantised engines in the draft, by stage, for those of the choices that would be quantised enough.
 
         Raises:
             ExportError: a graph fails ONNX's checks.
@@ -52,7 +53,7 @@ class Draft:
         for stage, choice in choices.items():
             key = f"{stage} {msgspec.json.encode(choice).decode()}"
             if key not in self._engines and choice.on:
-                entry, lacks = write_engine(self._works[stage], choice, self._path, self.source, self._rest)
+                entry, lacks = write_engine(self._works[stage], choice, self._path, self.source, self.goal.rest)
                 if lacks:
                     self._tell(f"{stage} stays float: {lacks}")
                     self.lacking[stage] = lacks
@@ -64,8 +65,8 @@ class Draft:
         return made
 
     def write(self, engines: Mapping[str, EngineEntry], calibration: Calibration | None = None) -> Bundle:
-        """The draft as a bundle with these INT8 engines; its other stages are served by their FP32 ones."""
-        return write_draft(self.source, self._path, engines, calibration)
+        """The draft as a bundle with these engines; its other stages are served by their float ones."""
+        return write_draft(self.source, self._path, engines, self.goal, calibration)
 
     def accept(self) -> None:
         """Put it in its place, as it was written last."""

@@ -1,5 +1,5 @@
-"""The gate: INT8 engines are accepted if masks stay what they are, on photos that no range was fitted to, and if they
-are faster than the best float engines of this machine."""
+"""The gate: quantised engines are accepted if masks stay what they are, on photos that no range was fitted to, and if
+they are faster than the best float engines of this machine, where it can run them as they are (INT8, not FP8)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from ...runtime.errors import OvdeployError
 from ...runtime.photo.reading import as_photo
 from ...runtime.pipelines.base import Segmenter
 from ...runtime.recipe.int8 import Int8Settings
-from ...runtime.stage.precision import INT8
 from ...runtime.words.vocabulary import Vocabulary
 from .photos import Photo
 from .speed import speedup, stage_times, take_turns
@@ -30,11 +29,11 @@ PHOTO = "photo"
 
 
 def judge_speed(trial: Trial, made: Bundle, works: Sequence[Work]) -> dict[str, dict[str, float]]:
-    """Median milliseconds of every stage that has an INT8 engine."""
+    """Median milliseconds of every stage that has a quantised engine."""
     times, opening = {}, trial.opening
     for work in works:
-        if INT8 in made.stage(work.stage).engines:
-            trial.tell(f"{work.stage}: INT8 and float take turns")
+        if work.precision in made.stage(work.stage).engines:
+            trial.tell(f"{work.stage}: {work.precision} and float take turns")
             feeds = work.readers[0]()
             times[work.stage] = stage_times(
                 made, work.stage, feeds, opening.backends, opening.rounds, opening.now, trial.tell
@@ -43,7 +42,7 @@ def judge_speed(trial: Trial, made: Bundle, works: Sequence[Work]) -> dict[str, 
 
 
 def judge_labels(trial: Trial, made: Bundle, photos: Sequence[Photo]) -> list[float]:
-    """For every photo the share of pixels on which INT8's mask is FP32's."""
+    """For every photo the share of pixels on which the mask is FP32's."""
     opening, steps = trial.opening, trial.masks
     names = [f"mask-{photo.sha256[:16]}" for photo in photos]
     missing = [not (steps.folder / f"{name}.npz").is_file() for name in names]
@@ -54,10 +53,11 @@ def judge_labels(trial: Trial, made: Bundle, photos: Sequence[Photo]) -> list[fl
                 trial.tell(f"FP32 on {photo.path.name}")
                 steps.arrays(name, partial(_mask, segmenter, photo, words))
     shares = []
-    with opening.segmenter(made.path, precision=INT8) as segmenter:
+    precision = trial.precision
+    with opening.segmenter(made.path, precision=precision) as segmenter:
         words = opening.vocabulary(segmenter)
         for name, photo in zip(names, photos, strict=True):
-            trial.tell(f"INT8 on {photo.path.name}")
+            trial.tell(f"{precision} on {photo.path.name}")
             with np.load(steps.folder / f"{name}.npz") as arrays:
                 shares.append(float(np.mean(_mask(segmenter, photo, words)["mask"] == arrays["mask"])))
     return shares
@@ -70,7 +70,7 @@ def judge_photo(trial: Trial, made: Bundle, photo: Photo) -> dict[str, float]:
     for backend in opening.backends:
         with ExitStack() as stack:
             runs: dict[str, Callable[[], object]] = {}
-            for bundle, precision in ((trial.draft.source, "fp32"), (made, INT8)):
+            for bundle, precision in ((trial.draft.source, "fp32"), (made, trial.precision)):
                 try:
                     segmenter = stack.enter_context(
                         opening.segmenter(bundle.path, precision=precision, backend=backend)
@@ -85,13 +85,13 @@ def judge_photo(trial: Trial, made: Bundle, photo: Photo) -> dict[str, float]:
     return times
 
 
-def slow_stages(times: Mapping[str, Mapping[str, float]], settings: Int8Settings) -> dict[str, str]:
-    """Stages that are not faster in INT8, and by what they are told."""
+def slow_stages(times: Mapping[str, Mapping[str, float]], settings: Int8Settings, precision: str) -> dict[str, str]:
+    """Stages that are not faster in a precision, and by what they are told."""
     found = {}
     for stage, milliseconds in times.items():
-        ratio = speedup(milliseconds)
+        ratio = speedup(milliseconds, precision)
         if ratio <= settings.speedup:
-            found[stage] = f"INT8 is {ratio:.2f} times as fast as the best float engine"
+            found[stage] = f"{precision.upper()} is {ratio:.2f} times as fast as the best float engine"
     return found
 
 
@@ -105,11 +105,11 @@ def judge(trial: Trial, engines: Mapping[str, EngineEntry], works: Sequence[Work
 
     Args:
         trial: the draft, photos and settings of this calibration.
-        engines: INT8 engines by stage.
+        engines: quantised engines by stage.
         works: the stages.
 
     Returns:
-        The report, and the stages that are slower in INT8 with the reason.
+        The report, and the stages that are slower than float ones with the reason.
     """
     photos, settings = trial.photos, trial.settings
     useful = informative(photos.gate)
@@ -118,22 +118,26 @@ def judge(trial: Trial, engines: Mapping[str, EngineEntry], works: Sequence[Work
         *_too_flat("judge by", photos.gate, useful, settings.gate_photos),
     ]
     judged = useful or photos.gate
-    times = judge_speed(trial, trial.draft.write(engines), works)
-    slow = slow_stages(times, settings)
+    times = judge_speed(trial, trial.draft.write(engines), works) if trial.timed else {}
+    slow = slow_stages(times, settings, trial.precision)
     left = {stage: engine for stage, engine in engines.items() if stage not in slow}
     if not left:
-        refused.append("no stage is faster in INT8 than in float")
+        refused.append(
+            f"no stage is faster in {trial.precision.upper()} than in float" if engines else "no stage is left"
+        )
     made = trial.draft.write(left or engines)
     shares = judge_labels(trial, made, judged)
     if np.mean(shares) < settings.labels:
         refused.append(f"masks agree on {np.mean(shares):.2%} of pixels, {settings.labels:.2%} are wanted")
-    times[PHOTO] = judge_photo(trial, made, judged[0])
-    ratio = speedup(times[PHOTO])
-    if left and ratio <= settings.speedup:
-        refused.append(f"a whole photo is {ratio:.2f} times as fast as with the best float engines")
+    if trial.timed:
+        times[PHOTO] = judge_photo(trial, made, judged[0])
+        ratio = speedup(times[PHOTO], trial.precision)
+        if left and ratio <= settings.speedup:
+            refused.append(f"a whole photo is {ratio:.2f} times as fast as with the best float engines")
     report = GateReport(
         photos=len(useful), labels=float(np.mean(shares)), worst=min(shares), milliseconds=times,
-        speedups={name: speedup(milliseconds) for name, milliseconds in times.items()}, refused=tuple(refused),
+        speedups={name: speedup(milliseconds, trial.precision) for name, milliseconds in times.items()},
+        refused=tuple(refused),
     )  # fmt: skip
     return report, slow
 

@@ -1,4 +1,4 @@
-"""The picture of a calibration: what every product adds to its stage's error when it alone is INT8."""
+"""The picture of a calibration: what every product adds to its stage's error when it alone is quantised."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from PIL import Image, ImageDraw
 
 from ...runtime.bundle.calibration import LayerReport, StageReport
-from ...runtime.stage.precision import INT8
 from ..layers.plot import CHOSEN, GRID, INK, MARGIN, PALE, WIDTH, font
 
 HEIGHT = 220
 """Pixels of a panel."""
+
+FLOAT = "float"
+"""The precision of a product that is not quantised."""
 
 DECADES = 5
 """Powers of ten that a panel shows."""
@@ -31,7 +33,7 @@ def draw_sensitivity(stages: Mapping[str, StageReport], title: str) -> Image.Ima
     draw.text((MARGIN, MARGIN // 4), title, fill=INK, font=font(20))
     top = MARGIN
     for name, report in shown.items():
-        told = f"{name}, {report.precision}: relative error at the outputs with one product in INT8"
+        told = f"{name}, {report.precision}: relative error at the outputs with one product quantised"
         draw.text((MARGIN, top - 22), told + (" (orange: stays float)"), fill=INK, font=font(15))
         _panel(draw, (MARGIN, top, WIDTH - MARGIN // 2, top + HEIGHT), report.layers)
         top += HEIGHT + MARGIN
@@ -54,7 +56,7 @@ def _panel(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], layers: Se
     before = None
     for index, layer in enumerate(layers):
         x = left + index * wide
-        colour = PALE if layer.precision == INT8 else CHOSEN
+        colour = CHOSEN if layer.precision == FLOAT else PALE
         draw.rectangle((x + 1, min(y(layer.error), bottom - 1), x + max(2.0, wide - 1), bottom), fill=colour)
         if layer.block != before:
             draw.text((x + 1, bottom + 6), layer.block.rpartition(".")[2], fill=INK, font=font(13), anchor="lt")

@@ -1,19 +1,20 @@
-"""From what was seen of a value to the magnitude that 127 stands for. One function a method."""
+"""From what was seen of a value to the magnitude that the largest number stands for. One function a method."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ...runtime.graph.observe import Observation
-from ...runtime.graph.qdq import STEPS, quantised
+from ...runtime.graph.qdq import FORMATS, Format, quantised
+from ...runtime.stage.precision import INT8
 
 QUANTILE = 0.9999
 """Share of magnitudes that `percentile` keeps."""
 
 BINS = 2048
-LEVELS = STEPS + 1
+LEVELS = 128
 """Magnitudes that INT8 tells apart."""
 
 STRIDE = 16
@@ -26,30 +27,30 @@ FLOOR = 1e-6
 """The least limit: a value that is always zero still needs a scale."""
 
 
-def minmax(seen: Observation) -> float:
+def minmax(seen: Observation, of: Format) -> float:
     """The largest magnitude seen: nothing is clipped."""
     return float(seen.largest.max())
 
 
-def percentile(seen: Observation) -> float:
+def percentile(seen: Observation, of: Format) -> float:
     """The magnitude below which all but one in ten thousand lie."""
     return float(np.quantile(np.abs(seen.rows), QUANTILE))
 
 
-def mse(seen: Observation) -> float:
+def mse(seen: Observation, of: Format) -> float:
     """The range with the least squared error of the values themselves."""
-    largest = minmax(seen)
-    errors = [float(np.square(quantised(seen.rows, max(r * largest, FLOOR)) - seen.rows).sum()) for r in SHRUNK]
+    largest = minmax(seen, of)
+    errors = [float(np.square(quantised(seen.rows, max(r * largest, FLOOR), of) - seen.rows).sum()) for r in SHRUNK]
     return float(SHRUNK[int(np.argmin(errors))]) * largest
 
 
-def entropy(seen: Observation) -> float:
+def entropy(seen: Observation, of: Format) -> float:
     """The range whose 128 levels keep the most of the distribution of magnitudes (least Kullback-Leibler divergence).
 
     What lies beyond a range is counted in its last bin, as it is clipped there; a level's count is spread evenly over
     the bins that it stands for and that are not empty.
     """
-    largest = minmax(seen)
+    largest = minmax(seen, of)
     if largest <= FLOOR:
         return largest
     counts, edges = np.histogram(np.abs(seen.rows), bins=BINS, range=(0.0, largest))
@@ -59,15 +60,23 @@ def entropy(seen: Observation) -> float:
     return float(edges[ends[int(np.argmin(divergences))]])
 
 
-METHODS: dict[str, Callable[[Observation], float]] = {
+METHODS: dict[str, Callable[[Observation, Format], float]] = {
     "minmax": minmax, "percentile": percentile, "entropy": entropy, "mse": mse,
 }  # fmt: skip
-"""By name."""
+"""By name. They take what was seen, and the format that it is for."""
+
+EVENLY_SPACED = ("entropy",)
+"""Methods that count on it."""
 
 
-def limit_of(seen: Observation, method: str) -> float:
+def methods_for(of: Format, asked: Sequence[str]) -> tuple[str, ...]:
+    """The methods that suit a format, of those asked for; one that does not is left out."""
+    return tuple(method for method in asked if of.integer or method not in EVENLY_SPACED) or ("minmax",)
+
+
+def limit_of(seen: Observation, method: str, of: Format = FORMATS[INT8]) -> float:
     """A value's limit by a method, never zero."""
-    return max(METHODS[method](seen), FLOOR)
+    return max(METHODS[method](seen, of), FLOOR)
 
 
 def clipped(seen: Observation, limit: float) -> float:

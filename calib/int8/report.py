@@ -9,13 +9,11 @@ import msgspec
 
 from ...runtime.bundle.calibration import Calibration, LayerReport, StageReport
 from ...runtime.files import atomic_path, write_bytes
-from ...runtime.stage.precision import INT8
-from .plot import draw_sensitivity
+from .plot import FLOAT, draw_sensitivity
 from .ranges import clipped
 from .stage import Choice, Work
 
 REPORT, PLOT = "calibration.json", "sensitivity.png"
-FLOAT = "float"
 
 
 def stage_report(work: Work, choice: Choice, reasons: Mapping[str, str]) -> StageReport:
@@ -30,7 +28,7 @@ def stage_report(work: Work, choice: Choice, reasons: Mapping[str, str]) -> Stag
     on = set(choice.on) if work.stage not in reasons else set()
     layers = tuple(
         LayerReport(
-            node=product.node, block=product.block, precision=INT8 if product.node in on else FLOAT,
+            node=product.node, block=product.block, precision=work.precision if product.node in on else FLOAT,
             method=choice.methods[product.value], limit=choice.limits[product.value],
             largest=float(seen[product.value].largest.max()),
             clipped=clipped(seen[product.value], choice.limits[product.value]), error=choice.errors[product.node],
@@ -38,7 +36,7 @@ def stage_report(work: Work, choice: Choice, reasons: Mapping[str, str]) -> Stag
         for product in work.products
     )  # fmt: skip
     return StageReport(
-        precision=INT8 if on else FLOAT, reason=reasons.get(work.stage, ""), smoothing=choice.smoothing,
+        precision=work.precision if on else FLOAT, reason=reasons.get(work.stage, ""), smoothing=choice.smoothing,
         weight_bits=choice.weight_bits, method=choice.method, cosine=choice.cosine, relative=choice.relative,
         methods=choice.table, layers=layers,
     )  # fmt: skip

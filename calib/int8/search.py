@@ -18,8 +18,7 @@ from ...runtime.graph.probe import Probe
 from ...runtime.graph.products import Product
 from ...runtime.graph.search import agreement
 from ...runtime.reporting import Reporter
-from ...runtime.stage.precision import INT8
-from .ranges import limit_of
+from .ranges import limit_of, methods_for
 from .stage import Balanced, Choice, Work
 from .steps import Steps
 
@@ -57,6 +56,8 @@ class StageSearch:
             tell: is told what is found.
         """
         self.work, self.settings, self.steps, self.backend, self.tell = work, work.settings, steps, backend, tell
+        self.methods = methods_for(work.format, work.settings.ranges)
+        self.bits = work.settings.weight_bits if work.format.integer else (8,)
         self._balanced: tuple[float, Balanced] | None = None
         self._probe: tuple[float, Probe] | None = None
         self._fp32: tuple[float, list[dict[str, np.ndarray]]] | None = None
@@ -101,14 +102,14 @@ class StageSearch:
         table: dict[str, float] = {}
         tried: dict[tuple[float, str], float] = {}
         for smoothing in self.settings.smoothing:
-            for method in self.settings.ranges:
+            for method in self.methods:
                 measured = self._measure(smoothing, self._limits(smoothing, method), every)
                 table[_named(method, smoothing)] = tried[smoothing, method] = measured.relative
         return table, *min(tried, key=lambda key: tried[key])
 
     def _units(self, smoothing: float, method: str) -> tuple[dict[str, float], dict[str, str], dict[str, float]]:
-        """For every unit the method with the least error, it alone being INT8."""
-        candidates = self.settings.ranges if self.settings.search != "stage" else (method,)
+        """For every unit the method with the least error, it alone being quantised."""
+        candidates = self.methods if self.settings.search != "stage" else (method,)
         by_method = {name: self._limits(smoothing, name) for name in candidates}
         limits: dict[str, float] = {}
         methods: dict[str, str] = {}
@@ -136,7 +137,7 @@ class StageSearch:
             measured = self._measure(choice.smoothing, choice.limits, on)
             if measured.cosine >= self.settings.cosine or not on:
                 break
-            self.tell(f"cosine {measured.cosine:.5f} with {len(on)} products in INT8; putting more back to float")
+            self.tell(f"cosine {measured.cosine:.5f} with {len(on)} products quantised; putting more back to float")
             gone = max(1, 2 * gone)
         return msgspec.structs.replace(choice, on=on, cosine=measured.cosine, relative=measured.relative)
 
@@ -146,7 +147,7 @@ class StageSearch:
             return choice
         found = {
             bits: self.steps.once(f"{self.work.stage}-bits{bits}", Measured, partial(self._of_engine, choice, bits))
-            for bits in self.settings.weight_bits
+            for bits in self.bits
         }
         best = min(found, key=lambda bits: found[bits].relative)
         self.tell(", ".join(f"weights of {b} bits: error {m.relative:.4f}" for b, m in found.items()))
@@ -160,9 +161,9 @@ class StageSearch:
         expected = self._expected(choice.smoothing)
         self.close()  # SAM's encoder takes gigabytes
         with TemporaryDirectory(prefix="ovdeploy-") as folder:
-            path = Path(folder) / "int8.onnx"
-            save_model(self.work.int8(msgspec.structs.replace(choice, weight_bits=bits)), path)
-            options = SessionOptions(precision=INT8)
+            path = Path(folder) / "quantised.onnx"
+            save_model(self.work.quantised(msgspec.structs.replace(choice, weight_bits=bits)), path)
+            options = SessionOptions(precision=self.work.precision)
             with open_session(path, self.work.contract, self.backend, options=options) as session:
                 outputs = [session.run_unchecked(read()) for read in cases]
         return _measured(outputs, expected[: len(cases)])
@@ -182,7 +183,9 @@ class StageSearch:
         if (smoothing, method) not in self._known:
             seen = self._graph(smoothing).seen
             values = dict.fromkeys(product.value for product in self.work.products)
-            self._known[smoothing, method] = {value: limit_of(seen[value], method) for value in values}
+            self._known[smoothing, method] = {
+                value: limit_of(seen[value], method, self.work.format) for value in values
+            }
         return self._known[smoothing, method]
 
     def _graph(self, smoothing: float) -> Balanced:
@@ -193,7 +196,8 @@ class StageSearch:
     def _opened(self, smoothing: float) -> Probe:
         if self._probe is None or self._probe[0] != smoothing:
             self.close()
-            self._probe = (smoothing, Probe(self._graph(smoothing).model, self.work.contract, self.work.products))
+            work = self.work
+            self._probe = (smoothing, Probe(self._graph(smoothing).model, work.contract, work.products, work.format))
         return self._probe[1]
 
     def _expected(self, smoothing: float) -> list[dict[str, np.ndarray]]:

@@ -56,7 +56,7 @@ def stage_times(
     """Median milliseconds of a stage's engines: every precision on every backend that can run it.
 
     Args:
-        bundle: holds the stage in INT8 and in float.
+        bundle: holds the stage quantised and in float.
         stage: its name.
         feeds: what it is fed.
         backends: what may run it; one that cannot is told of and left out.
@@ -82,10 +82,10 @@ def stage_times(
     return found
 
 
-def speedup(milliseconds: Mapping[str, float]) -> float:
-    """The best float engine's time over the best INT8 engine's; 0 if there is none of INT8, infinite without float."""
-    int8 = [time for name, time in milliseconds.items() if name.startswith(f"{INT8} ")]
-    floats = [time for name, time in milliseconds.items() if not name.startswith(f"{INT8} ")]
-    if not int8:
+def speedup(milliseconds: Mapping[str, float], precision: str = INT8) -> float:
+    """The best other engine's time over the best one's in a precision; 0 if there is none, infinite without others."""
+    own = [time for name, time in milliseconds.items() if name.startswith(f"{precision} ")]
+    others = [time for name, time in milliseconds.items() if not name.startswith(f"{precision} ")]
+    if not own:
         return 0.0
-    return min(floats) / min(int8) if floats else float("inf")
+    return min(others) / min(own) if others else float("inf")

@@ -1,4 +1,4 @@
-"""One stage on its way to INT8: its graph, its products, and what was seen of them."""
+"""One stage on its way to eight bits: its graph, its products, and what was seen of them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from onnx import ModelProto
 from ...runtime.graph.model import load_model
 from ...runtime.graph.observe import Observation, Observer, together
 from ...runtime.graph.products import Product, products, split_gemms, without
-from ...runtime.graph.qdq import to_int8
+from ...runtime.graph.qdq import FORMATS, quantise
 from ...runtime.graph.smooth import factors, sites, smoothed
 from ...runtime.recipe.int8 import Int8Settings
 from ...runtime.reporting import Reporter
 from ...runtime.stage.contract import StageContract
+from ...runtime.stage.precision import INT8
 from .collect import Collected, Feeds
 from .steps import Steps
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """The choice that a stage's INT8 engine is made by."""
+    """The choice that a stage's quantised engine is made by."""
 
     smoothing: float
     method: str
@@ -34,9 +35,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     methods: dict[str, str]
     """By value."""
     on: tuple[str, ...]
-    """The products that are INT8, in the graph's order."""
+    """The products that are quantised, in the graph's order."""
     errors: dict[str, float]
-    """By product: relative error at the outputs with it, or its unit, alone in INT8."""
+    """By product: relative error at the outputs with it, or its unit, alone quantised."""
     table: dict[str, float]
     """Relative error at the outputs by what was tried."""
     cosine: float
@@ -52,10 +53,16 @@ class Balanced(NamedTuple):
 
 
 class Work:
-    """One stage that is to become INT8."""
+    """One stage that is to be quantised."""
 
     def __init__(
-        self, contract: StageContract, path: Path, settings: Int8Settings, collected: Collected, steps: Steps
+        self,
+        contract: StageContract,
+        path: Path,
+        settings: Int8Settings,
+        collected: Collected,
+        steps: Steps,
+        precision: str = INT8,
     ) -> None:
         """A stage.
 
@@ -65,12 +72,13 @@ class Work:
             settings: which products stay float.
             collected: what it was fed.
             steps: keeps what was seen.
+            precision: a key of `FORMATS`.
 
         Raises:
             RecipeError: the settings name blocks or products that are not there.
         """
         self.stage, self.contract, self.path, self.settings = contract.stage, contract, path, settings
-        self.steps = steps
+        self.steps, self.precision, self.format = steps, precision, FORMATS[precision]
         self.readers = collected.of(contract)
         self.cases = collected.of(contract, settings.cases)
         self.all = products(self.graph())
@@ -114,11 +122,11 @@ class Work:
                     parts.setdefault(value, []).append(Observation(largest, rows))
         return {value: together(observations) for value, observations in parts.items()}
 
-    def int8(self, choice: Choice) -> ModelProto:
-        """The INT8 graph of a choice."""
+    def quantised(self, choice: Choice) -> ModelProto:
+        """The quantised graph of a choice."""
         chosen = [product for product in self.products if product.node in choice.on]
         model = self.balanced(choice.smoothing).model
-        return to_int8(model, chosen, choice.limits, weight_bits=choice.weight_bits)
+        return quantise(model, chosen, choice.limits, self.format, weight_bits=choice.weight_bits)
 
     def _observed(self, index: int) -> Path:
         return self.steps.folder / f"{self.stage}-observed-{index:04d}.npz"

@@ -30,10 +30,10 @@ class Opening(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """All that it takes to try INT8 engines against the float ones."""
+    """All that it takes to try quantised engines against the float ones."""
 
     draft: Draft
-    """Made from the float bundle; holds the INT8 engines that are tried."""
+    """Made from the float bundle; holds the engines that are tried."""
     photos: Photos
     """Those that ranges were fitted to, and those to judge by."""
     settings: Int8Settings
@@ -41,4 +41,11 @@ class Trial:
     opening: Opening
     masks: Steps
     """Keeps FP32's masks."""
+    timed: bool
+    """Whether this machine can tell how fast they are."""
     tell: Reporter
+
+    @property
+    def precision(self) -> str:
+        """Of the engines that are tried."""
+        return self.draft.goal.precision

@@ -25,7 +25,7 @@ from ...runtime.errors import BundleError, ExportError, one_of
 from ...runtime.reporting import Reporter, silent
 from ...runtime.stage.census import Census
 from ...runtime.stage.contract import StageContract
-from ...runtime.stage.precision import FP32, INT8
+from ...runtime.stage.precision import FP32
 from ..reference.networks import Networks
 from .fingerprint import MAKERS, derived, fingerprint_of, versions_of_makers
 from .onnx_export import export_onnx
@@ -266,10 +266,12 @@ def _chosen_stages(networks: Networks, stages: Sequence[str] | None, previous: B
 
 
 def _calibration(previous: Bundle | None, entries: Mapping[str, StageEntry]) -> Calibration | None:
-    """How INT8 engines came about that are still there, every one of them."""
+    """How quantised engines came about that are still there, every one of them."""
     told = previous.manifest.calibration if previous else None
-    made = {stage for stage, report in told.stages.items() if report.precision == INT8} if told else set()
-    return told if all(INT8 in entries[stage].engines for stage in made if stage in entries) else None
+    if told is None:
+        return None
+    made = {stage for stage, report in told.stages.items() if report.precision == told.precision}
+    return told if all(told.precision in entries[stage].engines for stage in made if stage in entries) else None
 
 
 def _held(bundle: Bundle | None) -> Iterable[str]:

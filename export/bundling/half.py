@@ -1,4 +1,4 @@
-"""From FP32 graphs to half ones: which islands, the conversion, and its proof by emulation."""
+"""From FP32 graphs to half ones, with weights in INT8 if wanted: which islands, the conversion, its proof."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ...runtime.files import sha256_of
 from ...runtime.graph.census import take_census
 from ...runtime.graph.half import to_half
 from ...runtime.graph.islands import (
+    CLASSES,
     STANDARD,
     IslandRecipe,
     StageIslands,
@@ -22,10 +23,13 @@ from ...runtime.graph.islands import (
     write_islands,
 )
 from ...runtime.graph.model import check_file, load_model, save_model
+from ...runtime.graph.products import products, split_gemms, still_there
+from ...runtime.graph.qdq import CHANNEL, FORMATS, quantise_weights
 from ...runtime.photo.reading import SUFFIXES, demo_photo
 from ...runtime.reporting import Reporter
 from ...runtime.stage.census import Census, missing_precision
 from ...runtime.stage.contract import StageContract
+from ...runtime.stage.precision import INT8, INT8W, RESTS
 from ..reference.networks import Networks
 from .island_search import search_islands
 
@@ -40,7 +44,7 @@ class HalfConversion:
 
         Args:
             networks: the models, whose outputs the search compares with.
-            precision: `fp16` or `bf16`.
+            precision: `fp16`, `bf16`, or `int8w`: FP16, with the weights of products in INT8.
             islands: `standard`, `none`, `auto`, or the path of an islands file.
             photos: what `auto` measures on; at least one.
 
@@ -49,15 +53,17 @@ class HalfConversion:
             ExportError: it is of another precision.
         """
         self.networks, self.precision, self.photos = networks, precision, list(photos)
+        self.half = RESTS.get(precision, precision)
         self.searched = islands == AUTO
         self._digest = islands
         fixed = {AUTO: {}, NONE: {}, USUAL: dict.fromkeys(networks.recipe.stages, STANDARD)}
         if islands in fixed:
             self.islands: dict[str, StageIslands] = fixed[islands]
+            self._digest = f"{islands} {' '.join(CLASSES)}" if islands == USUAL else islands
         else:
             recipe = read_islands(Path(islands))
-            if recipe.precision != precision:
-                raise ExportError(f"{islands} holds islands for {recipe.precision}, not {precision}")
+            if recipe.precision != self.half:
+                raise ExportError(f"{islands} holds islands for {recipe.precision}, not {self.half}")
             self.islands, self._digest = dict(recipe.stages), sha256_of(islands)
 
     @property
@@ -78,10 +84,10 @@ class HalfConversion:
             ExportError: a stage or the whole pipeline does not reach the recipe's tolerances.
         """
         if self.searched and graphs:
-            self.islands |= search_islands(self.networks, graphs, self.precision, self.photos, tell)
+            self.islands |= search_islands(self.networks, graphs, self.half, self.photos, tell)
 
     def convert(self, contract: StageContract, source: Path, target: Path, tell: Reporter) -> Census:
-        """Make one half graph, check it, and count its precisions.
+        """Make one graph, check it, and count its precisions.
 
         Raises:
             ExportError: weights do not fit, the graph fails ONNX's checks, or has too little of the precision.
@@ -90,7 +96,11 @@ class HalfConversion:
         model = load_model(source)
         islands = self.islands.get(stage, StageIslands())
         nodes = island_nodes(model, islands)
-        half = to_half(model, self.precision, nodes)
+        if self.precision == INT8W:
+            model = split_gemms(model)
+            outside = [product for product in products(model, CHANNEL) if product.node not in nodes]
+            model = quantise_weights(model, outside, FORMATS[INT8])
+        half = to_half(model, self.half, still_there(model, nodes))
         save_model(half, target)
         check_file(target, f"{stage} in {self.precision}")
         census = take_census(half, contract)
@@ -101,10 +111,10 @@ class HalfConversion:
 
     def finish(self, output: Path, manifest: Manifest) -> None:
         """Write the islands beside the engines, for people and for `--islands FILE`."""
-        path = output / f"islands.{self.precision}.toml"
+        path = output / f"islands.{self.half}.toml"
         before = read_islands(path).stages if path.is_file() else {}
         stages = {stage: islands for stage, islands in (before | self.islands).items() if stage in manifest.stages}
-        write_islands(path, IslandRecipe(precision=self.precision, stages=stages))
+        write_islands(path, IslandRecipe(precision=self.half, stages=stages))
 
 
 def calibration_photos(folder: Path | None, most: int = 8) -> list[Path]:

@@ -17,6 +17,7 @@ from ...runtime.pipelines.promptable.interactive import Prompter
 from ...runtime.recipe.parameters_file import with_parameters
 from ...runtime.recipe.presets import available_presets, with_preset
 from ...runtime.recipe.recipe import Recipe, available_recipes, load_recipe, with_optional
+from ...runtime.stage.precision import FP32, HALF, INT8W
 from ..models.extra import require_export_extra
 from .options import weight_options
 
@@ -38,7 +39,13 @@ if TYPE_CHECKING:
     help="Parameters to lay over the recipe's, as `ovdeploy tune` writes them.",
 )
 @weight_options
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "bf16"]), default="fp32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice([FP32, *HALF, INT8W]),
+    default=FP32,
+    show_default=True,
+    help="int8w: FP16 with the weights of products in INT8, without calibration.",
+)
 @click.option(
     "--islands",
     default="standard",
@@ -87,7 +94,7 @@ def export_engines(
     Stages whose weights, code and settings are unchanged are not exported again. An interrupted export leaves what was
     there before, and goes on where it stopped when it is called again.
 
-    Half precision lives in the graphs; the islands used are written to islands.PRECISION.toml in the bundle. Prove the
+    Precision lives in the graphs; the islands used are written to islands.PRECISION.toml in the bundle. Prove the
     result by `ovdeploy parity BUNDLE --precision fp16`, which emulates half precision on a CPU.
 
     \b
@@ -115,7 +122,7 @@ def export_engines(
     target = output or Path("engines") / (f"{chosen.name}-{preset}" if preset else chosen.name)
     networks = _load(chosen, weights, console)
     conversion = None
-    if precision != "fp32":
+    if precision != FP32:
         conversion = HalfConversion(networks, precision, islands, calibration_photos(calibration_images))
     names = [name.strip() for name in stages.split(",")] if stages else None
     with console.status("") as status:

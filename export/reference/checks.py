@@ -11,9 +11,9 @@ import numpy as np
 
 from ...runtime.recipe.recipe import Tolerances
 from ...runtime.stage.compare import compare
-from ...runtime.stage.precision import HALF, INT8
+from ...runtime.stage.precision import FP8, HALF, INT8, INT8W
 
-LOOSE = dict.fromkeys(HALF, "half") | {INT8: INT8}
+LOOSE = dict.fromkeys(HALF, "half") | dict.fromkeys((INT8, INT8W, FP8), INT8)
 """Precisions that have tolerances of their own, and what their names begin with."""
 
 

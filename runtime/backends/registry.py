@@ -22,6 +22,7 @@ class Backend(NamedTuple):
     """Where a backend's sessions are opened, and what it needs. Nothing is imported before it is asked for."""
 
     module: str
+    """Relative to this package."""
     opener: str
     """A function of the module: path, contract, options → session."""
     package: str
@@ -32,6 +33,8 @@ class Backend(NamedTuple):
     """Precisions that it makes of the FP32 graph by itself."""
     widens: tuple[str, ...] = ()
     """Precisions of graphs that it computes in FP32, so that a run of them proves little (parity emulates them)."""
+    means: tuple[str, ...] = ()
+    """Precisions that it emulates: results are what the graph means, times say nothing. It is chosen by name alone."""
     refusal: str = ""
     """A function of the module: why this machine cannot compute in a precision, or "". Asked of all but fp32."""
     profiler: str = ""
@@ -44,25 +47,30 @@ class Backend(NamedTuple):
 
 BACKENDS = {
     "openvino": Backend(
-        "openvino.session",
+        ".openvino.session",
         "open_openvino",
         "openvino",
         "openvino",
         makes=("bf16",),
-        widens=("fp16",),
+        widens=("fp16", "int8w", "fp8"),
         refusal="refusal",
         profiler="profile_openvino",
     ),
     "onnxruntime": Backend(
-        "onnxruntime.session", "open_cpu", "onnxruntime", "cpu", widens=("fp16", "bf16"), profiler="profile_cpu"
+        ".onnxruntime.session",
+        "open_cpu",
+        "onnxruntime",
+        "cpu",
+        widens=("fp16", "bf16", "int8w", "fp8"),
+        profiler="profile_cpu",
     ),
-    "onnxruntime-cuda": Backend("onnxruntime.session", "open_cuda", "onnxruntime", "gpu", profiler="profile_cuda"),
+    "onnxruntime-cuda": Backend(".onnxruntime.session", "open_cuda", "onnxruntime", "gpu", profiler="profile_cuda"),
     "onnxruntime-tensorrt": Backend(
-        "onnxruntime.session", "open_tensorrt", "onnxruntime", "gpu", profiler="profile_tensorrt"
+        ".onnxruntime.session", "open_tensorrt", "onnxruntime", "gpu", profiler="profile_tensorrt"
     ),
-    "tensorrt": Backend("tensorrt.session", "open_plan", "tensorrt", "tensorrt", engine="plan"),
+    "tensorrt": Backend(".tensorrt.session", "open_plan", "tensorrt", "tensorrt", engine="plan"),
     "tensorrt-rtx": Backend(
-        "tensorrt.session",
+        ".tensorrt.session",
         "open_rtx_plan",
         "tensorrt_rtx_bindings",
         "tensorrt-rtx",
@@ -74,6 +82,9 @@ BACKENDS = {
         },
         machines=("x86_64", "AMD64"),
     ),
+    "emulated": Backend(
+        "..graph.emulate", "open_emulated", "onnx", "graph", means=("fp16", "bf16", "int8w", "int8", "fp8")
+    ),
 }
 """By name, the preferred first. OpenVINO is the faster of the two on CPUs (docs/cpu.md); a GPU is asked for."""
 
@@ -82,8 +93,15 @@ PROFILING = tuple(name for name, backend in BACKENDS.items() if backend.profiler
 
 
 def available_backends() -> list[str]:
-    """Backends whose package is installed, the preferred first. (`ovdeploy doctor` tells which of them work here.)"""
-    return [name for name, backend in BACKENDS.items() if find_spec(backend.package) is not None]
+    """Backends that one would run on and whose package is installed, the preferred first.
+
+    (`ovdeploy doctor` tells which of them work here.)
+    """
+    return [name for name, backend in BACKENDS.items() if not backend.means and _installed(name)]
+
+
+def _installed(name: str) -> bool:
+    return find_spec(BACKENDS[name].package) is not None
 
 
 def choose_backend(name: str, precision: str = FP32) -> str:
@@ -100,7 +118,7 @@ def choose_backend(name: str, precision: str = FP32) -> str:
         return next((backend for backend in installed if not _refusal(backend, precision)), installed[0])
     if name not in BACKENDS:
         raise BundleError(one_of("backend", name, ["auto", *BACKENDS]))
-    if name not in available_backends():
+    if not _installed(name):
         if problem := no_wheel(name):
             raise EngineError(problem)
         raise MissingExtraError(BACKENDS[name].package, BACKENDS[name].extra, f"backend {name!r}")
@@ -148,7 +166,7 @@ def _refusal(name: str, precision: str) -> str:
 
 
 def _module(name: str) -> ModuleType:
-    return import_module(f".{name}", __package__)
+    return import_module(name, __package__)
 
 
 def open_session(

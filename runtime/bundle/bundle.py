@@ -17,7 +17,7 @@ from ..files import sha256_of, write_bytes
 from ..recipe.recipe import Recipe, with_typed_parameters
 from ..stage.census import Census, check_census
 from ..stage.contract import Range
-from ..stage.precision import FP32, INT8
+from ..stage.precision import FP8, FP32, INT8
 from .calibration import Calibration
 from .entries import EngineEntry as EngineEntry
 from .entries import FileEntry as FileEntry
@@ -29,7 +29,10 @@ from .migration import migrated
 MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
 
-MAKERS = {INT8: "ovdeploy calibrate {bundle} --images PHOTOS"}
+MAKERS = {
+    INT8: "ovdeploy calibrate {bundle} --images PHOTOS",
+    FP8: "ovdeploy calibrate {bundle} --images PHOTOS --precision fp8",
+}
 """Commands that make engines of a precision, where it is not `export-engines`."""
 
 
@@ -71,7 +74,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     versions: dict[str, str]
     """Of what made the bundle."""
     calibration: Calibration | None = None
-    """How its INT8 engines came about."""
+    """How its quantised engines came about."""
 
     def files(self) -> Iterator[FileEntry]:
         """Every file that the manifest names."""

@@ -1,4 +1,4 @@
-"""A bundle's account of how its INT8 engines came about."""
+"""A bundle's account of how its quantised engines came about."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     block: str
     """The block of the network that it belongs to."""
     precision: str
-    """`int8` or `float`."""
+    """`int8`, `fp8` or `float`."""
     method: str
     """The method for its range; of a float one, that which it would have had."""
     limit: float
-    """The magnitude that 127 stands for."""
+    """The magnitude that the largest number stands for: INT8's 127, FP8's 448."""
     largest: float
     """The largest magnitude that was seen on the calibration photos (after balancing)."""
     clipped: float
     """Share of the values seen that are larger than `limit`."""
     error: float
-    """Relative error at the stage's outputs with this product, or its block, alone in INT8."""
+    """Relative error at the stage's outputs with this product, or its block, alone quantised."""
 
 
 class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The outcome for a stage."""
 
     precision: str
-    """`int8` or `float`."""
+    """`int8`, `fp8` or `float`."""
     reason: str = ""
     """Why it stays float."""
     smoothing: float = 0.0
@@ -63,14 +63,17 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     milliseconds: dict[str, dict[str, float]] = {}
     """Medians by what was run (a stage, or "photo") and engine ("fp32 on onnxruntime")."""
     speedups: dict[str, float] = {}
-    """The best float engine's time over the best INT8 engine's, by stage, and of the whole photo."""
+    """The best float engine's time over the best quantised one's, by stage, and of the whole photo; nothing where this
+    machine could not tell."""
     refused: tuple[str, ...] = ()
     """Reasons against it; empty if it passed."""
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How the INT8 engines of a bundle came about."""
+    """How the quantised engines of a bundle came about."""
 
+    precision: str = "int8"
+    """`int8` or `fp8`."""
     photos: int
     """How many photos it calibrated on."""
     photos_sha256: str

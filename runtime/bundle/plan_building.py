@@ -38,7 +38,8 @@ def build_plans(
 
     Args:
         bundle: the bundle, with engines of this precision.
-        precision: of the engines that plans are built from.
+        precision: of the engines that plans are built from; a stage that another precision's engine serves gets a plan
+            of that one.
         stages: which; None means all that have such an engine.
         options: how to build.
         device: which GPU to build on and for, if the library needs one.
@@ -59,16 +60,17 @@ def build_plans(
     """
     of = LIBRARIES[library]
     chosen = options or PlanOptions()
-    names = _stages(bundle, precision, stages)
-    of.check(chosen, precision)
+    wanted_precisions = _stages(bundle, precision, stages)
+    for each in dict.fromkeys(wanted_precisions.values()):
+        of.check(chosen, each)
     here = of.builds_here(chosen, device)
     building_on = of.gpu(device) if here.gpu else None  # which makes it the thread's, for the builder
     try:
-        for stage in names:
+        for stage, held in wanted_precisions.items():
             ranges = bundle.stage(stage).contract.ranges
             given = {axis: size for axis, size in chosen.ranges.items() if axis in ranges}
             wanted = dataclasses.replace(chosen, ranges={**ranges, **given})
-            entry = _wanted_entry(bundle, stage, precision, here, wanted)
+            entry = _wanted_entry(bundle, stage, held, here, wanted)
             if not force and _is_there(bundle, stage, entry):
                 progress("unchanged", about=stage, share=1.0, lasting=True)
                 continue
@@ -79,17 +81,17 @@ def build_plans(
     return bundle
 
 
-def _stages(bundle: Bundle, precision: str, stages: Sequence[str] | None) -> Sequence[str]:
-    if stages:
-        for stage in stages:
-            engines = bundle.stage(stage).engines
-            if precision not in engines:
-                raise BundleError(f"{bundle.path}, stage {stage}: {one_of('precision', precision, engines)}")
-        return stages
-    having = [name for name, entry in bundle.manifest.stages.items() if precision in entry.engines]
-    if not having:
+def _stages(bundle: Bundle, precision: str, stages: Sequence[str] | None) -> dict[str, str]:
+    """The stages to build, and the precision of the engine that serves each of them."""
+    entries = {name: bundle.stage(name) for name in (stages or bundle.manifest.stages)}
+    served = {name: entry.resolved(precision) for name, entry in entries.items()}
+    there = {name: held for name, held in served.items() if held in entries[name].engines}
+    for stage in stages or ():
+        if stage not in there:
+            raise BundleError(f"{bundle.path}, stage {stage}: {one_of('precision', precision, entries[stage].engines)}")
+    if not there:
         raise BundleError(f"{bundle.path}: {one_of('precision', precision, bundle.precisions())}")
-    return having
+    return there
 
 
 def _wanted_entry(bundle: Bundle, stage: str, precision: str, here: Here, options: PlanOptions) -> PlanEntry:

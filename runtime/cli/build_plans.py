@@ -89,7 +89,7 @@ def build_with_bar(
 
         def tell(event: str, *, about: str = "", share: float | None = None, lasting: bool = False) -> None:
             if lasting:
-                console.print(f"{about:13} {event}", highlight=False, markup=False)
+                console.print(f"{about:13} {event}", highlight=False, markup=False, soft_wrap=True)
             bar.update(task, description=f"{about}: {event}"[:60], completed=share)
 
         build(

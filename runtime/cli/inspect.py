@@ -17,7 +17,6 @@ from ..bundle.calibration import Calibration
 from ..recipe.recipe import Recipe
 from ..stage.census import Census
 from ..stage.contract import TensorSpec
-from ..stage.precision import INT8
 from .common import fail_cleanly
 
 
@@ -123,14 +122,14 @@ def _census(bundle: Bundle) -> Table:
 
 
 def _calibration(calibration: Calibration) -> str:
-    """How the INT8 engines came about, in a line or two."""
+    """How the quantised engines came about, in a line or two."""
     gate = calibration.gate
     ratio = f", a photo {gate.speedups['photo']:.2f} times as fast" if "photo" in gate.speedups else ""
-    floats = [name for name, stage in calibration.stages.items() if stage.precision != INT8]
+    floats = [name for name, stage in calibration.stages.items() if stage.precision != calibration.precision]
     kept = f"; [red]the gate refused it[/]: {escape('; '.join(gate.refused))}" if calibration.kept_anyway else ""
     return (
-        f"int8 calibrated on {calibration.photos} photos; masks equal to FP32's on {gate.labels:.2%} of pixels of "
-        f"{gate.photos} others{ratio}; stages without an INT8 engine use their FP32 one"
+        f"{calibration.precision} calibrated on {calibration.photos} photos; masks equal to FP32's on "
+        f"{gate.labels:.2%} of pixels of {gate.photos} others{ratio}; stages without such an engine use a float one"
         + (f" (tried and left: {', '.join(floats)})" if floats else "")
         + kept
     )

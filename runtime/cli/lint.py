@@ -1,4 +1,4 @@
-"""`ovdeploy lint`: what TensorRT's parser would refuse or handle badly."""
+"""`ovdeploy lint`: what TensorRT's parser would refuse or handle badly, and what NVIDIA's own parser says."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from rich.console import Console
 
 from ..bundle.bundle import Bundle
 from ..errors import needing
-from .common import fail_cleanly
+from .common import fail_cleanly, line_reporter
 
 if TYPE_CHECKING:
+    from ..backends.tensorrt.library import Library
     from ..graph.lint import Finding
 
 VERSIONS = ("10.16", "11.4")
@@ -30,16 +32,24 @@ VERSIONS = ("10.16", "11.4")
     show_default=True,
     help="The version that will read the graphs. May be repeated.",
 )
+@click.option(
+    "--parse",
+    is_flag=True,
+    help="Also let TensorRT-RTX's parser read the graphs. It must be installed; no GPU is needed.",
+)
+@click.option("--build", is_flag=True, help="Also let its builder build a plan of each, which is thrown away.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @fail_cleanly
-def lint(bundle: Path, versions: tuple[str, ...], as_json: bool) -> None:
+def lint(bundle: Path, versions: tuple[str, ...], parse: bool, build: bool, as_json: bool) -> None:
     """Read every ONNX graph of BUNDLE for what TensorRT's parser refuses or handles badly, and say what to do.
 
-    Neither TensorRT nor a GPU is needed. The exit code is 1 if anything is found.
+    Neither TensorRT nor a GPU is needed: the rules are tables, held against NVIDIA's parser by our tests. --parse asks
+    that parser itself, --build the builder too. The exit code is 1 if anything is found.
 
     \b
-    Example:
+    Examples:
       ovdeploy lint engines/trident-b16 --tensorrt 11.4
+      ovdeploy lint engines/trident-b16 --build
     """  # fmt: skip
     opened = Bundle.load(bundle)
     asked = [_version(text) for text in versions]
@@ -48,6 +58,7 @@ def lint(bundle: Path, versions: tuple[str, ...], as_json: bool) -> None:
         from ..graph.model import load_model
     found: dict[tuple[str, str, Finding], list[str]] = {}
     graphs = 0
+    asked_too = _library() if parse or build else None
     for stage, entry in opened.manifest.stages.items():
         for precision, engine in entry.engines.items():
             if not engine.files[0].path.endswith(".onnx"):
@@ -57,6 +68,9 @@ def lint(bundle: Path, versions: tuple[str, ...], as_json: bool) -> None:
             for text, version in zip(versions, asked, strict=True):
                 for finding in lint_model(model, version):
                     found.setdefault((stage, precision, finding), []).append(text)
+            if asked_too:
+                for finding in _tried(asked_too, opened, stage, precision, build=build):
+                    found.setdefault((stage, precision, finding), []).append(finding.source)
     if as_json:
         lines = [
             {"stage": stage, "precision": precision, **finding._asdict(), "tensorrt": told}
@@ -65,7 +79,32 @@ def lint(bundle: Path, versions: tuple[str, ...], as_json: bool) -> None:
         click.echo(msgspec.json.encode({"passed": not found, "graphs": graphs, "findings": lines}).decode())
     else:
         _print(found, graphs, versions)
+        if asked_too:
+            verb = "parsed and built" if build else "parsed"
+            click.echo(f"{verb} by {asked_too.title} {asked_too.load().__version__}")
     sys.exit(1 if found else 0)
+
+
+def _library() -> Library:
+    """TensorRT-RTX, which parses and builds without a GPU.
+
+    Raises:
+        MissingExtraError, EngineError: it is not installed, or does not load here.
+    """
+    from ..backends.tensorrt.libraries import LIBRARIES
+
+    library = LIBRARIES["tensorrt-rtx"]
+    library.load()
+    return library
+
+
+def _tried(library: Library, bundle: Bundle, stage: str, precision: str, *, build: bool) -> list[Finding]:
+    from ..graph.trial import try_graph
+
+    contract, path = bundle.stage(stage).contract, bundle.engine_path(stage, precision)
+    console = Console(stderr=True)
+    with console.status(f"{stage} {precision}") as status:
+        return try_graph(library, path, contract, precision, build=build, tell=line_reporter(console, status))
 
 
 def _version(text: str) -> tuple[int, int]:
@@ -78,7 +117,8 @@ def _version(text: str) -> tuple[int, int]:
 def _print(found: dict[tuple[str, str, Finding], list[str]], graphs: int, versions: tuple[str, ...]) -> None:
     for (stage, precision, finding), told in found.items():
         where = f" at {finding.node}" if finding.node else ""
-        click.echo(f"{stage} {precision}: {finding.rule}{where}: {finding.what} (TensorRT {', '.join(told)})")
+        by = ", ".join(text if text[0].isalpha() else f"TensorRT {text}" for text in told)
+        click.echo(f"{stage} {precision}: {finding.rule}{where}: {finding.what} ({by})")
         click.echo(f"    {finding.fix}. Source: {finding.source}")
     places = f"{len(found)} finding{'s' if len(found) != 1 else ''}"
     click.echo(f"{places} in {graphs} graphs, for TensorRT {', '.join(versions)}")

@@ -73,7 +73,7 @@ def node_precision(node: NodeProto, types: Mapping[str, ValueType], view: View) 
     outputs = [name for name in node.output if name and types[name].dtype in NAMES]
     makers = [view.source(name) for name in inputs[:2]]
     if len(inputs) >= 2 and all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers):
-        return "int8"
+        return NAMES[types[makers[0].input[0]].dtype]  # type: ignore[union-attr]
     named = outputs or inputs
     return NAMES[types[named[0]].dtype] if named else None
 

@@ -4,7 +4,8 @@ ONNX Runtime's CPU provider computes most half nodes in FP32 and drops the casts
 there proves little. Here every half node becomes an FP32 node whose result is cast to half and back: results round and
 overflow as they would. For sums, differences, products, quotients and square roots that is exactly the half result
 (float32 has more than twice the bits); of reductions and matrix products it is the result with an FP32 accumulator, as
-tensor cores have; their order of accumulation stays unproved.
+tensor cores have; their order of accumulation stays unproved. Numbers of eight bits (INT8, FP8) are rounded by the
+graph's own quantisers, so that products of them are as exact here as in hardware.
 """
 
 from __future__ import annotations
@@ -54,6 +55,11 @@ def emulated_session(path: Path, contract: StageContract, *, threads: int | None
         threads: threads within an operator; None leaves the choice to ONNX Runtime.
     """
     return model_session(emulated(load_model(path)), contract, threads=threads)
+
+
+def open_emulated(path: Path, contract: StageContract, options: SessionOptions) -> Session:
+    """The backend `emulated`: what a graph in any precision means, computed in FP32 by ONNX Runtime on the CPU."""
+    return emulated_session(path, contract, threads=options.threads)
 
 
 def model_session(

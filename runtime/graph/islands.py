@@ -18,6 +18,7 @@ from ..errors import RecipeError, one_of
 from ..files import write_bytes
 from .model import MOVEMENT, View, words
 from .patterns import NORMS, affine_after, ancestors, decomposed_norms
+from .weights import SMALLEST_NORMAL
 
 CHEAP = MOVEMENT | words("Abs Add And Cast Clip Div Max Min Mul Neg Not Or Pow Sqrt Sub Where")
 REDUCTIONS = words("ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum")
@@ -142,6 +143,26 @@ def _l2_norms(view: View) -> set[str]:
     return found
 
 
+def _guards(view: View) -> set[str]:
+    """Sums and bounds with a constant too small for half precision, the sums that it guards, and the divisions by them.
+
+    In half the constant would vanish, and with it what it is there for.
+    """
+    found: set[str] = set()
+    for node in view.nodes.values():
+        if node.op_type not in ("Add", "Max", "Clip") or not any(_is_tiny(name, view) for name in node.input):
+            continue
+        guarded = (view.source(name) for name in node.input)
+        found |= {node.name, *(maker.name for maker in guarded if maker is not None and maker.op_type in REDUCTIONS)}
+        found |= {r.name for r in view.readers(node.output[0]) if r.op_type in ("Div", "Pow", "Reciprocal", "Sqrt")}
+    return found
+
+
+def _is_tiny(name: str, view: View) -> bool:
+    constant = view.scalar(name)
+    return constant is not None and 0 < abs(constant) < SMALLEST_NORMAL["fp16"]
+
+
 def _softmaxes(view: View) -> set[str]:
     found = {name for name, node in view.nodes.items() if node.op_type in ("Softmax", "LogSoftmax")}
     for node in view.nodes.values():
@@ -218,6 +239,7 @@ def _all_computed(node: NodeProto, view: View) -> bool:
 CLASSES: dict[str, Callable[[View], set[str]]] = {
     "layer_norm": _layer_norms,
     "l2_norm": _l2_norms,
+    "guard": _guards,
     "softmax": _softmaxes,
     "exponential": _exponentials,
     "relative_position": _relative_positions,

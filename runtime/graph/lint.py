@@ -8,15 +8,12 @@ from typing import NamedTuple
 from onnx import ModelProto, NodeProto, TensorProto, defs
 
 from . import tensorrt_support as tensorrt
-from .model import INDEX_INPUTS, MOVEMENT, View, attribute, words
+from .model import INDEX_INPUTS, MOVEMENT, View, attribute
 from .patterns import decomposed_norms, late_scales
 from .shapes import ValueType, value_types
 from .tensorrt_support import Version
 
 PLAIN = ("", "ai.onnx")
-
-ELEMENTWISE = words("Add Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mod Mul Pow Sub")
-"""Operators whose operands TensorRT wants of one type, even where ONNX does not (Pow)."""
 
 
 class Finding(NamedTuple):
@@ -100,18 +97,24 @@ def _operators(graph: Graph) -> Iterator[tuple[str, str]]:
 
 def _dtypes(graph: Graph) -> Iterator[tuple[str, str]]:
     for node in graph.model.graph.node:
-        allowed = tensorrt.TYPES.get(node.op_type, frozenset()) if node.domain in PLAIN else frozenset()
+        allowed = tensorrt.types_of(node.op_type, graph.version) if node.domain in PLAIN else frozenset()
         values = [name for name in node.input if name][1 if node.op_type == "Where" else 0 :]
         dtype = graph.dtype(values[0]) if values else TensorProto.UNDEFINED
-        if allowed and dtype != TensorProto.UNDEFINED and _type_name(dtype) not in allowed:
-            yield node.name, f"{node.op_type} of {_type_name(dtype)}; TensorRT takes {', '.join(sorted(allowed))}"
+        known = node.domain in PLAIN and node.op_type in tensorrt.TYPES and dtype != TensorProto.UNDEFINED
+        if known and _type_name(dtype) not in allowed:
+            yield (
+                node.name,
+                f"{node.op_type} of {_type_name(dtype)}; TensorRT takes {', '.join(sorted(allowed)) or 'none'}",
+            )
 
 
 def _resize(graph: Graph) -> Iterator[tuple[str, str]]:
     for node in _of(graph, "Resize", "Upsample"):
         mode = _text(node, "mode", "nearest")
-        if mode not in ("nearest", "linear"):
+        if mode not in tensorrt.resize_modes(graph.version):
             yield node.name, f"{node.op_type} is {mode}"
+        if (policy := _text(node, "keep_aspect_ratio_policy", "stretch")) != "stretch":
+            yield node.name, f"{node.op_type} keeps the aspect ratio: {policy}"
         if attribute(node, "antialias", 0):
             yield node.name, f"{node.op_type} is antialiased"
         if (frame := _text(node, "coordinate_transformation_mode", "half_pixel")) not in tensorrt.RESIZE_FRAMES:
@@ -170,9 +173,6 @@ def _mixed_types(graph: Graph) -> Iterator[tuple[str, str]]:
 
 def _alike(node: NodeProto, opset: int) -> Iterator[list[str]]:
     """Groups of a node's inputs that must be of one type."""
-    if node.op_type in ELEMENTWISE:
-        yield [name for name in node.input if name]
-        return
     if node.domain not in PLAIN or not defs.has(node.op_type, max_inclusive_version=opset):
         return
     schema = defs.get_schema(node.op_type, opset)

@@ -1,7 +1,7 @@
-"""A graph in which every product can be INT8 or float, at any range, without loading it again.
+"""A graph in which every product can be in eight bits or float, at any range, without loading it again.
 
-Ranges and switches are inputs, so that a search tries hundreds of choices with one session. It computes what INT8
-means, in floats: sums of products are exact, as integers' are.
+Ranges and switches are inputs, so that a search tries hundreds of choices with one session. It computes what the
+format means, in floats: sums of products of INT8 are exact, as integers' are.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..backends.base import Session
 from ..stage.contract import StageContract, TensorSpec
+from ..stage.precision import INT8
 from .emulate import model_session
 from .model import replace_nodes
 from .products import Product
-from .qdq import CHANNEL, STEPS, int8_weight
+from .qdq import CHANNEL, FORMATS, Format, quantised_weight
 
 SCALE, SWITCH = "probe_scale_", "probe_switch_"
 
@@ -25,7 +26,13 @@ class Probe:
     """An FP32 graph with switches. A context manager."""
 
     def __init__(
-        self, model: ModelProto, contract: StageContract, products: Sequence[Product], *, weight_bits: int = 8
+        self,
+        model: ModelProto,
+        contract: StageContract,
+        products: Sequence[Product],
+        of: Format = FORMATS[INT8],
+        *,
+        weight_bits: int = 8,
     ) -> None:
         """A probe.
 
@@ -33,9 +40,10 @@ class Probe:
             model: an FP32 graph with named nodes, its Gemms split.
             contract: its inputs and outputs.
             products: those that have a switch.
+            of: the format that they are switched to.
             weight_bits: of weights, 8 or 7.
         """
-        self._products = list(products)
+        self._products, self._format = list(products), of
         self._values = list(dict.fromkeys(product.value for product in products))
         inputs = (
             *contract.inputs,
@@ -43,20 +51,20 @@ class Probe:
             *(_spec(SWITCH + product.node, "bool") for product in self._products),
         )
         wider = StageContract(stage=contract.stage, inputs=inputs, outputs=contract.outputs)
-        self._session: Session = model_session(_switched(model, self._products, weight_bits), wider)
+        self._session: Session = model_session(_switched(model, self._products, of, weight_bits), wider)
 
     def run(
         self, feeds: Mapping[str, np.ndarray], limits: Mapping[str, float], on: Collection[str]
     ) -> dict[str, np.ndarray]:
-        """The outputs with some products in INT8.
+        """The outputs with some products in eight bits.
 
         Args:
             feeds: an array for every input of the contract.
-            limits: for every value that an INT8 product reads, the magnitude that stands for 127.
-            on: names of the INT8 products.
+            limits: for every value that such a product reads, the magnitude that stands for the largest number.
+            on: names of those products.
         """
         extra: dict[str, np.ndarray] = {
-            SCALE + value: np.array(limits.get(value, 1.0) / STEPS, np.float32) for value in self._values
+            SCALE + value: np.array(self._format.scale(limits.get(value, 1.0))) for value in self._values
         }
         extra |= {SWITCH + product.node: np.array(product.node in on) for product in self._products}
         return self._session.run_unchecked({**feeds, **extra})
@@ -76,11 +84,11 @@ def _spec(name: str, dtype: str) -> TensorSpec:
     return TensorSpec(name=name, dtype=dtype, shape=(), layout="scalar", range="any")
 
 
-def _switched(model: ModelProto, products: Sequence[Product], weight_bits: int) -> ModelProto:
+def _switched(model: ModelProto, products: Sequence[Product], of: Format, weight_bits: int) -> ModelProto:
     graph = model.graph
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     chosen = {product.node: product for product in products}
-    added: dict[str, TensorProto] = {"probe_zero": numpy_helper.from_array(np.array(0, np.int8), "probe_zero")}
+    added: dict[str, TensorProto] = {"probe_zero": of.zeros((), "probe_zero")}
     nodes: list[NodeProto] = []
     done: set[str] = set()
     for node in graph.node:
@@ -90,8 +98,9 @@ def _switched(model: ModelProto, products: Sequence[Product], weight_bits: int) 
             if value not in done:
                 nodes += _round_trip(value)
             if f"{weight}_probe" not in added:
-                int8 = int8_weight(numpy_helper.to_array(tensors[weight]), CHANNEL[node.op_type], weight_bits)
-                added[f"{weight}_probe"] = numpy_helper.from_array(int8.dequantised(), f"{weight}_probe")
+                array = numpy_helper.to_array(tensors[weight])
+                eight = quantised_weight(array, CHANNEL[node.op_type], of, weight_bits)
+                added[f"{weight}_probe"] = numpy_helper.from_array(eight.dequantised(), f"{weight}_probe")
             done.add(value)
             for index, name in enumerate((value, weight)):
                 copy.input[index] = f"{node.name}_probe_{index}"
@@ -109,8 +118,8 @@ def _switched(model: ModelProto, products: Sequence[Product], weight_bits: int) 
 
 
 def _round_trip(value: str) -> list[NodeProto]:
-    """To INT8 and back, by a scale that is an input."""
-    inner, scale = f"{value}_probe_int8", SCALE + value
+    """To eight bits and back, by a scale that is an input."""
+    inner, scale = f"{value}_probe_eight", SCALE + value
     return [
         helper.make_node("QuantizeLinear", [value, scale, "probe_zero"], [inner], name=inner),
         helper.make_node("DequantizeLinear", [inner, scale, "probe_zero"], [f"{value}_probe"], name=f"{value}_probe"),

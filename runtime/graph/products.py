@@ -90,6 +90,17 @@ def split_gemms(model: ModelProto) -> ModelProto:
     return model
 
 
+def still_there(model: ModelProto, nodes: Collection[str]) -> set[str]:
+    """The names of nodes of a graph after `split_gemms`, and with them the additions of their biases.
+
+    Args:
+        model: the graph after it.
+        nodes: of the graph before.
+    """
+    names = {node.name for node in model.graph.node}
+    return names & {*nodes, *(f"{name}_bias" for name in nodes)}
+
+
 def _is_plain(node: NodeProto, view: View) -> bool:
     if node.op_type != "Gemm" or node.input[1] not in view.initializers:
         return False

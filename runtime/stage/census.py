@@ -8,13 +8,15 @@ from __future__ import annotations
 import msgspec
 
 from ..errors import BundleError
+from .precision import STORED_AS
 
 REQUIRED_SHARE = 0.5
 """Least share of weights and of FLOPs that must be in the precision that an engine goes by."""
 
-REQUIRED = {"int8": {"weights": 0.25}}
-"""The same for precisions with their own rule. INT8 is for products with weights: attention's have none, and tables
-of positions and what a recipe keeps may outweigh the rest in small models."""
+REQUIRED = {"int8": {"weights": 0.25}, "fp8": {"weights": 0.25}, "int8w": {"weights": 0.01}}
+"""The same for precisions with their own rule. Eight bits are for products with weights: attention's have none, and
+tables of positions and what a recipe keeps may outweigh the rest in small models. Where weights alone are meant, every
+product has them, and a table of tokens may be all but the whole of a miniature."""
 
 
 class Census(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,7 +33,7 @@ class Census(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The share of `weights`, `nodes` or `flops` in a precision; 1 where there is nothing to count."""
         counts: dict[str, int] = getattr(self, of)
         total = sum(counts.values())
-        return counts.get(precision, 0) / total if total else 1.0
+        return counts.get(STORED_AS.get(precision, precision), 0) / total if total else 1.0
 
 
 def missing_precision(census: Census, precision: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import timm
+import torch
 
 SMALL = {"embed_dim": 64, "depth": 2, "num_heads": 4, "num_classes": 0}
 
@@ -22,3 +23,11 @@ MODELS = {
     "dinov2 with registers": lambda: vit(reg_tokens=4, no_embed_class=True, init_values=0.1),
     "dinov3": rotary,
 }
+
+
+def perturbed(model):
+    """Zeros and equal weights, with which some models begin, would hide mistakes, and vanish in half precision."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.eval()

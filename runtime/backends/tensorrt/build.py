@@ -9,9 +9,18 @@ from ...errors import ExportError
 from ...reporting import Reporter
 from ...stage.axes import with_ranges
 from ...stage.contract import StageContract
-from .library import Library, dtype_name, errors_of, make_logger
+from .library import Library, dtype_name, errors_of
 from .options import PlanOptions
+from .parsing import Parsed, parse_graph
 from .progress import make_monitor
+
+REMEDIES = {
+    "FP32 GEMM is not supported": "Turing has no FP32 matrix product: export with fewer islands (--islands none, or a "
+    "file without the classes that hold a MatMul) for --target sm75",
+    "contains HW-specific datatypes": "A target does not take a type that is in the graph: choose another --target or "
+    "--precision",
+}
+"""What to do, by words in the builder's messages."""
 
 
 class Built(NamedTuple):
@@ -29,9 +38,6 @@ def build_plan(
 ) -> Built:
     """Build a plan, on the GPU that is active if the library builds for it.
 
-    The network is strongly typed: types are those of the graph, with its quantisation, and TensorRT chooses none. (The
-    flag is needed by version 10 and the rule of version 11.)
-
     Args:
         library: TensorRT or TensorRT-RTX.
         onnx: the graph, its external data beside it.
@@ -45,11 +51,9 @@ def build_plan(
         ParameterError: a dynamic axis has no range.
     """
     with_ranges(contract, options.ranges)  # before anything slow
-    trt = library.load()
-    logger = make_logger(trt)
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    _parse(trt, network, logger, onnx, contract)
+    parsed = parse_graph(library, onnx)
+    trt, builder, network, logger = parsed.trt, parsed.builder, parsed.network, parsed.logger
+    _check_inputs(parsed, onnx, contract)
     config = builder.create_builder_config()
     if not options.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
@@ -63,17 +67,31 @@ def build_plan(
     if plan is None:
         raise ExportError(
             f"{library.title} cannot build {contract.stage} from {onnx.name}.{errors_of(logger)} "
-            f"`ovdeploy lint` tells what its parser handles badly; {library.advice}"
+            f"{advice(library, logger)}"
         )
     blob = bytes(plan)
     return Built(blob, *library.learnt(trt, config, network, blob, contract.stage))
 
 
-def _parse(trt: Any, network: Any, logger: Any, onnx: Path, contract: StageContract) -> None:
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(onnx)):
-        told = [_parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
-        raise ExportError(f"TensorRT's parser refuses {onnx.name}: {'; '.join(told) or 'it does not say why'}")
+def advice(library: Library, logger: Any) -> str:
+    """The remedy for what a builder said."""
+    told = " ".join(logger.errors)
+    known = next((remedy for words, remedy in REMEDIES.items() if words in told), "")
+    return known or f"`ovdeploy lint` tells what its parser handles badly; {library.advice}"
+
+
+def _check_inputs(parsed: Parsed, onnx: Path, contract: StageContract) -> None:
+    """A graph that the parser took, and that takes what the contract says.
+
+    Raises:
+        ExportError: it is not.
+    """
+    if parsed.errors is not None:
+        told = "; ".join(str(error) for error in parsed.errors)
+        raise ExportError(
+            f"{contract.stage}: {parsed.title}'s parser refuses {onnx.name}: {told or 'it does not say why'}"
+        )
+    network = parsed.network
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     came = {tensor.name: dtype_name(tensor.dtype) for tensor in inputs}
     expected = {spec.name: spec.dtype for spec in contract.inputs}
@@ -81,11 +99,6 @@ def _parse(trt: Any, network: Any, logger: Any, onnx: Path, contract: StageContr
         raise ExportError(f"{onnx.name} takes {came}, the contract of {contract.stage} says {expected}")
     if shapes := [tensor.name for tensor in inputs if tensor.is_shape_tensor]:
         raise ExportError(f"{onnx.name}: {', '.join(shapes)} gives a shape as values; take it from an array's shape")
-
-
-def _parser_error(error: Any) -> str:
-    where = f" at node {error.node()} {error.node_name()} ({error.node_operator()})" if error.node() >= 0 else ""
-    return f"{error.desc()}{where}"
 
 
 def _add_profile(builder: Any, config: Any, logger: Any, contract: StageContract, options: PlanOptions) -> None:

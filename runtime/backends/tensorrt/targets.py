@@ -50,6 +50,11 @@ def check_targets(targets: Sequence[str], precision: str) -> None:
             raise ParameterError(f"{target} ({TARGETS[target]}) does not take {precision}{instead}. Source: {SOURCE}")
 
 
+def targets_for(precision: str) -> tuple[str, ...]:
+    """Targets that take a precision, for a plan that is only to be tried: the usual ones if they do."""
+    return () if precision in TAKES[USUAL] else tuple(name for name in TARGETS if precision in TAKES[name])[:1]
+
+
 def fits(targets: Sequence[str], built_on: str, capability: str) -> bool:
     """Whether a plan for some targets is for a GPU.
 

@@ -11,7 +11,7 @@ from ovdeploy.export.models.dino import EXTRACTORS
 from ovdeploy.export.models.families import build_model
 from ovdeploy.export.reference.training_free.dino import Dino
 from ovdeploy.runtime.errors import RecipeError
-from support.extractors import MODELS, SMALL, rotary, vit
+from support.extractors import MODELS, SMALL, perturbed, rotary, vit
 
 ROUNDING = {"rtol": 1e-4, "atol": 1e-5}  # float32, another order of summation
 
@@ -21,13 +21,6 @@ def _seeded_and_without_gradients():
     torch.manual_seed(0)
     with torch.no_grad():
         yield
-
-
-def perturbed(model):
-    """Zeros and equal weights, with which some models begin, would hide mistakes."""
-    for parameter in model.parameters():
-        parameter.add_(0.05 * torch.randn_like(parameter))
-    return model.eval()
 
 
 def normalised(windows):

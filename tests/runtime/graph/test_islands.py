@@ -29,6 +29,10 @@ CASES = {
         "n = ReduceL2(x, last) k = Clip(n, eps) w = Expand(k, size) d = Div(x, w) y = Neg(d)",
         {"ReduceL2_n", "Clip_k", "Div_d"},
     ),
+    "guard": (
+        "n = ReduceSum(x, last) k = Add(n, eps) w = Expand(k, size) z = Div(x, k) d = Add(z, w) y = Neg(d)",
+        {"ReduceSum_n", "Add_k", "Div_z"},
+    ),
     "softmax": ("a = Exp(x) s = ReduceSum(a, last) d = Div(a, s) y = Neg(d)", {"Exp_a", "ReduceSum_s", "Div_d"}),
     "exponential": ("a = Exp(eps) b = Mul(x, a) y = Neg(b)", {"Exp_a", "Mul_b"}),
     "relative_position": (
@@ -66,9 +70,10 @@ def test_the_real_stages_have_the_classes_that_they_should(micro_bundle):
         stage: {name for name, find in CLASSES.items() if find(View(load_model(micro_bundle / f"{stage}.fp32.onnx")))}
         for stage in ("text_encoder", "dino", "clip_image", "sam_encoder", "head", "sam_decoder")
     }
-    assert found["sam_encoder"] == {"layer_norm", "l2_norm", "softmax", "relative_position", "threshold", "output"}
+    norms = {"layer_norm", "l2_norm", "guard"}
+    assert found["sam_encoder"] == {*norms, "softmax", "relative_position", "threshold", "output"}
     assert found["clip_image"] == {"layer_norm", "softmax", "threshold", "output"}
-    assert found["dino"] == found["head"] | {"softmax"} == {"layer_norm", "l2_norm", "softmax", "output"}
+    assert found["dino"] == found["head"] | {"softmax"} == {*norms, "softmax", "output"}
     assert found["sam_decoder"] == {"layer_norm", "softmax", "position_encoding", "output"}
     assert found["text_encoder"] == {"layer_norm", "softmax"}, "its last product has weights"
 

@@ -11,40 +11,9 @@ from ovdeploy.runtime.graph.lint import RULES, lint_model
 from ovdeploy.runtime.graph.passes import improved
 from ovdeploy.runtime.graph.tensorrt_support import CONSTANT_INPUTS, SHAPE_INPUTS, SINCE, TYPES, max_opset
 from support.graphs import graph
+from support.planted import IMAGE, PLANTED, ROW, SIZES
 
 f32 = np.float32
-ROW = "(float[N, 8] x) => (float[N, 8] y)"
-IMAGE = "(float[1, 1, 4, 4] x) => (float[1, 1, 8, 8] y)"
-SIZES = {"sizes": np.array([1, 1, 8, 8])}
-NORM = (
-    "m = ReduceMean(x, last) c = Sub(x, m) s = Pow(c, two) v = ReduceMean(s, last) e = Add(v, eps) r = Sqrt(e) "
-    "y = Div(c, r)"
-)
-LATE = "t = Transpose(x) q = MatMul(x, t) d = Div(q, two) w = Add(d, one) z = Softmax(w) y = MatMul(z, x)"
-
-PLANTED = [
-    ("opset", "", lambda: graph(ROW, "y = Neg(x)", opset=26)),
-    ("operator", "MatMulInteger_y", lambda: graph("(int8[2, 2] x) => (int32[2, 2] y)", "y = MatMulInteger(x, x)")),
-    ("operator", "Det_y", lambda: graph("(float[1, 2, 2] x) => (float[1] y)", "y = Det(x)")),
-    ("operator", "BiasGelu_y", lambda: graph(ROW, "y = com.microsoft.BiasGelu(x, g)", g=np.ones(8, f32))),
-    ("dtype", "Add_y", lambda: graph("(double[2] x) => (double[2] y)", "y = Add(x, x)")),
-    ("dtype", "Clip_y", lambda: graph("(int32[2] x) => (int32[2] y)", "y = Clip(x)")),
-    ("resize", "Resize_y", lambda: graph(IMAGE, 'y = Resize<mode="cubic">(x, , , sizes)', **SIZES)),
-    ("resize", "Resize_y", lambda: graph(IMAGE, 'y = Resize<mode="linear", antialias=1>(x, , , sizes)', **SIZES)),
-    ("constant_axes", "ReduceSum_y",
-     lambda: graph("(float[N, 8] x, int64[1] a) => (float[N, 1] y)", "y = ReduceSum(x, a)")),
-    ("data_dependent_shape", "NonZero_i",
-     lambda: graph("(float[8] x) => (int64[1, M] y)", "i = NonZero(x) y = Neg(i)")),
-    ("data_dependent_shape", "Reshape_y",
-     lambda: graph("(float[8] x, int32[2] s) => (float[A, B] y)", "t = Cast<to=7>(s) y = Reshape(x, t)")),
-    ("int64_data", "Mul_y", lambda: graph("(int32[8] x) => (int64[8] y)", "a = Cast<to=7>(x) y = Mul(a, a)")),
-    ("int64_data", "", lambda: graph("(int64[8] x) => (int64[8] y)", "y = Identity(x)")),
-    ("decomposed_norm", "Div_y", lambda: graph(ROW, NORM, last=np.array([-1]), eps=f32(1e-6), two=f32(2))),
-    ("late_scale", "Div_d", lambda: graph("(float[4, 8] x) => (float[4, 8] y)", LATE, two=f32(2), one=f32(1))),
-    ("mixed_types", "Pow_y", lambda: graph("(float16[2] x) => (float16[2] y)", "y = Pow(x, two)", two=f32(2))),
-    ("mixed_types", "MatMul_y",
-     lambda: graph("(float16[2, 2] x) => (float16[2, 2] y)", "y = MatMul(x, w)", w=np.ones((2, 2), f32))),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize(("rule", "node", "make"), PLANTED, ids=[f"{rule}-{node}" for rule, node, _ in PLANTED])
@@ -64,6 +33,7 @@ def test_every_rule_has_a_planted_case():
         ("y = LayerNormalization(x, g)", {"g": np.ones(8, f32)}),
         ("n = ReduceL2(x, last) y = Div(x, n)", {"last": np.array([-1])}),
         ("s = Shape(x) y = Expand(one, s)", {"one": f32(1)}),
+        ("h = Cast<to=10>(x) p = Pow(h, two) y = Cast<to=1>(p)", {"two": f32(2)}),  # the parser casts its exponent
         ("t = Transpose(x) k = Mul(t, one) q = MatMul(x, k) z = Softmax(q) y = MatMul(z, x)", {"one": f32(1)}),
     ],
 )
@@ -81,6 +51,10 @@ def test_versions_differ():
         "Attention came with TensorRT 10.14, this is for 10.13"
     ]
     assert lint_model(attention, (11, 0)) == []
+    cubic = graph(IMAGE, 'y = Resize<mode="cubic">(x, , , sizes)', **SIZES)
+    assert [f.rule for f in lint_model(cubic, (10, 16))] == ["resize"] and lint_model(cubic, (11, 4)) == []
+    clip = graph("(int32[2] x) => (int32[2] y)", "y = Clip(x)")
+    assert [f.rule for f in lint_model(clip, (10, 16))] == ["dtype"] and lint_model(clip, (11, 4)) == []
 
 
 def test_the_tables_name_operators_that_exist():

@@ -16,7 +16,7 @@ from ovdeploy.runtime.graph.model import check_file, save_model
 from ovdeploy.runtime.graph.observe import Observer, together
 from ovdeploy.runtime.graph.probe import Probe
 from ovdeploy.runtime.graph.products import products, split_gemms
-from ovdeploy.runtime.graph.qdq import int8_weight, quantised, to_int8
+from ovdeploy.runtime.graph.qdq import FORMATS, quantise, quantise_weights, quantised, quantised_weight
 from support.blocks import feeds, mlp
 from support.graphs import contract_of, graph
 
@@ -32,7 +32,7 @@ def run(model, given):
 
 def int8(limits=LIMITS, **options):
     model = split_gemms(mlp())
-    return to_int8(model, products(model), limits, **options)
+    return quantise(model, products(model), limits, FORMATS["int8"], **options)
 
 
 def test_splitting_gemms_changes_no_value():
@@ -78,7 +78,7 @@ def test_the_graph_is_explicit_and_symmetric(tmp_path):
 @pytest.mark.parametrize("bits", [7, 8])
 def test_weights_are_the_nearest_steps_of_every_channel(bits):
     weight = np.random.default_rng(0).standard_normal((5, 3)).astype(f32) * np.array([1, 100, 0], f32)
-    made = int8_weight(weight, 1, bits)
+    made = quantised_weight(weight, 1, FORMATS["int8"], bits)
     steps = {8: 127, 7: 63}[bits]
     assert np.abs(made.values).max(axis=0).tolist() == [steps, steps, 0] and np.isfinite(made.scales).all()
     assert (np.abs(made.dequantised() - weight) <= made.scales * 0.5001).all(), "half a step, and float32's rounding"
@@ -137,14 +137,15 @@ def test_int8_and_half_combine(precision, tmp_path):
     assert np.linalg.norm(came - expected) / np.linalg.norm(expected) < {"fp16": 0.02, "bf16": 0.05}[precision]
 
 
-def test_a_probe_computes_what_the_graph_would():
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_probe_computes_what_the_graph_would(name):
     model = split_gemms(mlp())
     chosen = products(model)
-    with Probe(model, contract_of(model), chosen) as probe:
+    with Probe(model, contract_of(model), chosen, FORMATS[name]) as probe:
         every = {product.node for product in chosen}
         for on in ({}, {"MatMul_k"}, every):
             part = [product for product in chosen if product.node in on]
-            expected = run(to_int8(split_gemms(mlp()), part, LIMITS), feeds())["y"]
+            expected = run(quantise(split_gemms(mlp()), part, LIMITS, FORMATS[name]), feeds())["y"]
             # the engine may sum integers, the probe sums floats; no value falls between two steps here
             np.testing.assert_allclose(probe.run(feeds(), LIMITS, on)["y"], expected, rtol=1e-4, atol=1e-3)
 
@@ -171,10 +172,44 @@ def test_an_observer_sees_every_channels_largest_and_whole_rows():
     assert len(both.rows) == len(seen["n"].rows) * 2 and (both.largest >= seen["n"].largest).all()
 
 
-def test_rounding_in_numpy_is_that_of_the_operators():
-    values = np.array([-1000, -1.5, -0.5, 0, 0.2, 0.5, 1.5, 1000], f32)
+@pytest.mark.parametrize("name", FORMATS)
+def test_rounding_in_numpy_is_that_of_the_operators(name):
+    of = FORMATS[name]
+    values = np.array([-1000, -1.5, -0.5, 0, 1e-4, 0.2, 0.5, 1.5, 17, 18, 19, 455, 465, 1e30], f32)
     model = graph(
-        "(float[8] x) => (float[8] y)", "q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z)",
-        s=f32(1), z=np.int8(0),
-    )  # fmt: skip
-    assert run(model, {"x": values})["y"].tolist() == quantised(values, 127.0).tolist()
+        f"(float[{len(values)}] x) => (float[{len(values)}] y)",
+        "q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z)",
+        s=of.scale(of.largest),
+    )
+    model.graph.initializer.append(of.zeros((), "z"))
+    assert run(model, {"x": values})["y"].tolist() == quantised(values, of.largest, of).tolist()
+
+
+def test_fp8_is_rounded_to_nearest_even_of_three_bits_and_saturates():
+    """E4M3: 17 lies between 16 and 18, 464 between 448 and nothing."""
+    values = np.array([16, 17, 18, 19, 21, 464, 1e9, -1e9, 2.0**-9, 2.0**-11], f32)
+    came = quantised(values, 448.0, FORMATS["fp8"])
+    assert came.tolist() == [16, 16, 18, 20, 20, 448, 448, -448, 2.0**-9, 0]
+
+
+def test_fp8_scales_keep_their_bits_in_fp16():
+    weight = np.full((4, 3), 1e-3, f32) * np.array([1, 1e-3, 1e3], f32)
+    made = quantised_weight(weight, 1, FORMATS["fp8"])
+    assert (made.scales >= 2.0**-14).all() and made.values.dtype.itemsize == 1
+    # relative error of a number with three bits of mantissa: at most half of 2^-3
+    np.testing.assert_allclose(made.dequantised()[:, [0, 2]], weight[:, [0, 2]], rtol=2**-4)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("rest", ["fp32", "fp16"])
+def test_weights_alone_are_stored_in_eight_bits_and_change_little(name, rest):
+    model = split_gemms(mlp())
+    made = quantise_weights(model, products(model), FORMATS[name])
+    if rest == "fp16":
+        made = emulated(to_half(made, "fp16", ()))
+    assert not [node for node in made.graph.node if node.op_type == "QuantizeLinear"]
+    census = take_census(quantise_weights(split_gemms(mlp()), products(model), FORMATS[name]), contract_of(model))
+    assert census.weights[name] == 8 * 16 * 2 + 64 and name not in census.nodes, "the products stay float"
+    came, expected = run(made, feeds())["y"], run(mlp(), feeds())["y"]
+    # half a step of each of 16 weights in a row: 1/254 for INT8, 1/16 of the weight for FP8
+    assert np.abs(came - expected).max() <= {"int8": 0.02, "fp8": 0.2}[name] * np.abs(expected).max()

@@ -6,7 +6,7 @@ import pytest
 from ovdeploy.runtime.graph.emulate import model_session
 from ovdeploy.runtime.graph.observe import Observer
 from ovdeploy.runtime.graph.products import products, split_gemms
-from ovdeploy.runtime.graph.qdq import to_int8
+from ovdeploy.runtime.graph.qdq import FORMATS, quantise
 from ovdeploy.runtime.graph.smooth import factors, sites, smoothed
 from support.blocks import feeds, mlp
 from support.graphs import contract_of, graph
@@ -42,7 +42,9 @@ def test_balancing_helps_int8_where_there_are_outliers():
         chosen = products(model)
         with Observer(model, contract_of(model), [p.value for p in chosen]) as observer:
             seen = observer.observe(feeds())
-        came = run(to_int8(model, chosen, {v: float(o.largest.max()) for v, o in seen.items()}), feeds())
+        came = run(
+            quantise(model, chosen, {v: float(o.largest.max()) for v, o in seen.items()}, FORMATS["int8"]), feeds()
+        )
         return np.linalg.norm(came - expected) / np.linalg.norm(expected)
 
     assert error(balanced(0.5, 200.0)) < 0.5 * error(split_gemms(mlp(200.0)))

@@ -31,5 +31,5 @@ def names_of(surface: dict) -> set[str]:
     return found - {"__init__"}
 
 
-OURS = {"engine", "file", "name", "nbytes", "shape"}
+OURS = {"builder", "engine", "file", "logger", "name", "nbytes", "shape"}
 """Attributes of our own objects that TensorRT has too; those below are checked where the fake runs them."""
