@@ -1,0 +1,80 @@
+"""Everything worth measuring on an NVIDIA GPU, in eight minutes, by one command; what is known first is worth most.
+
+    python tests/measure/gpu_day --out report                       (on the machine with the GPU)
+    python tests/measure/gpu_day --out report --device cpu --size micro --minutes 6      (the rehearsal, on any machine)
+    python tests/measure/gpu_day --tables report/report.json        (the tables of docs/gpu.md)
+
+Every step is a process of its own with a time limit, so that a crash or a hang costs one step. Its result is printed
+and saved in OUT/report.json before the next begins; a call with the same --work and --out goes on where the last one
+stopped. A step that does not fit into what is left of the minutes is left, and told. What cannot run here (a library
+that is not installed, a GPU that it refuses) is a result too: the words are in the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from gpu_day.report import Report, tables
+from gpu_day.steps import RUN, Setting, plan
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("gpu-day"), help="where report.json and report.md go")
+    parser.add_argument("--work", type=Path, default=Path("/tmp/gpu-day"), help="where bundles are kept between calls")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--size", choices=["micro", "full"], default="full")
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--tables", type=Path, help="print the tables of a report, and do nothing else")
+    parser.add_argument("--step", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.tables:
+        print(tables(json.loads(given.tables.read_text())))
+        return
+    setting = Setting(work=str(given.work), device=given.device, size=given.size)
+    if given.step:
+        print(json.dumps(RUN[given.step.partition(":")[0]](setting, *given.step.split(":")[1:])))
+        return
+    run_all(setting, given.out, given.minutes * 60)
+
+
+def run_all(setting: Setting, out: Path, seconds: float) -> None:
+    """Step after step until the time is up."""
+    begun = time.monotonic()
+    report = Report.at(out, setting)
+    for name, limit in plan(setting):
+        left = seconds - (time.monotonic() - begun)
+        if report.has(name):
+            print(f"{name}: done before", flush=True)
+        elif left < min(limit, 20):
+            report.add(name, {"left": f"{left:.0f} s were left"}, begun)
+        else:
+            report.add(name, run_step(name, setting, min(limit, left)), begun)
+    print(f"wrote {report.path}", flush=True)
+
+
+def run_step(name: str, setting: Setting, limit: float) -> dict[str, object]:
+    """A step in a process of its own."""
+    start = time.monotonic()
+    command = [sys.executable, str(Path(__file__).parent), "--step", name, "--work", setting.work]
+    command += ["--device", setting.device, "--size", setting.size]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done after {limit:.0f} s"}
+    took = {"seconds": round(time.monotonic() - start, 1)}
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        return {"failed": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:600], **took}
+    return {**json.loads(lines[-1]), **took}
+
+
+if __name__ == "__main__":
+    main()
