@@ -70,7 +70,7 @@ FULL = {
     "s2clip-b16": Case("s2clip-b16", stages=("dino", "clip_image", "head")),
     "dinov2": Case("proxyclip-b16", {"dino": "vit_base_patch14_dinov2.lvd142m"}, stages=("dino",)),
     "dinov3": Case("proxyclip-b16", {"dino": "vit_base_patch16_dinov3.lvd1689m"}, stages=("dino",)),
-    "sam-as-dino": Case("proxyclip-b16", {"dino": "sam"}, stages=("dino",)),
+    "sam-as-dino": Case("proxyclip-b16", {"dino": "sam_vit_b"}, stages=("dino",)),
     "sam-l": Case("sam-b", {"sam": "vit_l"}),
     "trident-h14": Case("trident-h14", stages=("text_encoder", "clip_image", "sam_encoder", "head", "sam_decoder")),
 }
