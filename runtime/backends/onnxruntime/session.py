@@ -8,16 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import BundleError, needing
+from ...errors import BundleError, EngineError, needing
 from ...stage.arrays import Array, Block, DeviceArray
 from ...stage.contract import StageContract
 from ..base import HOST, Session
 from ..options import SessionOptions
 from .providers import CPU, CUDA, RECORD, TENSORRT, Provider, check_assignment, check_providers
 
-HINDERING = {"int8": ["MatMulAddFusion"]}
-"""Optimisations that keep others from happening, by the engine's precision: a product that has become one with its
-float bias is no longer computed in integers."""
+HINDERING = {
+    "int8": ["MatMulAddFusion"],  # a product that has become one with its float bias is not computed in integers
+    **{precision: ["NchwcTransformer"] for precision in ("fp16", "int8w", "fp8")},  # 1.32.0: SIGSEGV on a half graph
+}
+"""Optimisations that are switched off, by the engine's precision, on the CPU and elsewhere."""
+
+LACKING = {
+    "bf16": "ONNX Runtime computes no bf16 on a CPU; take --backend openvino where the CPU has it (`ovdeploy doctor` "
+    "tells), or --backend emulated for what the graph means",
+}
+"""Precisions that its CPU provider has no kernels for, with what to do."""
 
 
 class OrtBlock(Block):
@@ -126,7 +134,13 @@ class OnnxRuntimeSession(Session):
 
 
 def open_cpu(path: Path, contract: StageContract, options: SessionOptions) -> Session:
-    """Load a graph to run on the CPU."""
+    """Load a graph to run on the CPU.
+
+    Raises:
+        EngineError: there are no kernels for its precision; and as `OnnxRuntimeSession`.
+    """
+    if reason := LACKING.get(options.precision):
+        raise EngineError(f"{contract.stage}: {reason}", contract.stage)
     return OnnxRuntimeSession(path, contract, options, CPU)
 
 
