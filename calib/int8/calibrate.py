@@ -171,13 +171,15 @@ class _Calibration:
         return {work.stage: work for stage in self.stages if (work := self._work(stage, collected))}
 
     def _trial(self, draft: Draft) -> Trial:
+        runs = {name: (*BACKENDS[name].means, *BACKENDS[name].widens) for name in self.backends}
+        timing = [name for name, not_as_it_is in runs.items() if self.request.precision not in not_as_it_is]
         return Trial(
             draft=draft,
             photos=self.photos,
             settings=self.settings,
-            opening=Opening(self._segmenter, self._vocabulary, self.backends, self.request.rounds, self.request.now),
+            opening=Opening(self._segmenter, self._vocabulary, timing, self.request.rounds, self.request.now),
             masks=self.fed,
-            timed=self.request.precision not in BACKENDS[self.backends[0]].means,
+            timed=bool(timing),
             tell=self.tell,
         )
 

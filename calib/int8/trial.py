@@ -24,6 +24,7 @@ class Opening(NamedTuple):
     """Takes a bundle, and `precision` and `backend`."""
     vocabulary: Callable[[Segmenter], Vocabulary]
     backends: list[str]
+    """Those that run the engines as they are, and so can be timed."""
     rounds: int
     now: Now = time.perf_counter
 

@@ -36,6 +36,10 @@ from .island_search import search_islands
 AUTO, NONE, USUAL = "auto", "none", "standard"
 
 
+LEAST_SCALE = 2.0**-20
+"""The least scale of an INT8 weight beside FP16: half of its bits are left there. A smaller channel is nearly dead."""
+
+
 class HalfConversion:
     """How a bundle's half engines are made from its FP32 graphs."""
 
@@ -99,7 +103,7 @@ class HalfConversion:
         if self.precision == INT8W:
             model = split_gemms(model)
             outside = [product for product in products(model, CHANNEL) if product.node not in nodes]
-            model = quantise_weights(model, outside, FORMATS[INT8])
+            model = quantise_weights(model, outside, FORMATS[INT8]._replace(least_scale=LEAST_SCALE))
         half = to_half(model, self.half, still_there(model, nodes))
         save_model(half, target)
         check_file(target, f"{stage} in {self.precision}")
@@ -111,7 +115,7 @@ class HalfConversion:
 
     def finish(self, output: Path, manifest: Manifest) -> None:
         """Write the islands beside the engines, for people and for `--islands FILE`."""
-        path = output / f"islands.{self.half}.toml"
+        path = output / f"islands.{self.precision}.toml"
         before = read_islands(path).stages if path.is_file() else {}
         stages = {stage: islands for stage, islands in (before | self.islands).items() if stage in manifest.stages}
         write_islands(path, IslandRecipe(precision=self.half, stages=stages))

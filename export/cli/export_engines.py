@@ -9,7 +9,6 @@ import click
 from rich.console import Console
 
 from ...runtime.backends.tensorrt.libraries import LIBRARIES
-from ...runtime.backends.tensorrt.options import PlanOptions
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.cli.build_plans import build_with_bar, make_options, plan_options
 from ...runtime.cli.common import fail_cleanly, line_reporter
@@ -112,9 +111,11 @@ def export_engines(
     chosen = _chosen(recipe, preset, overlay, interactive)
     require_export_extra()
     if backend in LIBRARIES:  # before anything slow
-        targets = PlanOptions(targets=plans["targets"])
-        LIBRARIES[backend].check(targets, precision)
-        LIBRARIES[backend].builds_here(targets, device)
+        early = make_options(None, **plans)
+        LIBRARIES[backend].check(early, precision)
+        LIBRARIES[backend].builds_here(early, device)
+    elif plans["targets"]:
+        raise click.UsageError("--target is for --backend tensorrt-rtx")
     from ..bundling.build import build_bundle
     from ..bundling.half import HalfConversion, calibration_photos
 

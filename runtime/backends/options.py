@@ -30,6 +30,8 @@ class SessionOptions:
     """Options that only this backend has, by name: `Backend.options`."""
     precision: str = "fp32"
     """The precision to compute in."""
+    kinds: tuple[str, ...] = ()
+    """Precisions of the graph's weights, as its census has them; empty if nobody counted."""
     identity: str = ""
     """A hash of the engine's files, for backends that keep what they compile; empty: it is not kept."""
     ranges: Mapping[str, Range] = field(default_factory=dict)

@@ -51,6 +51,7 @@ def open_stage(
     else:
         held = graph_precision(bundle, stage, precision, backend)
         path = bundle.engine_path(stage, held)
-        identity = bundle.stage(stage).engines[held].digest
-        given = dataclasses.replace(given, ranges=ranges, precision=precision, identity=identity)
+        engine = bundle.stage(stage).engines[held]
+        kinds = tuple(engine.census.weights) if engine.census else ()
+        given = dataclasses.replace(given, ranges=ranges, precision=precision, identity=engine.digest, kinds=kinds)
     return open_session(path, contract, backend, options=given)

@@ -13,6 +13,7 @@ from ..backends.tensorrt.build import build_plan
 from ..backends.tensorrt.libraries import LIBRARIES
 from ..backends.tensorrt.library import Here, Library
 from ..backends.tensorrt.options import PlanOptions
+from ..backends.tensorrt.targets import USUAL
 from ..errors import BundleError, ExportError, one_of
 from ..files import write_bytes
 from ..reporting import Reporter, silent
@@ -60,6 +61,8 @@ def build_plans(
     """
     of = LIBRARIES[library]
     chosen = options or PlanOptions()
+    if chosen.targets == (USUAL,):  # what it is without a word; one plan has one name
+        chosen = dataclasses.replace(chosen, targets=())
     wanted_precisions = _stages(bundle, precision, stages)
     for each in dict.fromkeys(wanted_precisions.values()):
         of.check(chosen, each)
@@ -143,8 +146,8 @@ def _build(
     progress("building", about=stage, share=0.0)
     begun = time.perf_counter()
     built = build_plan(library, onnx, contract, options, timings, partial(progress, about=stage))
-    lowered = STORED_AS.get(entry.precision, entry.precision)
-    if entry.precision in LOWERED and not built.layers.get(lowered):
+    shown = entry.precision in LOWERED and entry.precision not in STORED_AS  # weights alone are no layer's output
+    if shown and not built.layers.get(entry.precision):
         raise ExportError(
             f"{stage}: the plan was to be {entry.precision} and has no layer of it, only "
             f"{told_layers(built.layers)}; it is not kept"

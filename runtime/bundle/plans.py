@@ -7,6 +7,7 @@ from pathlib import Path
 from ..backends.options import SessionOptions
 from ..backends.tensorrt.libraries import LIBRARIES
 from ..backends.tensorrt.library import Here
+from ..backends.tensorrt.targets import TARGETS
 from ..errors import BundleError, one_of
 from .bundle import Bundle, PlanEntry
 
@@ -48,11 +49,8 @@ def choose_plan(bundle: Bundle, stage: str, precision: str, here: Here) -> PlanE
     digest = entry.engines[precision].digest
     misfits = [(misfit(plan, here, digest), plan) for plan in candidates]
     if fitting := [plan for reasons, plan in misfits if not reasons]:
-        return min(fitting, key=lambda plan: len(plan.targets) or len(LIBRARIES) + 10)
-    where = "on any machine with" if library.anywhere else "on this machine with"
-    command = f"ovdeploy build-plans {bundle.path} --precision {precision} --backend {library.backend}"
-    command += library.needs(here, precision)
-    again = f"Build it {where}: {command}"
+        return min(fitting, key=lambda plan: len(plan.targets) or len(TARGETS))
+    again = library.remedy(here, precision, f"ovdeploy build-plans {bundle.path} --precision {precision}")
     if not misfits:
         raise BundleError(f"{bundle.path} has no {library.title} plan of {stage} in {precision}. {again}")
     reasons, nearest = min(misfits, key=lambda pair: len(pair[0]))

@@ -52,7 +52,7 @@ def plan_options(command: click.decorators.FC) -> click.decorators.FC:
 
 
 def make_options(
-    bundle: Bundle,
+    bundle: Bundle | None,
     *,
     targets: tuple[str, ...],
     ranges: tuple[str, ...],
@@ -62,7 +62,7 @@ def make_options(
     version_compatible: bool,
     hardware_compatibility: str,
 ) -> PlanOptions:
-    """The command line's options, checked.
+    """The command line's options, checked; without a bundle, all but the ranges.
 
     Raises:
         ParameterError: a range is none.
@@ -74,7 +74,7 @@ def make_options(
         version_compatible=version_compatible,
         hardware_compatibility=hardware_compatibility,
         targets=tuple(dict.fromkeys(targets)),
-        ranges=parse_ranges(ranges, bundle.ranges()),
+        ranges=parse_ranges(ranges, bundle.ranges()) if bundle else {},
     )
 
 

@@ -65,7 +65,8 @@ class Job(NamedTuple):
 
     def _file(self, stage: str) -> str:
         entry = self.bundle.stage(stage)
-        plans = [plan for plan in entry.fitting_plans() if plan.precision == self.precision]
+        own = ("tensorrt", self.precision)  # trtexec opens no plan of TensorRT-RTX
+        plans = [plan for plan in entry.fitting_plans() if (plan.library, plan.precision) == own]
         if self.source == "plan":
             return _one_plan(plans, stage).file.path
         return entry.engines[self.precision].files[0].path
@@ -208,7 +209,7 @@ def _one_plan(plans: list[PlanEntry], stage: str) -> PlanEntry:
     from ..bundle.plans import misfit
 
     here = LIBRARIES["tensorrt"].here(0)
-    fitting = [plan for plan in plans if plan.library == here.library and not misfit(plan, here, plan.onnx_sha256)]
+    fitting = [plan for plan in plans if not misfit(plan, here, plan.onnx_sha256)]
     if not fitting:
         raise BundleError(f"no plan of {stage} fits this machine; build one with: ovdeploy build-plans")
     return fitting[0]

@@ -1,7 +1,8 @@
 """Islands: which nodes stay FP32 in a half graph.
 
-The classes are those that are reported to go wrong on GPUs, and three more that measurements asked for: coordinates,
-thresholds and outputs. They are found in the graph's structure, so that they hold for every model.
+The classes are those that are reported to go wrong on GPUs, and four more that measurements asked for: coordinates,
+thresholds, outputs, and constants too small for half that guard a division. They are found in the graph's structure, so
+that they hold for every model.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ class Format(NamedTuple):
     integer: bool
     """Whether the numbers are evenly spaced."""
     least_scale: float
-    """Smaller scales are not used: in FP16, where they stand beside half products, they would lose bits. FP8's own
-    exponent makes up for it."""
+    """Smaller scales are not used: in FP16, where FP8's stand beside half products, they would lose bits. FP8's own
+    exponent makes up for it; INT8 has none, so its scales are as small as they must."""
 
     @property
     def smallest(self) -> float:

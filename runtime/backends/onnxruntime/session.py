@@ -17,9 +17,9 @@ from .providers import CPU, CUDA, RECORD, TENSORRT, Provider, check_assignment, 
 
 HINDERING = {
     "int8": ["MatMulAddFusion"],  # a product that has become one with its float bias is not computed in integers
-    **{precision: ["NchwcTransformer"] for precision in ("fp16", "int8w", "fp8")},  # 1.32.0: SIGSEGV on a half graph
+    "fp16": ["NchwcTransformer"],  # 1.32.0: SIGSEGV while it loads a half graph
 }
-"""Optimisations that are switched off, by the engine's precision, on the CPU and elsewhere."""
+"""Optimisations that are switched off, by a precision that the engine goes by or that its weights have."""
 
 LACKING = {
     "bf16": "ONNX Runtime computes no bf16 on a CPU; take --backend openvino where the CPU has it (`ovdeploy doctor` "
@@ -139,7 +139,7 @@ def open_cpu(path: Path, contract: StageContract, options: SessionOptions) -> Se
     Raises:
         EngineError: there are no kernels for its precision; and as `OnnxRuntimeSession`.
     """
-    if reason := LACKING.get(options.precision):
+    for reason in filter(None, map(LACKING.get, _kinds(options))):
         raise EngineError(f"{contract.stage}: {reason}", contract.stage)
     return OnnxRuntimeSession(path, contract, options, CPU)
 
@@ -174,8 +174,12 @@ def load(
         str(path),
         settings,
         providers=provider.request(options, contract),
-        disabled_optimizers=HINDERING.get(options.precision, []),
+        disabled_optimizers=sorted({name for kind in _kinds(options) for name in HINDERING.get(kind, ())}),
     )
+
+
+def _kinds(options: SessionOptions) -> tuple[str, ...]:
+    return (options.precision, *options.kinds)
 
 
 def import_onnxruntime() -> Any:

@@ -136,13 +136,22 @@ class Library(ABC):
             here: the library and the GPU.
         """
 
-    def needs(self, here: Here, precision: str) -> str:
-        """The option that makes `build-plans` build for a machine in a precision, where the usual build does not."""
-        return ""
+    def remedy(self, here: Here, precision: str, command: str) -> str:
+        """What to do where there is no plan for a machine in a precision: the command that builds one.
+
+        Args:
+            here: the machine.
+            precision: of the plan.
+            command: `build-plans` with all but the backend and its options.
+        """
+        return f"Build it on this machine with: {command} --backend {self.backend}"
 
     @abstractmethod
     def refusal(self, trt: Any, runtime: Any, plan: bytes) -> str:
-        """Why the library will not open a plan on this machine, as it tells before it tries; empty if it may."""
+        """Why the library will not open a plan on this machine, as it tells before it tries.
+
+        Empty if it may, or does not say why: then opening it tells more.
+        """
 
     @abstractmethod
     def contexts(self, trt: Any, engine: Any, plan: str, gpu: str, options: SessionOptions) -> Contexts:

@@ -9,10 +9,10 @@ from typing import Any
 from ...errors import ParameterError
 from ..options import SessionOptions
 from ..registry import BACKENDS
-from .library import PRECISION_NAMES, Contexts, Here, Library
+from .library import PRECISION_NAMES, Contexts, Here, Library, numbers
 from .options import PlanOptions
 from .runtime_cache import RuntimeCache
-from .targets import CURRENT, TAKES, TARGETS, USUAL, check_targets, fits
+from .targets import CURRENT, TAKES, TARGETS, USUAL, check_targets, fits, target_of
 
 GRAPHS, SPECIALIZATION, KEPT = "cuda-graphs", "specialization", "runtime-cache"
 
@@ -45,7 +45,12 @@ FOREIGN = {
 class TensorRTRTX(Library):
     """TensorRT-RTX 1.7. Its wheels are named by CUDA's major version: we take 13's, which cuda-python is of too."""
 
-    title, backend, module, package = "TensorRT-RTX", "tensorrt-rtx", "tensorrt_rtx_bindings", "tensorrt-rtx-cu13"
+    title, backend, module, package = (
+        "TensorRT-RTX",
+        "tensorrt-rtx",
+        "tensorrt_rtx_bindings",
+        "tensorrt-rtx-cu13-bindings",
+    )
     extra, tag = "tensorrt-rtx", "rtx"
     advice = "smaller --range, another --target or another precision may help"
     anywhere = True
@@ -91,11 +96,16 @@ class TensorRTRTX(Library):
             reasons.append(f"built for {what}, here is {here.gpu} ({here.compute_capability})")
         return reasons
 
-    def needs(self, here: Here, precision: str) -> str:
-        """A target, for Turing and for what not all of Ampere and later take."""
-        target = f"sm{here.compute_capability.replace('.', '')}"
-        usual = precision in TAKES[USUAL] and fits((), "", here.compute_capability)
-        return "" if usual or target not in TARGETS else f" --target {target}"
+    def remedy(self, here: Here, precision: str, command: str) -> str:
+        """Any machine will do, with a target for Turing and for what not all of Ampere and later take."""
+        target, command = target_of(here.compute_capability), f"{command} --backend {self.backend}"
+        if precision in TAKES[USUAL] and fits((), "", here.compute_capability):
+            return f"Build it on any machine with: {command}"
+        if precision in TAKES.get(target, ()):
+            return f"Build it on any machine with: {command} --target {target}"
+        if target not in TARGETS and numbers(here.compute_capability) > (8, 9):
+            return f"Build it on this machine with: {command} --target {CURRENT}"
+        return f"This GPU ({here.compute_capability}) does not take {precision}; choose another --precision"
 
     def refusal(self, trt: Any, runtime: Any, plan: bytes) -> str:
         """What the plan's header says about this machine."""
@@ -134,8 +144,9 @@ class _Configured(Contexts):
         return self.engine.create_execution_context(self._config)
 
     def save(self) -> None:
-        if self._kept is not None:
-            self._kept.write(bytes(self._cache.serialize()))
+        kernels = self._cache.serialize() if self._kept is not None else None
+        if self._kept is not None and kernels is not None:
+            self._kept.write(bytes(kernels))
 
 
 def network_layers(network: Any) -> dict[str, int]:

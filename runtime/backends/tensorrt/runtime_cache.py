@@ -15,6 +15,8 @@ MOST_BYTES = 512 << 20
 """Larger ones are not kept."""
 MOST_FILES = 4
 """GPUs whose kernels are kept for one plan; the oldest goes."""
+MOST_AWAY = 24
+"""Files in the user's cache folder, of all plans."""
 
 
 class RuntimeCache:
@@ -52,16 +54,19 @@ class RuntimeCache:
             with contextlib.suppress(OSError):
                 write_bytes(path, head + b"\n" + blob)
                 self._known = head
-                self._sweep(path.parent)
-                return
+                break
+        else:
+            return
+        with contextlib.suppress(OSError):  # another process may be sweeping
+            self._sweep(path.parent)
 
     def _sweep(self, folder: Path) -> None:
-        """Remove the oldest of this plan, and those whose plan is gone from its folder."""
+        """Remove the oldest of this plan, and those whose plan is gone; away from plans the oldest of all."""
         there = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
         own = [path for path in there if path.name.startswith(f"{self._plan.name}.")]
         at_home = folder == self._plan.parent
-        gone = [path for path in there if at_home and not any(folder.glob(f"{path.name.split('.plan.')[0]}.plan"))]
-        for path in (*own[MOST_FILES:], *gone):
+        gone = [path for path in there if not (folder / f"{path.name.split('.plan.')[0]}.plan").is_file()]
+        for path in (*own[MOST_FILES:], *(gone if at_home else there[MOST_AWAY:])):
             path.unlink(missing_ok=True)
 
 

@@ -178,20 +178,18 @@ class TensorRTSession(Session):
     def _prepare(self, context: Any, call: Call) -> None:
         for name, shape in call.shapes:
             if not context.set_input_shape(name, shape):
-                raise EngineError(
-                    f"{self.contract.stage}: TensorRT refuses {name} of shape {list(shape)}.{errors_of(self._logger)}",
-                    self.contract.stage,
-                )
+                raise self._refused(f"{name} of shape {list(shape)}")
         for name, address in call.addresses:
             if not context.set_tensor_address(name, address):
-                raise EngineError(
-                    f"{self.contract.stage}: TensorRT refuses the address of {name}.{errors_of(self._logger)}",
-                    self.contract.stage,
-                )
+                raise self._refused(f"the address of {name}")
+
+    def _refused(self, what: str) -> EngineError:
+        told = f"{self.contract.stage}: {self._library.title} refuses {what}.{errors_of(self._logger)}"
+        return EngineError(told, self.contract.stage)
 
     def _execute_async(self, context: Any) -> None:
         if not context.execute_async_v3(self._cuda.stream):
-            told = f"TensorRT could not enqueue {self.contract.stage}.{errors_of(self._logger)}"
+            told = f"{self._library.title} could not enqueue {self.contract.stage}.{errors_of(self._logger)}"
             raise EngineError(told, self.contract.stage)
 
     def _dtype(self, name: str) -> np.dtype:
@@ -202,13 +200,14 @@ class TensorRTSession(Session):
         if self._closed:
             return
         super().close()
-        if self._contexts is not None:
-            self._contexts.save()
         blocks = (*self._buffers.values(), *self._rooms.values())
         memories: list[CudaBlock | Pinned] = [*blocks, *self._pinned.values(), self._staged, self._scratch]
         with contextlib.suppress(EngineError):  # a GPU that failed fails again here, and was told of
             self._cuda.activate()
             self.graphs.close()
+        with contextlib.suppress(Exception):  # kernels that cannot be kept are compiled again
+            if self._contexts is not None:
+                self._contexts.save()
         self._context = self._contexts = None  # contexts, then the engine, then its runtime
         self._engine = None
         self._runtime = None

@@ -67,4 +67,9 @@ def fits(targets: Sequence[str], built_on: str, capability: str) -> bool:
         return built_on == capability
     if not targets or tuple(targets) == (USUAL,):
         return numbers(capability) >= (8, 0)
-    return f"sm{capability.replace('.', '')}" in targets
+    return target_of(capability) in targets
+
+
+def target_of(capability: str) -> str:
+    """The target that is a GPU's own, whether or not there is one: "sm86" of "8.6"."""
+    return f"sm{capability.replace('.', '')}"

@@ -73,7 +73,10 @@ def run_step(name: str, setting: Setting, limit: float) -> dict[str, object]:
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         return {"failed": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:600], **took}
-    return {**json.loads(lines[-1]), **took}
+    try:
+        return {**json.loads(lines[-1]), **took}
+    except ValueError:
+        return {"failed": f"its last line is no result: {lines[-1][:300]}", **took}
 
 
 if __name__ == "__main__":

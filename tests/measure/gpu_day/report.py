@@ -28,9 +28,9 @@ class Report:
         return cls(path, {"setting": told, "steps": {}})
 
     def has(self, name: str) -> bool:
-        """Whether a step has a result that a second try would not change: it was neither left nor cut off."""
+        """Whether a step has its figures. What failed, was left or was refused is tried again."""
         done = self.data["steps"].get(name)
-        return done is not None and not {"left", "failed"} & set(done)
+        return done is not None and not {"left", "failed", "refused"} & set(done)
 
     def add(self, name: str, result: dict[str, Any], begun: float) -> None:
         """Print and save a step's result."""

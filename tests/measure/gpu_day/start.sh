@@ -4,6 +4,7 @@
 set -euo pipefail
 parts=$1 out=$2
 shift 2
+mkdir -p "$out"
 site=/tmp/gpu-day-site
 if [ ! -d "$site" ]; then
   for first in "$parts"/*.00; do

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,7 +118,7 @@ def probe(setting: Setting) -> dict[str, Any]:
 
 
 def export(setting: Setting, precision: str) -> dict[str, Any]:
-    """The bundle in a precision, from seeds; FP8 by fixed ranges, for no photos are calibrated on here."""
+    """The bundle in a precision, from seeds; FP8 is calibrated on drawn scenes."""
     from ovdeploy.export.bundling.build import build_bundle
     from ovdeploy.export.bundling.half import HalfConversion
 
@@ -192,8 +193,9 @@ def engines(setting: Setting, backend: str, precision: str) -> dict[str, Any]:
             with _memory(setting) as used, open_stage(bundle, stage, precision, backend) as session:
                 outputs = session.run(feeds)
                 session.tune()
-                with _power(setting) as drawn:
-                    times = summarize(timed_runs(lambda: session.run(feeds), RUNS[setting.size]), HOST, stage)  # noqa: B023
+                run = partial(session.run, feeds)
+                times = summarize(timed_runs(run, RUNS[setting.size]), HOST, stage)
+                watts = _power(setting, run)
         except OvdeployError as error:
             rows.append({"stage": stage, "refused": str(error)[:400]})
             continue
@@ -201,7 +203,7 @@ def engines(setting: Setting, backend: str, precision: str) -> dict[str, Any]:
         worst = [compare(outputs[spec.name], want) for spec, want in zip(entry.contract.outputs, expected, strict=True)]
         rows.append({
             "stage": stage, "times": _told(times), "relative": max(d.relative for d in worst),
-            "cosine": min(d.cosine for d in worst), "memory": used[0], "power": drawn[0],
+            "cosine": min(d.cosine for d in worst), "memory": used[0], "power": watts,
         })  # fmt: skip
     refused = all("refused" in row for row in rows)
     return {"refused": rows[0]["refused"], "boundary": HOST} if refused else {"rows": rows, "boundary": HOST}
@@ -243,12 +245,12 @@ def torch(setting: Setting, precision: str, compiled: bool = False) -> dict[str,
             with _memory(setting) as used:
                 run = torch_run(networks, setting, stage, feeds, precision, compiled)
                 run()
-                with _power(setting) as drawn:
-                    times = summarize(timed_runs(run, RUNS[setting.size]), DEVICE, stage)
+                times = summarize(timed_runs(run, RUNS[setting.size]), DEVICE, stage)
+                watts = _power(setting, run)
         except Exception as error:  # a compiler may raise anything; the report says what
             rows.append({"stage": stage, "refused": f"{type(error).__name__}: {error}"[:300]})
             continue
-        rows.append({"stage": stage, "times": _told(times), "memory": used[0], "power": drawn[0]})
+        rows.append({"stage": stage, "times": _told(times), "memory": used[0], "power": watts})
         del run
         if setting.device == "cuda":
             t.cuda.empty_cache()
@@ -335,25 +337,31 @@ def _memory(setting: Setting) -> Iterator[list[float]]:
     used[0] = max(0.0, (before - t.cuda.mem_get_info()[0]) / 1e6)
 
 
-@contextmanager
-def _power(setting: Setting) -> Iterator[list[float]]:
-    """Mean watts that the card draws meanwhile, as nvidia-smi tells; 0 where it tells nothing."""
-    drawn, stop, samples = [0.0], threading.Event(), []
+def _power(setting: Setting, run: Callable[[], Any], seconds: float = 1.0) -> float:
+    """Mean watts that the card draws while something runs, as nvidia-smi tells; 0 where it tells nothing.
+
+    The runs are other ones than those that are timed: asking costs time.
+    """
+    if setting.device != "cuda":
+        return 0.0
+    stop, samples = threading.Event(), []
 
     def sample() -> None:
-        while not stop.wait(0.05):
+        while not stop.wait(0.1):
             value = _smi("power.draw")
             if value.replace(".", "").isdigit():
                 samples.append(float(value))
 
     thread = threading.Thread(target=sample, daemon=True)
-    if setting.device == "cuda":
-        thread.start()
-    yield drawn
-    stop.set()
-    if thread.is_alive():
-        thread.join(2)
-    drawn[0] = float(np.mean(samples)) if samples else 0.0
+    thread.start()
+    try:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            run()
+    finally:
+        stop.set()
+        thread.join(5)
+    return float(np.mean(samples)) if samples else 0.0
 
 
 def _smi(query: str) -> str:

@@ -1,6 +1,7 @@
 """What only TensorRT-RTX has, on the fake: targets, verdicts, kernels that are kept, options of the backend."""
 
 import platform
+import re
 import sys
 
 import msgspec
@@ -129,7 +130,7 @@ def test_the_plan_for_the_fewest_gpus_is_taken(world, bundle):
     ("capability", "version", "told"),
     [
         ("8.6", None, r"built for sm89, here is Some GPU \(8.6\)"),
-        ("7.5", None, r"built for sm89, here is Some GPU \(7.5\).* on any machine with: .*--target sm75"),
+        ("7.5", None, r"built for sm89, here is Some GPU \(7.5\).*This GPU \(7.5\) does not take fp32"),
         ("8.9", "1.8.0.1", r"built by TensorRT-RTX 1.7.1.116, here is 1.8.0.1"),
     ],
 )
@@ -138,6 +139,37 @@ def test_a_plan_that_does_not_fit_is_refused_with_what_differs_and_the_command(
 ):
     with pytest.raises(BundleError, match=told):
         choose_plan(built(bundle, "sm89"), "dino", "fp32", here(capability, version, world))
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability", "remedy"),
+    [
+        ("fp16", "8.6", r"on any machine with: x --backend tensorrt-rtx$"),
+        ("fp8", "8.9", r"on any machine with: x --backend tensorrt-rtx --target sm89$"),
+        ("fp16", "7.5", r"on any machine with: x --backend tensorrt-rtx --target sm75$"),
+        ("fp8", "9.0", r"on this machine with: x --backend tensorrt-rtx --target current$"),
+        ("fp8", "8.6", r"This GPU \(8.6\) does not take fp8"),
+        ("fp32", "7.5", r"This GPU \(7.5\) does not take fp32"),
+    ],
+)
+def test_the_remedy_is_a_command_that_can_work(precision, capability, remedy):
+    told = LIBRARIES[RTX].remedy(Here("1", "Some GPU", capability, RTX), precision, "x")
+    assert re.search(remedy, told), told
+    if "--target" in told:
+        target = told.rpartition(" ")[2]
+        LIBRARIES[RTX].check(PlanOptions(targets=(target,)), precision)
+
+
+def test_the_usual_target_by_name_is_the_usual_plan(world, bundle):
+    first = built(bundle, "ampere-plus")
+    assert built(first).manifest == first.manifest and first.stage("dino").plans[0].targets == ()
+
+
+def test_kernels_that_cannot_be_kept_do_not_keep_memory(world, bundle, monkeypatch):
+    planned = built(bundle)
+    monkeypatch.setattr(RuntimeCache, "write", lambda *_: 1 / 0)
+    opened(planned).close()
+    assert not world.cuda.memory and not world.cuda.streams
 
 
 def test_plans_of_one_library_are_none_of_the_other(world, bundle, monkeypatch):

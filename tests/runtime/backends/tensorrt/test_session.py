@@ -266,8 +266,8 @@ def test_a_call_whose_memory_is_gone_is_not_tuned(dino, world):
     ("faults", "told"),
     [
         ({"enqueue": True}, "could not enqueue dino.*something is wrong"),
-        ({"shape": "windows"}, "dino: TensorRT refuses windows of shape"),
-        ({"address": "features"}, "dino: TensorRT refuses the address of features"),
+        ({"shape": "windows"}, "dino: TensorRT(-RTX)? refuses windows of shape"),
+        ({"address": "features"}, "dino: TensorRT(-RTX)? refuses the address of features"),
     ],
 )
 def test_what_tensorrt_refuses_names_the_stage(dino, world, faults, told):
@@ -295,7 +295,7 @@ def test_nan_out_of_an_engine_names_the_stage(dino):
     [
         ({"deserialize": True}, BundleError, "cannot open .*not compatible"),
         ({"context": True}, EngineError, "dino finds no room on the GPU"),
-        ({"shape": "windows"}, EngineError, "dino: TensorRT refuses windows of shape .*its profile's largest"),
+        ({"shape": "windows"}, EngineError, "dino: TensorRT(-RTX)? refuses windows of shape .*its profile's largest"),
         ({"open": ["features"]}, EngineError, "dino plan leaves the shape of features open"),
         ({"vague": ["features"]}, EngineError, "dino: the shape of features depends on values"),
         ({"host": ["windows"]}, BundleError, "wants windows in the host's memory"),
