@@ -39,7 +39,7 @@ def test_what_is_worth_most_comes_first_and_every_step_can_be_run(kit):
         names = [name for name, _ in steps.plan(steps.Setting("", device, "full"))]
         assert names[:3] == ["environment", "probe", "torch:fp32"] and len(set(names)) == len(names)
         assert {name.partition(":")[0] for name in names} <= set(steps.RUN)
-        for precision in ("fp16", "fp32", "bf16", "int8w", "fp8"):
+        for precision in ("fp16", "fp32", "bf16", "int8w", "fp8", "int8"):
             first = names.index(f"export:{precision}")
             assert all(
                 names.index(name) > first for name in names if name.startswith("engines") and name.endswith(precision)

@@ -22,6 +22,7 @@ from ovdeploy.runtime.bundle.bundle import Bundle
 from ovdeploy.runtime.bundle.opening import open_stage
 from ovdeploy.runtime.errors import OvdeployError
 from ovdeploy.runtime.stage.compare import compare
+from ovdeploy.runtime.stage.precision import QUANTISED, RESTS
 
 SEEDS = {"clip": "random:1", "dino": "random:2", "sam": "random:3"}
 RECIPES = {"micro": "micro", "full": "trident-b16"}
@@ -58,11 +59,12 @@ def plan(setting: Setting) -> list[tuple[str, float]]:
     steps = [("environment", 30), ("probe", 30), ("torch:fp32", 90), ("torch:fp16", 60)]
     steps += [("export:fp16", 240 if full else 90), (f"plans:{first}:fp16", 120), (f"engines:{first}:fp16", 90)]
     steps += [(f"photo:{first}:fp16", 120), ("compile:fp16", 180), ("torch:bf16", 60)]
-    for precision in ("fp32", "int8w", "bf16", "fp8"):
+    for precision in ("fp32", "int8w", "bf16", "fp8", "int8"):
         steps += [
             (f"export:{precision}", 120),
             (f"plans:{first}:{precision}", 120),
             (f"engines:{first}:{precision}", 90),
+            (f"photo:{first}:{precision}", 90),
         ]
     for backend in others:
         steps += [(f"plans:{backend}:fp16", 180), (f"engines:{backend}:fp16", 90)]
@@ -118,12 +120,12 @@ def probe(setting: Setting) -> dict[str, Any]:
 
 
 def export(setting: Setting, precision: str) -> dict[str, Any]:
-    """The bundle in a precision, from seeds; FP8 is calibrated on drawn scenes."""
+    """The bundle in a precision, from seeds; INT8 and FP8 are calibrated on drawn scenes."""
     from ovdeploy.export.bundling.build import build_bundle
     from ovdeploy.export.bundling.half import HalfConversion
 
-    if precision == "fp8":
-        return export_fp8(setting)
+    if precision in QUANTISED:
+        return export_quantised(setting, precision)
     networks = _networks(setting)
     conversion = None if precision == "fp32" else HalfConversion(networks, precision)
     build_bundle(networks, setting.bundle, conversion=conversion)
@@ -135,8 +137,8 @@ def export(setting: Setting, precision: str) -> dict[str, Any]:
     }
 
 
-def export_fp8(setting: Setting) -> dict[str, Any]:
-    """FP8 by `ovdeploy calibrate` on drawn scenes, the whole stage at once, so that it takes no longer than it must."""
+def export_quantised(setting: Setting, precision: str) -> dict[str, Any]:
+    """By `ovdeploy calibrate` on drawn scenes, whole stages at once, so that it takes no longer than it must."""
     from PIL import Image
 
     from ovdeploy.calib.int8.calibrate import Request, calibrate
@@ -151,10 +153,11 @@ def export_fp8(setting: Setting) -> dict[str, Any]:
     photos = sorted(folder.glob("*.png"))
     bundle = Bundle.load(setting.bundle)
     settings = Int8Settings(ranges=("minmax",), smoothing=(0.0,), search="stage", photos=2, gate_photos=1, labels=0.0)
-    output = setting.bundle.with_name(f"{setting.size}-fp8")
+    output = _bundle(setting, precision)
+    report = output.with_name(f"{output.name}-report")
     request = Request(
-        bundle=bundle, images=photos[:2], gate_images=photos[2:], output=output, report=output.with_name("fp8-report"),
-        settings=settings, backends=("emulated",), precision="fp8", rest="fp16", keep_anyway=True,
+        bundle=bundle, images=photos[:2], gate_images=photos[2:], output=output, report=report,
+        settings=settings, backends=("emulated",), precision=precision, rest=RESTS[precision], keep_anyway=True,
     )  # fmt: skip
     outcome = calibrate(request, silent)
     return {"labels": outcome.calibration.gate.labels, "bundle": output.name}
@@ -311,7 +314,7 @@ def _contracts(setting: Setting) -> dict[str, Any]:
 
 
 def _bundle(setting: Setting, precision: str) -> Path:
-    return setting.bundle.with_name(f"{setting.size}-fp8") if precision == "fp8" else setting.bundle
+    return setting.bundle.with_name(f"{setting.size}-{precision}") if precision in QUANTISED else setting.bundle
 
 
 def _feeds(bundle: Bundle, stage: str) -> dict[str, np.ndarray]:
