@@ -120,9 +120,7 @@ class _Calibration:
         identity = _identity(request, photos) | {"backend": self.backends[0]}
         root = cache_root() / "calibrate"
         self.fed = Steps(root, identity)
-        chosen = {"settings": msgspec.to_builtins(self.settings), "rest": request.rest}
-        if request.precision != INT8:
-            chosen["precision"] = request.precision
+        chosen = {"settings": msgspec.to_builtins(self.settings), **self.goal._asdict()}
         self.searched = Steps(root, {**identity, **chosen})
 
     def run(self) -> Outcome:
@@ -179,7 +177,6 @@ class _Calibration:
             settings=self.settings,
             opening=Opening(self._segmenter, self._vocabulary, timing, self.request.rounds, self.request.now),
             masks=self.fed,
-            timed=bool(timing),
             tell=self.tell,
         )
 
@@ -225,8 +222,9 @@ def _identity(request: Request, photos: Photos) -> dict[str, Any]:
     for stage, entry in stages.items():
         if FP32 not in entry.engines and stage in request.stages:
             raise BundleError(
-                f"{request.bundle.path} holds {stage} in {', '.join(entry.engines)}, but not in {FP32}, which it is "
-                f"made from: export-engines {request.bundle.recipe.name} --stages {stage}"
+                f"{request.bundle.path} holds {stage} in {', '.join(entry.engines)}, but not in {FP32}, which "
+                f"{request.precision.upper()} is made from: export-engines {request.bundle.recipe.name} "
+                f"--stages {stage}"
             )
     return {
         "ovdeploy": version("ovdeploy"),

@@ -42,9 +42,12 @@ class Trial:
     opening: Opening
     masks: Steps
     """Keeps FP32's masks."""
-    timed: bool
-    """Whether this machine can tell how fast they are."""
     tell: Reporter
+
+    @property
+    def timed(self) -> bool:
+        """Whether this machine can tell how fast they are."""
+        return bool(self.opening.backends)
 
     @property
     def precision(self) -> str:

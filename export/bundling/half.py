@@ -59,7 +59,6 @@ class HalfConversion:
         self.networks, self.precision, self.photos = networks, precision, list(photos)
         self.half = RESTS.get(precision, precision)
         self.searched = islands == AUTO
-        self._digest = islands
         fixed = {AUTO: {}, NONE: {}, USUAL: dict.fromkeys(networks.recipe.stages, STANDARD)}
         if islands in fixed:
             self.islands: dict[str, StageIslands] = fixed[islands]

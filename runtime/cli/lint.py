@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from ..graph.lint import Finding
 
 VERSIONS = ("10.16", "11.4")
+
+Found = dict[tuple[str, str, "Finding"], list[str]]
+"""By stage, precision and finding: who says so, a version of TensorRT or the library that was asked."""
 
 
 @click.command()
@@ -53,36 +57,47 @@ def lint(bundle: Path, versions: tuple[str, ...], parse: bool, build: bool, as_j
     """  # fmt: skip
     opened = Bundle.load(bundle)
     asked = [_version(text) for text in versions]
-    with needing("onnx", "graph", "reading graphs"):
-        from ..graph.lint import lint_model
-        from ..graph.model import load_model
-    found: dict[tuple[str, str, Finding], list[str]] = {}
-    graphs = 0
     asked_too = _library() if parse or build else None
-    for stage, entry in opened.manifest.stages.items():
-        for precision, engine in entry.engines.items():
-            if not engine.files[0].path.endswith(".onnx"):
-                continue
-            graphs += 1
-            model = load_model(opened.engine_path(stage, precision), weights=False)
-            for text, version in zip(versions, asked, strict=True):
-                for finding in lint_model(model, version):
-                    found.setdefault((stage, precision, finding), []).append(text)
-            if asked_too:
-                for finding in _tried(asked_too, opened, stage, precision, build=build):
-                    found.setdefault((stage, precision, finding), []).append(finding.source)
+    graphs = list(_graphs(opened))
+    found: Found = {}
+    for stage, precision in graphs:
+        for finding, text in _findings(opened, stage, precision, dict(zip(versions, asked, strict=True))):
+            found.setdefault((stage, precision, finding), []).append(text)
+        for finding in _tried(asked_too, opened, stage, precision, build=build) if asked_too else ():
+            found.setdefault((stage, precision, finding), []).append(finding.source)
     if as_json:
         lines = [
             {"stage": stage, "precision": precision, **finding._asdict(), "tensorrt": told}
             for (stage, precision, finding), told in found.items()
         ]
-        click.echo(msgspec.json.encode({"passed": not found, "graphs": graphs, "findings": lines}).decode())
+        click.echo(msgspec.json.encode({"passed": not found, "graphs": len(graphs), "findings": lines}).decode())
     else:
-        _print(found, graphs, versions)
+        _print(found, len(graphs), versions)
         if asked_too:
             verb = "parsed and built" if build else "parsed"
             click.echo(f"{verb} by {asked_too.title} {asked_too.load().__version__}")
     sys.exit(1 if found else 0)
+
+
+def _graphs(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    """Stage and precision of every graph."""
+    for stage, entry in bundle.manifest.stages.items():
+        for precision, engine in entry.engines.items():
+            if engine.files[0].path.endswith(".onnx"):
+                yield stage, precision
+
+
+def _findings(
+    bundle: Bundle, stage: str, precision: str, versions: Mapping[str, tuple[int, int]]
+) -> Iterator[tuple[Finding, str]]:
+    """What the tables say of a graph, with the version that it holds for."""
+    with needing("onnx", "graph", "reading graphs"):
+        from ..graph.lint import lint_model
+        from ..graph.model import load_model
+    model = load_model(bundle.engine_path(stage, precision), weights=False)
+    for text, version in versions.items():
+        for finding in lint_model(model, version):
+            yield finding, text
 
 
 def _library() -> Library:
@@ -114,7 +129,7 @@ def _version(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def _print(found: dict[tuple[str, str, Finding], list[str]], graphs: int, versions: tuple[str, ...]) -> None:
+def _print(found: Found, graphs: int, versions: tuple[str, ...]) -> None:
     for (stage, precision, finding), told in found.items():
         where = f" at {finding.node}" if finding.node else ""
         by = ", ".join(text if text[0].isalpha() else f"TensorRT {text}" for text in told)

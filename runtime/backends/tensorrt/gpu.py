@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import ExportError, ParameterError
 from ..options import SessionOptions
 from .layers import layers_by_precision
-from .library import Contexts, Here, Library, errors_of, make_logger, numbers
+from .library import Contexts, Here, Library, errors_of, make_logger, numbers, slug
 from .options import HARDWARE, PlanOptions
 
 
@@ -33,8 +33,7 @@ class TensorRT(Library):
 
     def place(self, options: PlanOptions, here: Here) -> str:
         """GPU and compute capability."""
-        slug = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in here.gpu.lower())
-        return f"{'-'.join(filter(None, slug.split('-'))) or 'gpu'}.sm{here.compute_capability}"
+        return f"{slug(here.gpu)}.sm{here.compute_capability}"
 
     def configure(self, trt: Any, config: Any, options: PlanOptions, timings: bytes) -> None:
         """Levels, scratch memory and the timing cache."""

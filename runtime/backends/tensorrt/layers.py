@@ -17,6 +17,7 @@ PRECISIONS = (
     ("bf16", r"bf16|bfloat16"),
     ("fp8", r"fp8"),
     ("fp4", r"fp4"),
+    ("uint8", r"uint8"),
     ("int8", r"int8"),
     ("int4", r"int4"),
     ("int64", r"int64"),
@@ -86,8 +87,11 @@ def _precision(tensor: Any) -> str:
     if not isinstance(tensor, dict):
         return UNKNOWN
     keys = {key.lower(): str(value) for key, value in tensor.items()}
-    for key in ("datatype", "format/datatype", "format"):
-        for name, pattern in PRECISIONS:
-            if re.search(pattern, keys.get(key, ""), re.IGNORECASE):
-                return name
-    return UNKNOWN
+    named = (precision_named(keys.get(key, "")) for key in ("datatype", "format/datatype", "format"))
+    return next((name for name in named if name != UNKNOWN), UNKNOWN)
+
+
+def precision_named(text: str) -> str:
+    """Our name of the precision that a TensorRT type or format speaks of."""
+    found = (name for name, pattern in PRECISIONS if re.search(pattern, text, re.IGNORECASE))
+    return next(found, UNKNOWN)

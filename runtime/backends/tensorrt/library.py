@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -212,11 +212,9 @@ def dtype_name(dtype: Any) -> str:
 
 def numbers(version: str) -> tuple[int, ...]:
     """The parts of a version or a compute capability, for comparisons."""
-    return tuple(int(part) for part in version.replace("-", ".").split(".") if part.isdigit())
+    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
-PRECISION_NAMES: Mapping[str, str] = {
-    "FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8", "INT32": "int32", "INT64": "int64",
-    "BOOL": "bool", "INT4": "int4", "FP4": "fp4", "UINT8": "uint8",
-}  # fmt: skip
-"""Our names of TensorRT's data types."""
+def slug(gpu: str) -> str:
+    """A GPU's name as a part of file names."""
+    return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") or "gpu"

@@ -9,7 +9,8 @@ from typing import Any
 from ...errors import ParameterError
 from ..options import SessionOptions
 from ..registry import BACKENDS
-from .library import PRECISION_NAMES, Contexts, Here, Library, numbers
+from .layers import precision_named
+from .library import Contexts, Here, Library, numbers
 from .options import PlanOptions
 from .runtime_cache import RuntimeCache
 from .targets import CURRENT, TAKES, TARGETS, USUAL, check_targets, fits, target_of
@@ -155,8 +156,7 @@ def network_layers(network: Any) -> dict[str, int]:
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         if layer.num_outputs:
-            name = str(layer.get_output(0).dtype.name)
-            found[PRECISION_NAMES.get(name, name.lower())] += 1
+            found[precision_named(str(layer.get_output(0).dtype.name))] += 1
     return dict(found.most_common())
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 from pathlib import Path
 
 from ...files import cache_root, write_bytes
+from .library import slug
 
 SUFFIX = ".kernels"
 HEAD = b"ovdeploy kernels 1 "
@@ -29,8 +29,7 @@ class RuntimeCache:
             plan: the plan's file. Its name says stage, graph, version and targets.
             gpu: the GPU's name.
         """
-        slug = re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") or "gpu"
-        name = f"{plan.name}.{slug}{SUFFIX}"
+        name = f"{plan.name}.{slug(gpu)}{SUFFIX}"
         self._places = [plan.parent / name, cache_root() / "tensorrt-rtx" / name]
         self._plan = plan
         self._known = b""

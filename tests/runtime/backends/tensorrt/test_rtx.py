@@ -14,7 +14,7 @@ from ovdeploy.runtime.backends.options import SessionOptions
 from ovdeploy.runtime.backends.registry import check_backend_options, choose_backend
 from ovdeploy.runtime.backends.tensorrt import runtime_cache
 from ovdeploy.runtime.backends.tensorrt.libraries import LIBRARIES
-from ovdeploy.runtime.backends.tensorrt.library import Here
+from ovdeploy.runtime.backends.tensorrt.library import Here, numbers
 from ovdeploy.runtime.backends.tensorrt.options import PlanOptions
 from ovdeploy.runtime.backends.tensorrt.runtime_cache import RuntimeCache
 from ovdeploy.runtime.backends.tensorrt.session import open_rtx_plan
@@ -158,6 +158,10 @@ def test_the_remedy_is_a_command_that_can_work(precision, capability, remedy):
     if "--target" in told:
         target = told.rpartition(" ")[2]
         LIBRARIES[RTX].check(PlanOptions(targets=(target,)), precision)
+
+
+def test_versions_of_any_spelling_are_compared_by_their_numbers():
+    assert numbers("10.16.1.11rc2") == (10, 16, 1, 11, 2) < numbers("11.4.0.106") and numbers("9.0") == (9, 0)
 
 
 def test_the_usual_target_by_name_is_the_usual_plan(world, bundle):
