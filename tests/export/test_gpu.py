@@ -13,14 +13,14 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from ovdeploy.runtime import Bundle, load_recipe
-from ovdeploy.runtime.backends.measures import example_feeds, summarize, timed_runs
+from ovdeploy.runtime.backends.measures import summarize, timed_runs
 from ovdeploy.runtime.bundle.opening import open_stage
 from ovdeploy.runtime.photo.reading import demo_photo
+from support.devices import torch_run, usual_feeds
 
 WEIGHTS = {"clip": "random:1", "dino": "random:2", "sam": "random:3"}
 HALF_COSINE, HALF_LABELS = 0.999, 0.99
@@ -31,12 +31,6 @@ def cuda_is_here() -> bool:
     import onnxruntime
 
     return torch.cuda.is_available() and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-
-
-def usual_feeds(bundle: Bundle, stage: str) -> dict[str, np.ndarray]:
-    ranges = bundle.ranges()
-    sizes = {axis: usual for axis, (_, usual, _) in ranges.items()}
-    return example_feeds(bundle.stage(stage).contract, sizes)
 
 
 def resident_run(session, feeds):
@@ -52,22 +46,6 @@ def known(spec, sizes):
     return all(isinstance(dim, int) or dim in sizes for dim in spec.shape)
 
 
-def torch_run(module, feeds, device, dtype):
-    """A function that runs a reference module on a device, synchronised at the end."""
-    module = module.to(device=device, dtype=dtype)
-    tensors = [torch.from_numpy(np.array(array)).to(device) for array in feeds.values()]
-    tensors = [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
-
-    def run():
-        with torch.no_grad():
-            outputs = module(*tensors)
-        if torch.device(device).type == "cuda":
-            torch.cuda.synchronize()
-        return outputs
-
-    return run
-
-
 def timed(run, repeats, stage, what):
     for _ in range(repeats // 5 - 1):  # `timed_runs` has one more that is not timed
         run()
@@ -78,7 +56,7 @@ def compare(bundle, networks, backend, device, dtype, repeats, precisions):
     """Latency of every stage by precision, and of PyTorch's module in `dtype`."""
     rows = []
     for stage in bundle.manifest.stages:
-        feeds = usual_feeds(bundle, stage)
+        feeds = usual_feeds(bundle.stage(stage).contract)
         row = {"stage": stage, "sizes": bundle.stage(stage).contract.check_feeds(feeds)}
         for precision in precisions:
             if precision in bundle.stage(stage).engines:

@@ -29,16 +29,13 @@ from ovdeploy.runtime.bundle.opening import open_stage
 from ovdeploy.runtime.bundle.plan_building import build_plans
 from ovdeploy.runtime.bundle.plans import choose_plan
 from ovdeploy.runtime.errors import ExportError, ParameterError
-from ovdeploy.runtime.graph.half import to_half
-from ovdeploy.runtime.graph.islands import STANDARD, StageIslands, island_nodes
-from ovdeploy.runtime.graph.model import load_model, save_model
-from ovdeploy.runtime.graph.products import products, split_gemms, still_there
-from ovdeploy.runtime.graph.qdq import FORMATS, quantise, quantise_weights
+from ovdeploy.runtime.graph.islands import STANDARD, StageIslands
+from ovdeploy.runtime.graph.model import save_model
 from ovdeploy.runtime.pipelines.training_free.methods import METHODS
 from ovdeploy.runtime.reporting import silent
-from ovdeploy.runtime.stage.precision import HALF, INT8W, RESTS, STORED_AS
 from support.extractors import MODELS, perturbed
 from support.graphs import contract_of, graph
+from support.precisions import graph_in
 from support.tensorrt.world import FakeCuda
 
 pytest.importorskip("tensorrt_rtx_bindings")
@@ -97,20 +94,6 @@ def test_everything_that_can_stand_in_dinos_place_is_built(extractor, micro_netw
 # Precisions
 
 
-def graph_in(precision, path):
-    """A stage's FP32 graph in a precision; the limits of values do not matter to what can be built."""
-    model = load_model(path)
-    islands = island_nodes(model, STANDARD if len(model.graph.node) > 1 else StageIslands())
-    if precision not in ("fp32", *HALF):
-        model = split_gemms(model)
-        chosen = products(model)
-        limits = {product.value: 8.0 for product in chosen}
-        of = FORMATS[STORED_AS.get(precision, precision)]
-        model = quantise_weights(model, chosen, of) if precision == INT8W else quantise(model, chosen, limits, of)
-    rest = RESTS.get(precision, precision)
-    return model if rest == "fp32" else to_half(model, rest, still_there(model, islands))
-
-
 STORED = {"fp32": 4, "fp16": 2, "bf16": 2, "int8w": 1, "int8": 1, "fp8": 1}
 """Bytes of a weight."""
 
@@ -131,7 +114,7 @@ def test_what_a_target_takes_is_what_the_builder_says(product, precision, target
     """The table of precisions by target, held against the builder; weights are stored in what the precision says."""
     path, contract = product
     other = tmp_path / "head.onnx"
-    save_model(graph_in(precision, path), other)
+    save_model(graph_in(precision, path, StageIslands()), other)
     options = PlanOptions(targets=() if target == "ampere-plus" else (target,), ranges={"B": (1, 2, 4)})
     if precision in TAKES[target]:
         plan = build_plan(LIBRARY, other, contract, options, b"", silent).plan
@@ -150,7 +133,7 @@ def test_what_a_target_takes_is_what_the_builder_says(product, precision, target
 def test_one_stage_is_built_in_every_precision(tiny, precision, tmp_path):
     contract = tiny.stage("dino").contract
     path = tmp_path / "dino.onnx"
-    save_model(graph_in(precision, tiny.engine_path("dino", "fp32")), path)
+    save_model(graph_in(precision, tiny.engine_path("dino", "fp32"), STANDARD), path)
     options = PlanOptions(targets=("sm89",), ranges=contract.ranges)
     made = build_plan(LIBRARY, path, contract, options, b"", silent)
     assert made.layers[{"int8w": "int8"}.get(precision, precision)] > 0 and not made.timings

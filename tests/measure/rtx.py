@@ -22,7 +22,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from ovdeploy.export.bundling.half import HalfConversion
 from ovdeploy.export.bundling.onnx_export import export_onnx
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import load_recipe
@@ -31,16 +30,16 @@ from ovdeploy.runtime.backends.tensorrt.libraries import LIBRARIES
 from ovdeploy.runtime.backends.tensorrt.options import PlanOptions
 from ovdeploy.runtime.backends.tensorrt.targets import targets_for
 from ovdeploy.runtime.errors import OvdeployError
-from ovdeploy.runtime.graph.half import to_half
-from ovdeploy.runtime.graph.islands import STANDARD, island_nodes
+from ovdeploy.runtime.graph.islands import STANDARD
 from ovdeploy.runtime.graph.model import load_model, save_model
-from ovdeploy.runtime.graph.products import products, split_gemms, still_there
-from ovdeploy.runtime.graph.qdq import FORMATS, quantise
 from ovdeploy.runtime.reporting import silent
-from ovdeploy.runtime.stage.precision import FP8, FP32, HALF, INT8, INT8W, RESTS
+from ovdeploy.runtime.stage.precision import FP8, FP32, HALF, INT8, INT8W
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from support.precisions import graph_in
 
 LIBRARY = LIBRARIES["tensorrt-rtx"]
-LIMIT = 8.0
 PRECISIONS = (FP32, *HALF, INT8W, INT8, FP8)
 
 
@@ -50,7 +49,6 @@ class Case:
 
     recipe: str
     models: dict[str, str] = field(default_factory=dict)
-    weights: dict[str, str] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
 
     def networks(self) -> Networks:
@@ -104,7 +102,8 @@ def rows(name: str, case: Case, precisions: tuple[str, ...]) -> Iterator[str]:
             )
             for precision in precisions:
                 try:
-                    path = graph_in(networks, stage, precision, source)
+                    path = source.with_name(f"{stage}.{precision}.onnx")
+                    save_model(graph_in(precision, source, STANDARD), path)
                     options = PlanOptions(ranges=contract.ranges, targets=targets_for(precision))
                     start = time.perf_counter()
                     made = build_plan(LIBRARY, path, contract, options, b"", silent)
@@ -118,24 +117,6 @@ def rows(name: str, case: Case, precisions: tuple[str, ...]) -> Iterator[str]:
                     f"| {name} | `{stage}` | {precision} | {nodes} | {layers} | {seconds:.1f} | {size / 1e6:.1f} | "
                     f"{size / max(count, 1):.2f} |"
                 )
-
-
-def graph_in(networks: Networks, stage: str, precision: str, source: Path) -> Path:
-    """The file of a stage's graph in a precision."""
-    target = source.with_name(f"{stage}.{precision}.onnx")
-    if precision == FP32:
-        return source
-    if precision in (*HALF, INT8W):
-        HalfConversion(networks, precision).convert(networks.contract(stage), source, target, silent)
-        return target
-    model = load_model(source)
-    islands = island_nodes(model, STANDARD)
-    model = split_gemms(model)
-    chosen = [product for product in products(model) if product.node not in islands]
-    model = quantise(model, chosen, {product.value: LIMIT for product in chosen}, FORMATS[precision])
-    rest = RESTS[precision]
-    save_model(model if rest == FP32 else to_half(model, rest, still_there(model, islands)), target)
-    return target
 
 
 if __name__ == "__main__":

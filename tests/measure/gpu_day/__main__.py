@@ -19,10 +19,12 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gpu_day.report import Report, tables
-from gpu_day.steps import RUN, Setting, plan
+from gpu_day.setting import Setting
+from gpu_day.steps import RUN, plan
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from ovdeploy.runtime.cli.lint import lint
 from ovdeploy.runtime.graph.lint import RULES, lint_model
 from ovdeploy.runtime.graph.passes import improved
 from ovdeploy.runtime.graph.tensorrt_support import CONSTANT_INPUTS, SHAPE_INPUTS, SINCE, TYPES, max_opset
+from support.bundles import with_graph
 from support.graphs import graph
 from support.planted import IMAGE, PLANTED, ROW, SIZES
 
@@ -76,22 +77,8 @@ def test_the_command_passes_on_our_own_bundle(micro_bundle):
 
 
 def test_the_command_says_where_and_what_to_do(micro_bundle, tmp_path):
-    import shutil
-
-    import msgspec
-    import onnx
-
-    from ovdeploy.runtime import Bundle
-    from ovdeploy.runtime.bundle.bundle import file_entry, write_manifest
-
-    folder = shutil.copytree(micro_bundle, tmp_path / "b")
-    path = folder / "head.fp32.onnx"
-    onnx.save(graph("(float[N] embeddings) => (float[N] logits)", "a = Det(embeddings) logits = Identity(a)"), path)
-    manifest = Bundle.load(folder).manifest
-    entry = manifest.stages["head"]
-    engine = msgspec.structs.replace(entry.engines["fp32"], files=(file_entry(path),))
-    manifest.stages["head"] = msgspec.structs.replace(entry, engines={"fp32": engine})
-    write_manifest(folder, manifest)
+    model = graph("(float[N] embeddings) => (float[N] logits)", "a = Det(embeddings) logits = Identity(a)")
+    folder = with_graph(micro_bundle, tmp_path / "b", "head", model)
     result = CliRunner().invoke(lint, [str(folder), "--json"])
     report = json.loads(result.stdout)
     assert result.exit_code == 1 and not report["passed"] and report["graphs"] == 6

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 
-import msgspec
-import onnx
 import pytest
 from click.testing import CliRunner
 
-from ovdeploy.runtime import Bundle
 from ovdeploy.runtime.backends.tensorrt.libraries import LIBRARIES
-from ovdeploy.runtime.bundle.bundle import file_entry, write_manifest
 from ovdeploy.runtime.cli.lint import lint
 from ovdeploy.runtime.graph.model import save_model
 from ovdeploy.runtime.graph.trial import try_graph
+from support.bundles import with_graph
 from support.graphs import contract_of, graph
 
 RTX = LIBRARIES["tensorrt-rtx"]
@@ -60,15 +56,8 @@ def test_the_builders_words_are_told_where_the_parser_is_content(tmp_path):
 @pytest.fixture
 def broken(micro_bundle, tmp_path):
     """The bundle with a head that the parser refuses, and its first stage as it was."""
-    folder = shutil.copytree(micro_bundle, tmp_path / "b")
-    path = folder / "head.fp32.onnx"
-    onnx.save(graph("(float[N, 2, 2] embeddings) => (float[N] logits)", "logits = Det(embeddings)"), path)
-    manifest = Bundle.load(folder).manifest
-    entry = manifest.stages["head"]
-    engine = msgspec.structs.replace(entry.engines["fp32"], files=(file_entry(path),))
-    stages = {"dino": manifest.stages["dino"], "head": msgspec.structs.replace(entry, engines={"fp32": engine})}
-    write_manifest(folder, msgspec.structs.replace(manifest, stages=stages))
-    return folder
+    model = graph("(float[N, 2, 2] embeddings) => (float[N] logits)", "logits = Det(embeddings)")
+    return with_graph(micro_bundle, tmp_path / "b", "head", model, keep=("dino", "head"))
 
 
 def test_the_command_tells_of_both_kinds_of_findings(broken):

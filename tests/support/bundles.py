@@ -1,0 +1,35 @@
+"""Bundles that are changed for a test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+import msgspec
+import onnx
+
+from ovdeploy.runtime import Bundle
+from ovdeploy.runtime.bundle.bundle import file_entry, write_manifest
+from ovdeploy.runtime.stage.precision import FP32
+
+
+def with_graph(source: Path, folder: Path, stage: str, model: onnx.ModelProto, keep: Collection[str] = ()) -> Path:
+    """A copy of a bundle in which another graph goes by a stage's FP32 one.
+
+    Args:
+        source: the bundle, with graphs in FP32.
+        folder: where the copy goes.
+        stage: whose graph is another.
+        model: the graph.
+        keep: stages that the copy's manifest names; none means all.
+    """
+    shutil.copytree(source, folder)
+    path = folder / f"{stage}.{FP32}.onnx"
+    onnx.save(model, path)
+    manifest = Bundle.load(folder).manifest
+    stages = {name: entry for name, entry in manifest.stages.items() if not keep or name in keep}
+    engine = msgspec.structs.replace(stages[stage].engines[FP32], files=(file_entry(path),))
+    stages[stage] = msgspec.structs.replace(stages[stage], engines={FP32: engine})
+    write_manifest(folder, msgspec.structs.replace(manifest, stages=stages))
+    return folder
