@@ -20,7 +20,7 @@ from ovdeploy.runtime import Bundle, load_recipe
 from ovdeploy.runtime.backends.measures import summarize, timed_runs
 from ovdeploy.runtime.bundle.opening import open_stage
 from ovdeploy.runtime.photo.reading import demo_photo
-from support.devices import torch_run, usual_feeds
+from support.devices import resident_run, torch_run, usual_feeds
 
 WEIGHTS = {"clip": "random:1", "dino": "random:2", "sam": "random:3"}
 HALF_COSINE, HALF_LABELS = 0.999, 0.99
@@ -31,19 +31,6 @@ def cuda_is_here() -> bool:
     import onnxruntime
 
     return torch.cuda.is_available() and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-
-
-def resident_run(session, feeds):
-    """A function that runs a session from arrays on its device to arrays on its device."""
-    spread = {name: array if array.ndim == 0 else session.put(name, array) for name, array in feeds.items()}
-    sizes = session.contract.check_feeds(feeds)
-    into = {spec.name: session.empty(spec.name, **sizes) for spec in session.contract.outputs if known(spec, sizes)}
-    return lambda: session.run(spread, into)
-
-
-def known(spec, sizes):
-    """Whether an output's shape follows from the inputs' (a head of window logits has axes of its own)."""
-    return all(isinstance(dim, int) or dim in sizes for dim in spec.shape)
 
 
 def timed(run, repeats, stage, what):

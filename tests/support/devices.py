@@ -1,9 +1,10 @@
-"""A stage on a device: what it is fed, and PyTorch's own module of it."""
+"""A stage on a device: what it is fed, PyTorch's own module of it, and a device that is only pretended."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import nn
 
 from ovdeploy.runtime.backends.measures import example_feeds
 
@@ -27,3 +28,29 @@ def torch_run(module, feeds, device, dtype):
         return outputs
 
     return run
+
+
+def resident_run(session, feeds):
+    """A function that runs a session from arrays on its device to arrays on its device."""
+    spread = {name: array if array.ndim == 0 else session.put(name, array) for name, array in feeds.items()}
+    sizes = session.contract.check_feeds(feeds)
+    into = {spec.name: session.empty(spec.name, **sizes) for spec in session.contract.outputs if _known(spec, sizes)}
+    return lambda: session.run(spread, into)
+
+
+def _known(spec, sizes):
+    """Whether an output's shape follows from the inputs' (a head of window logits has axes of its own)."""
+    return all(isinstance(dim, int) or dim in sizes for dim in spec.shape)
+
+
+def pretended(module, device, known):
+    """The module with each parameter and buffer replaced by one that claims to be on the device, `known` by id."""
+    for part in module.modules():
+        for table in (part._parameters, part._buffers):
+            for name, value in table.items():
+                if value is None or value.device == device:
+                    continue
+                fake = torch.empty_like(value, device=device).requires_grad_(False)
+                fake = nn.Parameter(fake) if isinstance(value, nn.Parameter) else fake
+                table[name] = known.setdefault(id(value), (fake, value))[0]
+    return module

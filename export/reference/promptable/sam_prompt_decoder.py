@@ -113,7 +113,7 @@ class SamPromptDecoder(nn.Module):
     def _embed(self, points: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens [R, N + 1, 256], the last one SAM's "not a point"; and which of them count, [R, N + 1] bool."""
         height, width = self.prompts.input_image_size
-        scaled = (points + 0.5) / torch.tensor([width, height], dtype=points.dtype)  # at pixel centres
+        scaled = (points + 0.5) / points.new_tensor([width, height])  # at pixel centres
         kinds = torch.cat([embedding.weight for embedding in self.prompts.point_embeddings])  # [4, 256]
         tokens = self.prompts.pe_layer._pe_encoding(scaled) + F.embedding(labels.clamp(min=0).long(), kinds)
         no_point = self.prompts.not_a_point_embed.weight.expand(points.shape[0], 1, -1)

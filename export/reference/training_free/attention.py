@@ -58,7 +58,7 @@ def above_mean(similarity: torch.Tensor, mean: torch.Tensor, beta: float, gamma:
         gamma: γ.
     """
     scores = gamma * (similarity - beta * mean[:, None, None])
-    diagonal = torch.eye(similarity.shape[-1], dtype=torch.bool)
+    diagonal = torch.eye(similarity.shape[-1], dtype=torch.bool, device=similarity.device)
     return scores.masked_fill((scores < 0) & ~diagonal, float("-inf")).softmax(dim=-1)
 
 

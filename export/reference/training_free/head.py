@@ -68,10 +68,11 @@ class FeatureHead(nn.Module):
         vh, vw = row_weights.shape[0], column_weights.shape[0]
         columns = column_weights.flatten(1)  # [vw, Wx·w]
         rows = row_weights.flatten(1)  # [vh, Wy·h]
-        x = window_features.permute(0, 3, 2, 1, 4).flatten(3)  # [Wy, h, D, Wx·w]
-        x = x @ columns.T  # [Wy, h, D, vw]
-        x = (rows @ x.flatten(0, 1).flatten(1)).unflatten(1, (-1, vw))  # [vh, D, vw]
-        tokens = x.transpose(1, 2).flatten(0, 1)  # [vh·vw, D]
+        # Axes are joined only where all their strides are numbers: elsewhere PyTorch 2.11 cannot export the graph.
+        x = window_features.permute(0, 1, 4, 2, 3).flatten(3).flatten(1, 2)  # [Wy, Wx·w, D·h]
+        x = (columns @ x).unflatten(2, window_features.shape[2:4])  # [Wy, vw, D, h]
+        x = rows @ x.permute(1, 0, 3, 2).flatten(1, 2)  # [vw, vh, D]
+        tokens = x.transpose(0, 1).flatten(0, 1)  # [vh·vw, D]
         return self.project(self._valid(affinity, vh, vw) @ tokens, embeddings).unflatten(1, (vh, vw))
 
     def _valid(self, affinity: torch.Tensor, vh: int, vw: int) -> torch.Tensor:
@@ -79,7 +80,8 @@ class FeatureHead(nn.Module):
 
         By index, since a slice would tie the exported graph to sizes below the grid's.
         """
-        tokens = (torch.arange(vh)[:, None] * self.grid + torch.arange(vw)).flatten()
+        rows, columns = (torch.arange(n, device=affinity.device) for n in (vh, vw))
+        tokens = (rows[:, None] * self.grid + columns).flatten()
         return affinity.index_select(0, tokens).index_select(1, tokens)
 
 

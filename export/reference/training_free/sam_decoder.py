@@ -110,7 +110,7 @@ class SamDecoder(nn.Module):
     def _at(self, places: torch.Tensor, kind: int) -> torch.Tensor:
         """[R, 1, 2] x y in SAM's pixels → [R, 1, 256], at pixel centres."""
         height, width = self.prompts.input_image_size
-        scaled = (places + 0.5) / torch.tensor([width, height], dtype=places.dtype)
+        scaled = (places + 0.5) / places.new_tensor([width, height])
         embedded: torch.Tensor = self.prompts.pe_layer._pe_encoding(scaled) + self.prompts.point_embeddings[kind].weight
         return embedded
 

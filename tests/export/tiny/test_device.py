@@ -18,6 +18,7 @@ from ovdeploy.export.tiny.crops import cut_crops
 from ovdeploy.export.tiny.dataset import Drawn
 from ovdeploy.export.tiny.train import BUILDERS, TASKS
 from ovdeploy.runtime.scenes import draw_scene
+from support.devices import pretended
 
 CUDA = torch.device("cuda", 0)
 RNG = np.random.default_rng
@@ -30,19 +31,6 @@ class Scenes:
     def __getitem__(self, seed):
         scene = draw_scene(seed)
         return Drawn(scene.photo, scene.labels, list(scene.captions))
-
-
-def pretended(module, device, known):
-    """The module with each parameter and buffer replaced by one that claims to be on the device, `known` by id."""
-    for part in module.modules():
-        for table in (part._parameters, part._buffers):
-            for name, value in table.items():
-                if value is None or value.device == device:
-                    continue
-                fake = torch.empty_like(value, device=device).requires_grad_(False)
-                fake = nn.Parameter(fake) if isinstance(value, nn.Parameter) else fake
-                table[name] = known.setdefault(id(value), (fake, value))[0]
-    return module
 
 
 @pytest.fixture
