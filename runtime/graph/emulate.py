@@ -69,7 +69,8 @@ def model_session(
     with TemporaryDirectory(prefix="ovdeploy-") as folder:
         path = Path(folder) / "model.onnx"
         save_model(model, path)
-        options = SessionOptions(threads=threads, in_order=in_order, arena=False)
+        fp8 = any(tensor.data_type == TensorProto.FLOAT8E4M3FN for tensor in model.graph.initializer)
+        options = SessionOptions(threads=threads, in_order=in_order, arena=False, kinds=("fp8",) if fp8 else ())
         return open_session(path, contract, "onnxruntime", options=options)
 
 

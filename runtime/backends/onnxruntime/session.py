@@ -18,6 +18,7 @@ from .providers import CPU, CUDA, RECORD, TENSORRT, Provider, check_assignment, 
 HINDERING = {
     "int8": ["MatMulAddFusion"],  # a product that has become one with its float bias is not computed in integers
     "fp16": ["NchwcTransformer"],  # 1.32.0: SIGSEGV while it loads a half graph
+    "fp8": ["QDQSelectorActionTransformer"],  # 1.30.0 makes products of FP8, which it then has no kernel for
 }
 """Optimisations that are switched off, by a precision that the engine goes by or that its weights have."""
 
