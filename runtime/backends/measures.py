@@ -111,12 +111,22 @@ def timed_runs(run: Callable[[], object], iterations: int) -> list[float]:
 
 
 def example_feeds(contract: StageContract, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Inputs of these sizes, floats in [0, 1); the time does not depend on the values."""
+    """Inputs of these sizes, floats in [0, 1); what sums to 1 or has unit length does so, else half would overflow.
+
+    The time does not depend on the values.
+    """
     rng = np.random.default_rng(0)
     return {spec.name: _example(spec, rng, sizes) for spec in contract.inputs}
 
 
 def _example(spec: TensorSpec, rng: np.random.Generator, sizes: Mapping[str, int]) -> np.ndarray:
     shape, dtype = spec.sized(sizes), np.dtype(spec.dtype)
-    values = rng.random(shape) if dtype.kind == "f" else np.ones(shape)
+    if dtype.kind != "f":
+        return np.ones(shape, dtype)
+    values = rng.random(shape)
+    if "to 1" in spec.range and "sum" in spec.range:
+        values /= values.sum(axis=tuple(range(1, values.ndim)), keepdims=True)
+    elif "unit length" in spec.range:
+        axes = spec.layout.split(", ")
+        values /= np.linalg.norm(values, axis=axes.index("channel") if "channel" in axes else -1, keepdims=True)
     return np.asarray(values, dtype)

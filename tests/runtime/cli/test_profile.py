@@ -358,3 +358,7 @@ def test_example_inputs_fit_the_contracts(micro_bundle):
     sizes = {axis: usual for axis, (_, usual, _) in bundle.ranges().items()}
     for entry in bundle.manifest.stages.values():
         entry.contract.check_feeds(example_feeds(entry.contract, sizes))
+    head = example_feeds(bundle.manifest.stages["head"].contract, sizes)
+    for name in ("row_weights", "column_weights", "affinity"):  # else a head in half precision overflows
+        assert np.allclose(head[name].sum(axis=tuple(range(1, head[name].ndim))), 1)
+    assert np.allclose(np.linalg.norm(head["embeddings"], axis=1), 1)
