@@ -6,14 +6,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ...errors import ParameterError
+from ...errors import ExportError, ParameterError
 from ..options import SessionOptions
 from ..registry import BACKENDS
 from .layers import precision_named
 from .library import Contexts, Here, Library, numbers
 from .options import PlanOptions
 from .runtime_cache import RuntimeCache
-from .targets import CURRENT, TAKES, TARGETS, USUAL, check_targets, fits, target_of
+from .targets import CURRENT, TAKES, TARGETS, UNSUPPORTED, USUAL, check_targets, fits, target_of
 
 GRAPHS, SPECIALIZATION, KEPT = "cuda-graphs", "specialization", "runtime-cache"
 
@@ -59,7 +59,10 @@ class TensorRTRTX(Library):
     def builds_here(self, options: PlanOptions, device: int) -> Here:
         """The library alone; a GPU only if the plan is to be for the one that is here."""
         if options.targets == (CURRENT,):
-            return self.here(device)
+            here = self.here(device)
+            if here.compute_capability in UNSUPPORTED:
+                raise ExportError(f"{self.title} runs no plans on {here.gpu}. {_instead(here)}")
+            return here
         return Here(str(self.load().__version__), "", "", self.backend)
 
     def check(self, options: PlanOptions, precision: str) -> None:
@@ -99,6 +102,8 @@ class TensorRTRTX(Library):
 
     def remedy(self, here: Here, precision: str, command: str) -> str:
         """Any machine will do, with a target for Turing and for what not all of Ampere and later take."""
+        if here.compute_capability in UNSUPPORTED:
+            return _instead(here)
         target, command = target_of(here.compute_capability), f"{command} --backend {self.backend}"
         if precision in TAKES[USUAL] and fits((), "", here.compute_capability):
             return f"Build it on any machine with: {command}"
@@ -148,6 +153,15 @@ class _Configured(Contexts):
         kernels = self._cache.serialize() if self._kept is not None else None
         if self._kept is not None and kernels is not None:
             self._kept.write(bytes(kernels))
+
+
+def _instead(here: Here) -> str:
+    """What to do on a GPU that this library does not run on."""
+    capability = here.compute_capability
+    return (
+        f"It does not support compute capability {capability} ({UNSUPPORTED[capability]}): take --backend tensorrt or "
+        "onnxruntime-cuda"
+    )
 
 
 def network_layers(network: Any) -> dict[str, int]:

@@ -30,6 +30,9 @@ TAKES = {
 builder takes FP8 without a word, and the plan cannot run on the Ampere GPUs that it says it is for: so it is refused
 here. What `current` takes only the GPU knows.)"""
 
+UNSUPPORTED = {"9.0": "an H100 refused, in 1.7.1, plans for Ampere and later and plans built on itself"}
+"""Compute capabilities that TensorRT-RTX does not run on, with how that is known."""
+
 
 def check_targets(targets: Sequence[str], precision: str) -> None:
     """Refuse targets that there are not or that do not go together, and a precision that one of them does not take.
@@ -63,6 +66,8 @@ def fits(targets: Sequence[str], built_on: str, capability: str) -> bool:
         built_on: the compute capability of the GPU that it was built on, for `CURRENT`.
         capability: of the GPU, "8.6" for example.
     """
+    if capability in UNSUPPORTED:
+        return False
     if tuple(targets) == (CURRENT,):
         return built_on == capability
     if not targets or tuple(targets) == (USUAL,):

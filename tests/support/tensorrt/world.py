@@ -179,7 +179,7 @@ class World:
     def __init__(self, which=11, **gpu):
         self.library = "tensorrt-rtx" if which == "rtx" else "tensorrt"
         self.cached = []
-        self.cuda = FakeCuda(**gpu)
+        self.cuda = FakeCuda(**({"capability": (8, 9)} if which == "rtx" else {}) | gpu)  # RTX runs on no 9.0
         self.faults = {}
         self.logger = None
         self.trt = FakeModule("tensorrt-rtx" if which == "rtx" else f"tensorrt{which}", self._behaviour())

@@ -20,7 +20,7 @@ from ovdeploy.runtime.backends.tensorrt.runtime_cache import RuntimeCache
 from ovdeploy.runtime.backends.tensorrt.session import open_rtx_plan
 from ovdeploy.runtime.bundle.plan_building import build_plans
 from ovdeploy.runtime.bundle.plans import choose_plan, plan_path
-from ovdeploy.runtime.errors import MissingExtraError, ParameterError
+from ovdeploy.runtime.errors import ExportError, MissingExtraError, ParameterError
 from support.tensorrt.world import World, install
 
 RTX = "tensorrt-rtx"
@@ -29,7 +29,7 @@ STAGE = ["dino"]
 
 @pytest.fixture
 def world(monkeypatch):
-    return install(World("rtx", capability=(8, 9)), monkeypatch)
+    return install(World("rtx"), monkeypatch)
 
 
 def built(bundle, *targets, stages=STAGE, **how):
@@ -123,7 +123,7 @@ def test_the_plan_for_the_fewest_gpus_is_taken(world, bundle):
     planned = built(built(built(bundle), "sm89"), "sm86", "sm89")
     choose = lambda capability: choose_plan(planned, "dino", "fp32", here(capability, world=world)).targets  # noqa: E731
     assert choose("8.9") == ("sm89",) and choose("8.6") == ("sm86", "sm89")
-    assert choose("8.0") == choose("9.0") == choose("12.1") == (), "what no matrix names only the library knows"
+    assert choose("8.0") == choose("10.0") == choose("12.1") == (), "what no matrix names only the library knows"
 
 
 @pytest.mark.parametrize(
@@ -141,13 +141,22 @@ def test_a_plan_that_does_not_fit_is_refused_with_what_differs_and_the_command(
         choose_plan(built(bundle, "sm89"), "dino", "fp32", here(capability, version, world))
 
 
+def test_no_plan_is_opened_or_built_on_a_gpu_that_the_library_does_not_run_on(world, bundle):
+    with pytest.raises(BundleError, match=r"here is Some GPU \(9.0\).*take --backend tensorrt or onnxruntime-cuda"):
+        choose_plan(built(bundle), "dino", "fp32", here("9.0", world=world))
+    world.cuda.capability = (9, 0)
+    with pytest.raises(ExportError, match=r"runs no plans on NVIDIA Fake 9000.*compute capability 9.0"):
+        built(bundle, "current")
+
+
 @pytest.mark.parametrize(
     ("precision", "capability", "remedy"),
     [
         ("fp16", "8.6", r"on any machine with: x --backend tensorrt-rtx$"),
         ("fp8", "8.9", r"on any machine with: x --backend tensorrt-rtx --target sm89$"),
         ("fp16", "7.5", r"on any machine with: x --backend tensorrt-rtx --target sm75$"),
-        ("fp8", "9.0", r"on this machine with: x --backend tensorrt-rtx --target current$"),
+        ("fp16", "9.0", r"does not support compute capability 9.0 \(an H100 .*--backend tensorrt or onnxruntime-cuda"),
+        ("fp8", "10.0", r"on this machine with: x --backend tensorrt-rtx --target current$"),
         ("fp8", "8.6", r"This GPU \(8.6\) does not take fp8"),
         ("fp32", "7.5", r"This GPU \(7.5\) does not take fp32"),
     ],
