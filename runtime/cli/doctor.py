@@ -62,7 +62,7 @@ def doctor(as_json: bool) -> None:
 
     The exit code is 0 if at least one backend works, else 1.
     """
-    backends = [_backend(name) for name in BACKENDS]
+    backends = [backend_check(name) for name in BACKENDS]
     extras = [_extra(name, packages) for name, packages in EXTRAS.items()]
     facts = {
         "ovdeploy": version("ovdeploy"),
@@ -78,7 +78,7 @@ def doctor(as_json: bool) -> None:
     sys.exit(0 if any(check.works for check in backends) else 1)
 
 
-def _backend(name: str) -> Check:
+def backend_check(name: str) -> Check:
     """Whether a backend runs, tried on the smallest graph there is."""
     backend = BACKENDS[name]
     install = f"pip install 'ovdeploy[{backend.extra}]'"

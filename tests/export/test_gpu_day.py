@@ -33,20 +33,26 @@ def setting(kit, tmp_path):
     return kit["steps"].Setting(work=str(tmp_path / "work"), device="cpu", size="micro")
 
 
+def names_of(steps, setting, backends):
+    return [name for part in (steps.beginning(setting), steps.measuring(backends)) for name, _ in part]
+
+
 def test_what_is_worth_most_comes_first_and_every_step_can_be_run(kit):
     steps = kit["steps"]
-    for device in ("cuda", "cpu"):
-        names = [name for name, _ in steps.plan(steps.Setting("", device, "full"))]
-        assert names[:3] == ["environment", "probe", "torch:fp32"] and len(set(names)) == len(names)
-        assert {name.partition(":")[0] for name in names} <= set(steps.RUN)
-        for precision in ("fp16", "fp32", "bf16", "int8w", "fp8", "int8"):
-            first = names.index(f"export:{precision}")
-            assert all(
-                names.index(name) > first for name in names if name.startswith("engines") and name.endswith(precision)
-            )
+    for device, backends in steps.CANDIDATES.items():
+        for some in (backends, backends[1:], ()):
+            names = names_of(steps, steps.Setting("", device, "full"), some)
+            assert names[:3] == ["environment", "probe", "torch:fp32"] and len(set(names)) == len(names)
+            assert {name.partition(":")[0] for name in names} <= set(steps.RUN)
+            assert all(name.split(":")[1] in some for name in names if name.startswith(("plans", "engines", "photo")))
+            for name in names:
+                if name.startswith("engines"):
+                    assert names.index(name) > names.index(f"export:{name.split(':')[2]}")
+    names = names_of(steps, steps.Setting("", "cuda", "full"), steps.CANDIDATES["cuda"])
     assert {"engines:tensorrt-rtx:fp8", "engines:tensorrt:fp16", "engines:onnxruntime-cuda:fp16", "compile:fp16"} <= {
-        name for name, _ in steps.plan(steps.Setting("", "cuda", "full"))
+        *names
     }
+    assert "compile:fp16" in names_of(steps, steps.Setting("", "cuda", "full"), ()), "PyTorch alone is worth measuring"
 
 
 def test_a_day_goes_on_where_it_stopped_and_saves_every_step(kit, setting, tmp_path, monkeypatch, capsys):
@@ -55,23 +61,26 @@ def test_a_day_goes_on_where_it_stopped_and_saves_every_step(kit, setting, tmp_p
 
     def step(name, given, limit):
         ran.append(name)
-        saved = json.loads((tmp_path / "report.json").read_text())["steps"] if len(ran) > 1 else {}
+        if ran[0] == "torch:fp32":
+            return {"failed": "again"}
+        saved = json.loads((tmp_path / "first" / "report.json").read_text())["steps"] if len(ran) > 1 else {}
         assert list(saved) == ran[:-1], "the one before is saved when the next begins"
         if name == "torch:fp32":
             return {"failed": "a crash"}
+        if name == "probe":
+            return {"backends": ["onnxruntime"]}
         return (
             {"rows": [{"stage": "dino", "refused": "no GPU | here"}]} if name.startswith("engines") else {"done": name}
         )
 
     monkeypatch.setattr(main, "run_step", step)
-    main.run_all(setting, tmp_path, 1000)
-    whole = list(ran)
-    assert whole == [name for name, _ in kit["steps"].plan(setting)]
+    main.run_all(setting, tmp_path / "first", 1000)
+    assert ran == names_of(kit["steps"], setting, ["onnxruntime"]), "what the probe found is measured"
     ran.clear()
     main.run_all(setting, tmp_path, 1000)
-    assert ran == ["torch:fp32"], "what failed is tried again, and nothing else"
+    assert ran == ["torch:fp32"], "what failed is tried again and nothing else, though the folder is another"
     told = (tmp_path / "report.md").read_text()
-    assert "| torch:fp32 | failed: a crash |" in told and "no GPU / here" in told
+    assert "| torch:fp32 | failed: again |" in told and "no GPU / here" in told
     assert "done before" in capsys.readouterr().out
 
 
@@ -106,11 +115,27 @@ def test_a_step_that_hangs_costs_its_limit(kit, setting, monkeypatch):
     )
 
 
-def test_probing_tells_both_plans_and_never_raises(kit, setting):
+def test_a_step_that_is_cut_off_keeps_what_it_found(kit, setting, monkeypatch, tmp_path):
+    script = tmp_path / "__main__.py"
+    script.write_text('import time; print(\'{"rows": [{"stage": "dino"}]}\', flush=True); time.sleep(60)')
+    monkeypatch.setattr(kit["main"], "__file__", str(script))
+    told = kit["main"].run_step("engines:onnxruntime:fp16", setting, 3)
+    assert told == {"rows": [{"stage": "dino"}], "cut": "not done after 3 s"}
+    report = kit["report"].Report.at(tmp_path, setting)
+    report.add("engines:onnxruntime:fp16", told, 0.0)
+    assert (
+        not report.has("engines:onnxruntime:fp16")
+        and "| cut: not done after 3 s |" in report.path.with_suffix(".md").read_text()
+    )
+
+
+def test_probing_tells_what_runs_and_why_the_rest_does_not(kit, setting):
     pytest.importorskip("tensorrt_rtx_bindings")
     told = kit["steps"].probe(setting)
-    assert told["ampere-plus"].startswith("refused: no NVIDIA GPU can be used here")
-    assert told["current"].startswith("refused: ") and "CUDA driver version is insufficient" in told["current"]
+    assert told["backends"] == ["onnxruntime"] and told["onnxruntime"].startswith("runs: ")
+    ahead, here = told["tensorrt-rtx"].split("; current: ")
+    assert ahead.startswith("ampere-plus: refused: no NVIDIA GPU can be used here")
+    assert here.startswith("refused: ") and "CUDA driver version is insufficient" in here
 
 
 def test_parts_hold_every_byte_and_fit_their_transfer(kit, tmp_path):
@@ -128,7 +153,7 @@ def test_parts_hold_every_byte_and_fit_their_transfer(kit, tmp_path):
 def test_the_commands_fit(tmp_path):
     text = (ROOT / "docs" / "gpu.md").read_text()
     section = text[text.index("## A GPU day") :]
-    commands = [line for line in section.splitlines() if line.startswith(("mkdir", "cp "))]
+    commands = [line for line in section.splitlines() if line.startswith(("mkdir", "bash "))]
     assert len(commands) == 2 and all(len(command) <= 2000 for command in commands)
     assert subprocess.run(["bash", "-n", FOLDER / "gpu_day" / "start.sh"]).returncode == 0
     shown = subprocess.run([sys.executable, FOLDER / "gpu_day", "--help"], capture_output=True, text=True)

@@ -13,6 +13,7 @@ that is not installed, a GPU that it refuses) is a result too: the words are in 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gpu_day.report import Report, tables
 from gpu_day.setting import Setting
-from gpu_day.steps import RUN, plan
+from gpu_day.steps import RUN, beginning, measuring
 
 
 def main() -> None:
@@ -51,15 +52,21 @@ def run_all(setting: Setting, out: Path, seconds: float) -> None:
     """Step after step until the time is up."""
     begun = time.monotonic()
     report = Report.at(out, setting)
-    for name, limit in plan(setting):
-        left = seconds - (time.monotonic() - begun)
-        if report.has(name):
-            print(f"{name}: done before", flush=True)
-        elif left < min(limit, 20):
-            report.add(name, {"left": f"{left:.0f} s were left"}, begun)
-        else:
-            report.add(name, run_step(name, setting, min(limit, left)), begun)
+    for part in (lambda: beginning(setting), lambda: measuring(report.found("probe", "backends", []))):
+        for name, limit in part():
+            run_if_room(name, float(limit), setting, report, begun, seconds)
     print(f"wrote {report.path}", flush=True)
+
+
+def run_if_room(name: str, limit: float, setting: Setting, report: Report, begun: float, seconds: float) -> None:
+    """A step that has no figures yet, if it fits into what is left."""
+    left = seconds - (time.monotonic() - begun)
+    if report.has(name):
+        print(f"{name}: done before", flush=True)
+    elif left < min(limit, 20):
+        report.add(name, {"left": f"{left:.0f} s were left"}, begun)
+    else:
+        report.add(name, run_step(name, setting, min(limit, left)), begun)
 
 
 def run_step(name: str, setting: Setting, limit: float) -> dict[str, object]:
@@ -69,12 +76,16 @@ def run_step(name: str, setting: Setting, limit: float) -> dict[str, object]:
     command += ["--device", setting.device, "--size", setting.size]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as error:
+        lines = (error.stdout or b"").decode(errors="replace").strip().splitlines()
+        with contextlib.suppress(ValueError, IndexError):
+            return {**json.loads(lines[-1]), "cut": f"not done after {limit:.0f} s"}
         return {"failed": f"not done after {limit:.0f} s"}
     took = {"seconds": round(time.monotonic() - start, 1)}
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
-        return {"failed": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:600], **took}
+        lines = done.stderr.strip().splitlines()[-60:] or [f"exit code {done.returncode}"]
+        return {"failed": lines[-1][:600], "stderr": lines, **took}
     try:
         return {**json.loads(lines[-1]), **took}
     except ValueError:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gpu_day.machine import free_memory, power
-from gpu_day.setting import DEVICE, RUNS, Setting, networks_of, told
+from gpu_day.setting import DEVICE, RUNS, Setting, networks_of, so_far, told
 from ovdeploy.runtime.backends.measures import summarize, timed_runs
 from support.devices import torch_run, usual_feeds
 
@@ -32,6 +32,7 @@ def eager(setting: Setting, precision: str, compiled: bool = False) -> dict[str,
             rows.append({"stage": stage, "refused": f"{type(error).__name__}: {error}"[:300]})
             continue
         rows.append({"stage": stage, "times": told(times), "memory": taken, "power": watts})
+        so_far(rows, DEVICE)
         del run
         if setting.device == "cuda":
             torch.cuda.empty_cache()

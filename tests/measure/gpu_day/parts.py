@@ -22,7 +22,7 @@ PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in (39, 35, 34, 31, 28, 27,
 PLATFORMS += ["manylinux2014_x86_64", "manylinux1_x86_64", "any"]
 NEEDED = (
     *("msgspec", "tomli-w", "ftfy", "wcwidth", "open_clip_torch", "segment-anything", "onnxslim"),
-    *("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings"),
+    *("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings", "onnxruntime-gpu"),
 )
 PIECE = 12 << 20
 """Bytes of a cut file's pieces."""
@@ -33,13 +33,15 @@ MOST = 51 << 20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    parser.add_argument("--without", nargs="*", default=[], help="packages to leave out (what the card cannot use)")
+    given = parser.parse_args()
+    folder = given.folder
     shutil.rmtree(folder, ignore_errors=True)
     wheels = folder / "wheels"
     wheels.mkdir(parents=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, ROOT], check=True)
-    for name in NEEDED:
+    for name in sorted({*NEEDED} - {*given.without}):
         platforms = [word for platform in PLATFORMS for word in ("--platform", platform)]
         target = ["--python-version", PYTHON, "--implementation", "cp", *platforms, "--only-binary=:all:"]
         wanted = f"{name}=={version(name)}" if installed(name) else name

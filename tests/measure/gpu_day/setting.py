@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,3 +34,8 @@ def networks_of(setting: Setting) -> Any:
 
 def told(times: Any) -> dict[str, float]:
     return {key: getattr(times, key) for key in ("p50", "p90", "p99", "mean", "min", "max")} | {"runs": times.runs}
+
+
+def so_far(rows: list[dict[str, Any]], boundary: str) -> None:
+    """Print what a step has found, so that its time limit does not cost it."""
+    print(json.dumps({"rows": rows, "boundary": boundary}), flush=True)

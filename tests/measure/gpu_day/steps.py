@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,66 +11,89 @@ from typing import Any
 import numpy as np
 
 from gpu_day.machine import environment, free_memory, power
-from gpu_day.setting import HOST, RUNS, Setting, networks_of, told
+from gpu_day.setting import DEVICE, HOST, RUNS, Setting, networks_of, so_far, told
 from ovdeploy.runtime.backends.measures import summarize, timed_runs
 from ovdeploy.runtime.backends.options import SessionOptions
+from ovdeploy.runtime.backends.registry import BACKENDS
 from ovdeploy.runtime.bundle.bundle import Bundle
 from ovdeploy.runtime.bundle.opening import open_stage
+from ovdeploy.runtime.cli.doctor import IDENTITY, IDENTITY_CONTRACT, backend_check
 from ovdeploy.runtime.errors import OvdeployError
 from ovdeploy.runtime.stage.compare import compare
 from ovdeploy.runtime.stage.precision import QUANTISED, RESTS
 
+CANDIDATES = {"cuda": ("tensorrt-rtx", "tensorrt", "onnxruntime-cuda"), "cpu": ("onnxruntime", "tensorrt-rtx")}
+"""Backends by device, those that are worth most first."""
 
-def plan(setting: Setting) -> list[tuple[str, float]]:
-    """Steps with the most seconds that each may take, in the order of their worth."""
-    full = setting.size == "full"
-    backends = (
-        ["tensorrt-rtx", "tensorrt", "onnxruntime-cuda"]
-        if setting.device == "cuda"
-        else ["onnxruntime", "tensorrt-rtx"]
-    )
-    first, others = backends[0], backends[1:]
-    steps = [("environment", 30), ("probe", 30), ("torch:fp32", 90), ("torch:fp16", 60)]
-    steps += [("export:fp16", 240 if full else 90), (f"plans:{first}:fp16", 120), (f"engines:{first}:fp16", 90)]
-    steps += [(f"photo:{first}:fp16", 120), ("compile:fp16", 180), ("torch:bf16", 60)]
-    for precision in ("fp32", "int8w", "bf16", "fp8", "int8"):
-        steps += [
-            (f"export:{precision}", 120),
-            (f"plans:{first}:{precision}", 120),
-            (f"engines:{first}:{precision}", 90),
-            (f"photo:{first}:{precision}", 90),
-        ]
-    for backend in others:
-        steps += [(f"plans:{backend}:fp16", 180), (f"engines:{backend}:fp16", 90)]
-    return [(name, float(limit)) for name, limit in steps]
+
+def beginning(setting: Setting) -> Iterator[tuple[str, float]]:
+    """Steps that need no engine, with the most seconds that each may take."""
+    yield from {"environment": 40, "probe": 60, "torch:fp32": 120, "torch:fp16": 60}.items()
+    yield "export:fp32", 240 if setting.size == "full" else 90
+    yield "export:fp16", 120  # from the graphs that are there
+
+
+def measuring(backends: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """The other steps, in the order of their worth: the first backend that runs here, then what it leaves room for."""
+    first = next(iter(backends), None)
+    if first:
+        yield from _stages_and_photo(first, "fp16")
+        if BACKENDS[first].options:
+            yield f"options:{first}:fp16", 120
+    yield "compile:fp16", 180
+    yield "torch:bf16", 60
+    for precision in ("fp32", "int8w", "bf16", "int8", "fp8") if first else ():
+        if precision != "fp32":
+            yield f"export:{precision}", 120
+        yield from _stages_and_photo(first, precision)
+    for backend in backends[1:]:
+        yield from _stages_and_photo(backend, "fp16")
+
+
+def _stages_and_photo(backend: str, precision: str) -> Iterator[tuple[str, float]]:
+    if BACKENDS[backend].engine == "plan":
+        yield f"plans:{backend}:{precision}", 120
+    yield f"engines:{backend}:{precision}", 90
+    yield f"photo:{backend}:{precision}", 90
 
 
 def probe(setting: Setting) -> dict[str, Any]:
-    """Whether TensorRT-RTX runs on this GPU at all: the smallest plans, for Ampere and later and for this GPU."""
+    """Which backends run here at all, on the smallest graph there is, and why the others do not."""
+    Path(setting.work).mkdir(parents=True, exist_ok=True)
+    told = {backend: _tried(setting, backend) for backend in CANDIDATES[setting.device]}
+    return {**told, "backends": [backend for backend, how in told.items() if how.startswith("runs")]}
+
+
+def _tried(setting: Setting, backend: str) -> str:
+    if backend == "tensorrt-rtx":
+        told = {target: _tried_plan(setting, target) for target in ("ampere-plus", "current")}
+        ran = [target for target, how in told.items() if how == "runs"]
+        return f"runs ({', '.join(ran)})" if ran else "; ".join(f"{target}: {how}" for target, how in told.items())
+    check = backend_check(backend)
+    return f"runs: {check.state}" if check.works else check.state
+
+
+def _tried_plan(setting: Setting, target: str) -> str:
+    """The smallest plan of TensorRT-RTX, built for a target."""
     from ovdeploy.runtime.backends.tensorrt.build import build_plan
     from ovdeploy.runtime.backends.tensorrt.libraries import LIBRARIES
     from ovdeploy.runtime.backends.tensorrt.options import PlanOptions
     from ovdeploy.runtime.backends.tensorrt.session import open_rtx_plan
-    from ovdeploy.runtime.cli.doctor import IDENTITY, IDENTITY_CONTRACT
     from ovdeploy.runtime.reporting import silent
 
-    found: dict[str, Any] = {}
-    folder = Path(setting.work)
-    folder.mkdir(parents=True, exist_ok=True)
-    graph = folder / "identity.onnx"
+    graph = Path(setting.work) / "identity.onnx"
     graph.write_bytes(IDENTITY)
-    for target in ("ampere-plus", "current"):
-        try:
-            options = PlanOptions(targets=(target,))
-            made = build_plan(LIBRARIES["tensorrt-rtx"], graph, IDENTITY_CONTRACT, options, b"", silent)
-            path = folder / f"identity.{target}.plan"
-            path.write_bytes(made.plan)
-            with open_rtx_plan(path, IDENTITY_CONTRACT, SessionOptions()) as session:
-                came = session.run({"x": np.ones(1, np.float32)})["y"]
-            found[target] = "runs" if came.tolist() == [1.0] else f"gives {came.tolist()}"
-        except OvdeployError as error:
-            found[target] = f"refused: {error}"[:400]
-    return found
+    try:
+        made = build_plan(
+            LIBRARIES["tensorrt-rtx"], graph, IDENTITY_CONTRACT, PlanOptions(targets=(target,)), b"", silent
+        )
+        path = Path(setting.work) / f"identity.{target}.plan"
+        path.write_bytes(made.plan)
+        with open_rtx_plan(path, IDENTITY_CONTRACT, SessionOptions()) as session:
+            came = session.run({"x": np.ones(1, np.float32)})["y"]
+    except OvdeployError as error:
+        return f"refused: {error}"[:400]
+    return "runs" if came.tolist() == [1.0] else f"gives {came.tolist()}"
 
 
 def export(setting: Setting, precision: str) -> dict[str, Any]:
@@ -118,13 +141,10 @@ def export_quantised(setting: Setting, precision: str) -> dict[str, Any]:
 
 
 def plans(setting: Setting, backend: str, precision: str) -> dict[str, Any]:
-    """Plans of a bundle, if the backend runs plans."""
-    from ovdeploy.runtime.backends.registry import BACKENDS
+    """Plans of a bundle."""
     from ovdeploy.runtime.backends.tensorrt.options import PlanOptions
     from ovdeploy.runtime.bundle.plan_building import build_plans
 
-    if BACKENDS[backend].engine != "plan":
-        return {"plans": "none: it reads graphs"}
     rtx, built = backend == "tensorrt-rtx", {}
     refused: dict[str, str] = {}
     for targets in (
@@ -143,7 +163,7 @@ def plans(setting: Setting, backend: str, precision: str) -> dict[str, Any]:
 def engines(setting: Setting, backend: str, precision: str) -> dict[str, Any]:
     """Every stage on a backend: latency, memory, power, and how far it is from PyTorch in FP32 on the same device."""
     from gpu_day.eager import reference_outputs
-    from support.devices import usual_feeds
+    from support.devices import resident_run, usual_feeds
 
     bundle, networks = Bundle.load(_bundle(setting, precision)), networks_of(setting)
     rows = []
@@ -156,6 +176,7 @@ def engines(setting: Setting, backend: str, precision: str) -> dict[str, Any]:
                 session.tune()
                 run = partial(session.run, feeds)
                 times = summarize(timed_runs(run, RUNS[setting.size]), HOST, stage)
+                resident = summarize(timed_runs(resident_run(session, feeds), RUNS[setting.size]), DEVICE, stage)
                 taken, watts = before - free_memory(setting), power(setting, run)
         except OvdeployError as error:
             rows.append({"stage": stage, "refused": str(error)[:400]})
@@ -163,11 +184,40 @@ def engines(setting: Setting, backend: str, precision: str) -> dict[str, Any]:
         expected = reference_outputs(networks, setting, stage, feeds)
         worst = [compare(outputs[spec.name], want) for spec, want in zip(entry.contract.outputs, expected, strict=True)]
         rows.append({
-            "stage": stage, "times": told(times), "relative": max(d.relative for d in worst),
-            "cosine": min(d.cosine for d in worst), "memory": taken, "power": watts,
+            "stage": stage, "times": told(times), "resident": told(resident), "memory": taken, "power": watts,
+            "relative": max(d.relative for d in worst), "cosine": min(d.cosine for d in worst),
         })  # fmt: skip
+        so_far(rows, HOST)
     refused = all("refused" in row for row in rows)
     return {"refused": rows[0]["refused"], "boundary": HOST} if refused else {"rows": rows, "boundary": HOST}
+
+
+def options(setting: Setting, backend: str, precision: str) -> dict[str, Any]:
+    """What the backend's own options change: every option's every value, the others as they are by default."""
+    from support.devices import usual_feeds
+
+    bundle = Bundle.load(_bundle(setting, precision))
+    offered = BACKENDS[backend].options
+    ways: list[dict[str, str]] = [{}] + [{name: value} for name, values in offered.items() for value in values[1:]]
+    rows = []
+    for stage in ("clip_image", "sam_decoder"):
+        feeds = usual_feeds(bundle.manifest.stages[stage].contract)
+        for way in ways:
+            told_way = ", ".join(f"{name}={value}" for name, value in way.items()) or "defaults"
+            try:
+                start = time.perf_counter()
+                with open_stage(bundle, stage, precision, backend, SessionOptions(of_backend=way)) as session:
+                    opened = time.perf_counter()
+                    session.run(feeds)
+                    first = time.perf_counter()
+                    times = summarize(timed_runs(partial(session.run, feeds), RUNS[setting.size]), HOST, stage)
+            except OvdeployError as error:
+                rows.append({"stage": f"{stage}, {told_way}", "refused": str(error)[:400]})
+                continue
+            waits = f"opened in {opened - start:.2f} s, first run {first - opened:.2f} s"
+            rows.append({"stage": f"{stage}, {told_way}: {waits}", "times": told(times)})
+            so_far(rows, HOST)
+    return {"rows": rows, "boundary": HOST}
 
 
 def photo(setting: Setting, backend: str, precision: str) -> dict[str, Any]:
@@ -210,7 +260,7 @@ def compiled(setting: Setting, precision: str) -> dict[str, Any]:
 
 RUN: dict[str, Callable[..., dict[str, Any]]] = {
     "environment": environment, "probe": probe, "export": export, "plans": plans, "engines": engines, "photo": photo,
-    "torch": eager, "compile": compiled,
+    "options": options, "torch": eager, "compile": compiled,
 }  # fmt: skip
 
 
