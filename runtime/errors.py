@@ -8,6 +8,7 @@ OvdeployError
 ├── PromptError          points, a box or a mask that cannot be used
 ├── DatasetError         a dataset, or a label map of it, that cannot be read
 ├── BundleError          a bundle that is missing, damaged, unsafe or of another schema
+├── BusyError            a place that another process is writing
 ├── EngineError          an engine that refused its input, failed, or returned NaN
 ├── MissingExtraError    an optional dependency is not installed
 ├── WeightsError         a checkpoint that does not fit the model (build box)
@@ -51,6 +52,10 @@ class DatasetError(OvdeployError):
 
 class BundleError(OvdeployError):
     """A bundle is missing, damaged, unsafe, or written by another schema version."""
+
+
+class BusyError(OvdeployError):
+    """A place is being written by another process."""
 
 
 class EngineError(OvdeployError):

@@ -44,6 +44,21 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def named_by_content(path: Path, suffix: str) -> Path:
+    """Rename a file so that its name tells its content: `head.fp32.onnx` becomes `head.fp32.1f0c8ab2d93e.onnx`.
+
+    Args:
+        path: the file.
+        suffix: how its name ends, ".onnx" for example; the content is told before that.
+
+    Returns:
+        The file's new path.
+    """
+    named = path.with_name(f"{path.name.removesuffix(suffix)}.{sha256_of(path)[:12]}{suffix}")
+    path.replace(named)
+    return named
+
+
 def sha256_of(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file, read in pieces."""
     digest = hashlib.sha256()

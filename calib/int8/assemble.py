@@ -11,14 +11,15 @@ from typing import NamedTuple
 import msgspec
 from onnx import ModelProto
 
-from ...runtime.bundle.bundle import MANIFEST, Bundle, EngineEntry, Manifest, StageEntry, file_entry, write_manifest
+from ...runtime.bundle.bundle import Bundle, EngineEntry, Manifest, StageEntry, file_entry, write_manifest
 from ...runtime.bundle.calibration import Calibration
-from ...runtime.bundle.places import holds_other_files
+from ...runtime.bundle.places import bundle_in, holds_other_files
+from ...runtime.bundle.placing import put_in_place
 from ...runtime.errors import BundleError
 from ...runtime.graph.census import take_census
 from ...runtime.graph.half import to_half
 from ...runtime.graph.islands import STANDARD, island_nodes
-from ...runtime.graph.model import check_file, save_model
+from ...runtime.graph.model import check_file, named_graph, save_model
 from ...runtime.graph.products import still_there
 from ...runtime.stage.census import Census, missing_precision
 from ...runtime.stage.precision import FP32, QUANTISED
@@ -88,12 +89,14 @@ def write_engine(work: Work, choice: Choice, draft: Path, source: Bundle, rest: 
     Raises:
         ExportError: the graph fails ONNX's checks.
     """
+    for earlier in draft.glob(f"{work.stage}.{work.precision}.*"):  # of choices that were tried before
+        earlier.unlink()
     path = draft / f"{work.stage}.{work.precision}.onnx"
     model = rest_in(work.quantised(choice), rest, work.graph())
     save_model(model, path)
     check_file(path, f"{work.stage} in {work.precision}")
     census: Census = take_census(model, work.contract)
-    files = tuple(file_entry(file) for file in (path, path.with_name(f"{path.name}.data")) if file.exists())
+    files = tuple(file_entry(file) for file in named_graph(path))
     origin = source.stage(work.stage).engines[FP32]
     entry = EngineEntry(files=files, fingerprint=files[0].sha256, source=origin.fingerprint, census=census)
     return entry, missing_precision(census, work.precision)
@@ -113,7 +116,7 @@ def write_draft(
     stages = {name: _stage(entry, engines.get(name), goal) for name, entry in source.manifest.stages.items()}
     manifest: Manifest = msgspec.structs.replace(source.manifest, stages=stages, calibration=calibration)
     write_manifest(draft, manifest)
-    return Bundle.load(draft)
+    return Bundle.written_here(draft)
 
 
 def _stage(entry: StageEntry, engine: EngineEntry | None, goal: Goal) -> StageEntry:
@@ -129,13 +132,4 @@ def _stage(entry: StageEntry, engine: EngineEntry | None, goal: Goal) -> StageEn
 
 def accept(draft: Path, output: Path) -> None:
     """Put the draft in its place; what nothing names any more is not in it."""
-    named = {entry.path for entry in Bundle.load(draft).manifest.files()} | {MANIFEST}
-    for path in draft.iterdir():
-        if path.name not in named:
-            path.unlink()
-    old = output.with_name(f".{output.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if output.exists():
-        output.replace(old)
-    draft.replace(output)
-    shutil.rmtree(old, ignore_errors=True)
+    put_in_place(draft, output, Bundle.written_here(draft).manifest, bundle_in(output))

@@ -16,6 +16,7 @@ from ...runtime.backends.base import Session
 from ...runtime.backends.registry import BACKENDS
 from ...runtime.bundle.bundle import Bundle, EngineEntry
 from ...runtime.bundle.calibration import Calibration
+from ...runtime.bundle.locks import locked
 from ...runtime.datasets import load_spec
 from ...runtime.errors import BundleError
 from ...runtime.files import cache_root
@@ -94,13 +95,15 @@ def calibrate(request: Request, tell: Reporter) -> Outcome:
         PhotoError: a photo cannot be read, or there are too few.
         BundleError: the output is no place for a bundle, or the bundle lacks FP32 engines.
         RecipeError: the settings name what is not there.
+        BusyError: another process writes to the same output.
     """
     check_output(request.bundle, request.output)
     photos = choose_photos(
         request.images, request.gate_images, photos=request.settings.photos, gate_photos=request.settings.gate_photos,
         limit=request.limit,
     )  # fmt: skip
-    return _Calibration(request, photos, tell).run()
+    with locked(request.output, "calibrate"):
+        return _Calibration(request, photos, tell).run()
 
 
 class _Calibration:

@@ -14,7 +14,7 @@ from rich.table import Table
 from ...runtime.backends.registry import available_backends, choose_backend
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.calibration import Calibration
-from ...runtime.cli.common import fail_cleanly, line_reporter, parse_settings
+from ...runtime.cli.common import bundle_argument, fail_cleanly, line_reporter, parse_settings
 from ...runtime.errors import needing
 from ...runtime.recipe.int8 import Int8Settings
 from ...runtime.stage.precision import FP8, INT8, QUANTISED, RESTS
@@ -30,7 +30,7 @@ REFUSED = 3
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 @click.option("--images", multiple=True, required=True, help="Photos, folders or globs; may be repeated.")
 @click.option("--gate-images", multiple=True, help="Photos to judge by.  [default: every third of --images]")
 @click.option(

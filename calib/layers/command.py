@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.opening import open_stage
-from ...runtime.cli.common import engine_options, fail_cleanly, parse_settings, progress_bar
+from ...runtime.cli.common import bundle_argument, engine_options, fail_cleanly, parse_settings, progress_bar
 from ...runtime.errors import PhotoError
 from ...runtime.files import atomic_path
 from ...runtime.photo.reading import as_photo
@@ -27,7 +27,7 @@ KEY = "similarity_layers"
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 @click.option("--images", multiple=True, required=True, help="Photos, folders or globs to measure on; may be repeated.")
 @click.option(
     "--count", type=click.IntRange(min=1), help="How many blocks to propose. Default: 7 of 12, or that share."

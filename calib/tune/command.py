@@ -16,6 +16,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeR
 
 from ...runtime.bundle.bundle import MANIFEST
 from ...runtime.cli.common import (
+    bundle_argument,
     engine_options,
     fail_cleanly,
     parameter_options,
@@ -38,7 +39,7 @@ TOLD = 10
 
 
 @click.command(epilog=EPILOG)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 @dataset_options
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("tuned.toml"), show_default=True,

@@ -18,6 +18,7 @@ def bundle_page() -> Iterator[str]:
     yield "# Bundle format"
     yield from files_blocks()
     yield from checks_blocks()
+    yield from digest_blocks()
     yield from struct_blocks()
     yield "## History of the schema"
     yield prose(
@@ -37,11 +38,17 @@ def files_blocks() -> Iterator[str]:
         ("file", "what it is"),
         (
             ("`bundle.json`", "the manifest: all that this page describes"),
-            ("`STAGE.PRECISION.onnx`", "a stage's graph in one precision"),
-            ("`STAGE.PRECISION.onnx.data`", "its weights, where the graph would pass 2 GB with them"),
+            ("`STAGE.PRECISION.HASH.onnx`", "a stage's graph in one precision; the name tells its content's SHA-256"),
+            ("`STAGE.PRECISION.HASH.onnx.data`", "its weights, where the graph would pass 2 GB with them"),
             ("`STAGE.PRECISION.….plan`", "a TensorRT plan; its name says which graph, GPU and TensorRT it belongs to"),
-            ("`tokenizer.json`", "CLIP's tokenizer, for pipelines that take words"),
+            ("`tokenizer.HASH.json`", "CLIP's tokenizer, for pipelines that take words"),
+            ("`bundle.json.sig`", "a signature, if whoever ships the bundle made one"),
         ),
+    )
+    yield prose(
+        """A writer moves new files in under names that no old one has, then replaces the manifest, then removes what it
+        no longer names: whenever it is killed, a reader finds the old bundle or the new one, whole. Two writers of one
+        bundle do not meet: the second is told who the first is."""
     )
     yield prose(
         """Other files may lie beside these, such as TensorRT's timing caches and `islands.PRECISION.toml`. No engine is
@@ -55,15 +62,47 @@ def checks_blocks() -> Iterator[str]:
     yield items(
         "The version comes first. An older manifest is [brought to today's](#history-of-the-schema) in memory, a later "
         "one is refused with what to do.",
+        "The manifest is the one that was written, by its [digest](#digest-and-signature).",
         "Types are strict, and unknown keys are refused.",
+        "What the manifest says twice it says alike: `dimensions` and the contracts, for example.",
         "Every path lies in the folder, also after links are followed.",
         "A file's size and SHA-256 are compared with the manifest before it is opened.",
+        "A graph has the inputs and outputs of its contract: names, types, fixed sizes, free axes, and, where the "
+        "library tells, which axes are one and the same.",
         "An engine has the precision that it goes by, as its census says. Where the package `onnx` is installed, the "
         "graph is counted again.",
     )
     yield prose(
         """In the tables below, *map* stands for a JSON object whose keys are strings. `Bundle.load` reads a manifest,
         `write_manifest` writes one."""
+    )
+
+
+def digest_blocks() -> Iterator[str]:
+    """What proves that a manifest is the one that was written, and who wrote it."""
+    yield "## Digest and signature"
+    yield prose(
+        """The key `digest` of `bundle.json` is the SHA-256 of all that the manifest says beside it, as canonical JSON:
+        UTF-8, keys sorted, no spaces. Since the manifest names every file by its own SHA-256, the digest stands for
+        the whole bundle (`Bundle.digest`). Every command that writes a manifest renews it: `export-engines`,
+        `calibrate` and `build-plans` all write by `write_manifest`. A manifest whose digest differs is refused, so it
+        is not edited by hand: parameters are changed by `--set` or a [parameters file](tuning.md), templates by another
+        export. Manifests of versions 1 and 2 have no digest and are read without one; a newer manifest cannot pass as
+        theirs."""
+    )
+    yield prose(
+        """A digest tells accidents, not intent: whoever can write the bundle can renew it. What a forger then changes
+        is still held against what he cannot: sizes against the contracts, contracts against the graphs. What no
+        signature of a graph shows is the manifest's word alone: templates, parameters, `sam_padding`, the axes' ranges
+        and meaning, provenance, and the graphs' weights themselves."""
+    )
+    yield prose(
+        """Who ships bundles signs them: `ovdeploy sign BUNDLE --key PRIVATE.pem` writes `bundle.json.sig`, the Ed25519
+        signature (hexadecimal) of the bytes `ovdeploy bundle`, a line feed and the digest. Every command that loads
+        bundles takes `--verify-key PUBLIC.pem`, Python `Bundle.load(path, verify_key=…)`, and everything the
+        environment's `OVDEPLOY_VERIFY_KEY`; a bundle that is not signed with that key is then refused. `build-plans` on
+        the deploy box changes the manifest and makes the signature void: ship the plans, or sign there. It needs
+        `pip install 'ovdeploy[sign]'` (the package cryptography)."""
     )
 
 

@@ -19,9 +19,9 @@ from ...runtime.bundle.bundle import (
     TextAssets,
     file_entry,
 )
-from ...runtime.bundle.calibration import Calibration
-from ...runtime.bundle.places import holds_other_files
-from ...runtime.errors import BundleError, ExportError, one_of
+from ...runtime.bundle.locks import locked
+from ...runtime.bundle.placing import put_in_place
+from ...runtime.files import named_by_content
 from ...runtime.reporting import Reporter, silent
 from ...runtime.stage.census import Census
 from ...runtime.stage.contract import StageContract
@@ -29,7 +29,8 @@ from ...runtime.stage.precision import FP32
 from ..reference.networks import Networks
 from .fingerprint import MAKERS, derived, fingerprint_of, versions_of_makers
 from .onnx_export import export_onnx
-from .staging import fresh, noted, put_in_place, staged, unchanged
+from .previous import chosen_stages, held_stages, kept_calibration, previous_bundle
+from .staging import fresh, noted, staged, unchanged
 
 
 class Conversion(Protocol):
@@ -77,13 +78,26 @@ def build_bundle(
 
     Raises:
         ExportError: a stage is not the recipe's, or cannot be exported.
+        BusyError: another process exports to the same place.
     """
-    previous = _previous(output)
-    chosen = _chosen_stages(networks, stages, previous)
+    with locked(output, "export-engines"):
+        return _build_bundle(networks, output, conversion, stages, force, progress)
+
+
+def _build_bundle(
+    networks: Networks,
+    output: Path,
+    conversion: Conversion | None,
+    stages: Sequence[str] | None,
+    force: bool,
+    progress: Reporter,
+) -> Manifest:
+    previous = previous_bundle(output)
+    chosen = chosen_stages(networks, stages, previous)
     staging = output.parent / f".{output.name}.partial"
     staging.mkdir(parents=True, exist_ok=True)
     build = _Build(networks, previous, staging, conversion, progress)
-    wanted = {*chosen, *networks.recipe.stages, *_held(previous)}
+    wanted = {*chosen, *networks.recipe.stages, *held_stages(previous)}
     works = [_Work(stage, build) for stage in networks.recipe.possible_stages if stage in wanted]
     made = _make(works, build, chosen, force=force)
     entries = {work.stage: entry for work in works if (entry := work.entry(made[work.stage]))}
@@ -95,7 +109,7 @@ def build_bundle(
         text=_text_assets(networks, staging),
         provenance=dict(networks.provenance),
         versions=versions_of_makers(("ovdeploy", *MAKERS)),
-        calibration=_calibration(previous, entries),
+        calibration=kept_calibration(previous, entries),
     )
     put_in_place(staging, output, manifest, previous)
     if conversion:
@@ -251,42 +265,7 @@ def _text_assets(networks: Networks, staging: Path) -> TextAssets | None:
     if networks.family.write_text is None:
         return None
     templates = networks.family.write_text(networks, staging / TOKENIZER)
-    return TextAssets(tokenizer=file_entry(staging / TOKENIZER), templates=templates)
-
-
-def _chosen_stages(networks: Networks, stages: Sequence[str] | None, previous: Bundle | None) -> Sequence[str]:
-    recipe = networks.recipe
-    for stage in stages or ():
-        if stage not in recipe.possible_stages:
-            raise ExportError(one_of(f"stage of {recipe.name}", stage, recipe.possible_stages))
-    optional = [
-        s for s in recipe.possible_stages if s in {*recipe.optional_stages, *_held(previous)} - {*recipe.stages}
-    ]
-    return stages or (*recipe.stages, *optional)
-
-
-def _calibration(previous: Bundle | None, entries: Mapping[str, StageEntry]) -> Calibration | None:
-    """How quantised engines came about that are still there, every one of them."""
-    told = previous.manifest.calibration if previous else None
-    if told is None:
-        return None
-    made = {stage for stage, report in told.stages.items() if report.precision == told.precision}
-    return told if all(told.precision in entries[stage].engines for stage in made if stage in entries) else None
-
-
-def _held(bundle: Bundle | None) -> Iterable[str]:
-    """Stages that a bundle holds."""
-    return bundle.manifest.stages if bundle else ()
-
-
-def _previous(output: Path) -> Bundle | None:
-    """The bundle that is there; None without one, or with one that this version cannot read and so replaces."""
-    if holds_other_files(output):
-        raise ExportError(f"{output} is a folder with other files in it; choose another --output")
-    try:
-        return Bundle.load(output)
-    except BundleError:
-        return None
+    return TextAssets(tokenizer=file_entry(named_by_content(staging / TOKENIZER, ".json")), templates=templates)
 
 
 def _export(networks: Networks, stage: str, staging: Path, fingerprint: str) -> EngineEntry:

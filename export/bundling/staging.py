@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import msgspec
 
-from ...runtime.bundle.bundle import Bundle, Manifest, file_entry, write_manifest
+from ...runtime.bundle.bundle import Bundle, file_entry
 from ...runtime.bundle.entries import EngineEntry
 from ...runtime.errors import BundleError
 from ...runtime.files import write_bytes
+from ...runtime.graph.model import named_graph
 from ...runtime.stage.census import Census
 
 
@@ -50,8 +50,8 @@ def fresh(path: Path) -> Path:
 def noted(
     staging: Path, stage: str, path: Path, precision: str, fingerprint: str, census: Census | None, source: str = ""
 ) -> EngineEntry:
-    """The entry of an engine that is done, also noted beside it, should the export be interrupted."""
-    files = tuple(file_entry(file) for file in _files_of(path))
+    """The entry of an engine that is done, named by its content; also noted beside it, for an interrupted export."""
+    files = tuple(file_entry(file) for file in named_graph(path))
     engine = EngineEntry(files=files, fingerprint=fingerprint, source=source, census=census)
     write_bytes(_note(staging, stage, precision), msgspec.json.encode(engine))
     return engine
@@ -64,18 +64,3 @@ def _note(staging: Path, stage: str, precision: str) -> Path:
 def _files_of(path: Path) -> list[Path]:
     """The graph, and its external data if there is any."""
     return [file for file in (path, path.with_name(f"{path.name}.data")) if file.exists()]
-
-
-def put_in_place(staging: Path, output: Path, manifest: Manifest, previous: Bundle | None) -> None:
-    """Move what was made into the bundle, then write its manifest, then remove what nothing names any more."""
-    output.mkdir(parents=True, exist_ok=True)
-    named = {entry.path for entry in manifest.files()}
-    for path in staging.iterdir():
-        if path.name in named:
-            path.replace(output / path.name)
-    write_manifest(output, manifest)
-    if previous is not None:
-        for entry in previous.manifest.files():
-            if entry.path not in named:
-                (output / entry.path).unlink(missing_ok=True)
-    shutil.rmtree(staging)

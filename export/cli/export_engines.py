@@ -131,7 +131,7 @@ def export_engines(
             networks, target, conversion=conversion, stages=names, force=force, progress=line_reporter(console, status)
         )
     if backend in LIBRARIES:
-        bundle = Bundle.load(target)
+        bundle = Bundle.written_here(target)
         settings = make_options(bundle, **plans)
         build_with_bar(
             bundle, library=backend, precision=precision, stages=stages, device=device, force=force, options=settings

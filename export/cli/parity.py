@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ...runtime.backends.registry import choose_backend
 from ...runtime.bundle.bundle import Bundle
-from ...runtime.cli.common import engine_options, fail_cleanly, line_reporter
+from ...runtime.cli.common import bundle_argument, engine_options, fail_cleanly, line_reporter
 from ...runtime.photo.reading import demo_photo
 from ..models.extra import require_export_extra
 from .options import weight_options
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 @weight_options
 @click.option("--image", type=click.Path(path_type=Path), help="The photo. Default: the one in the package.")
 @engine_options

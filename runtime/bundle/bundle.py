@@ -1,7 +1,7 @@
 """A bundle: the folder that `export-engines` writes and the deploy box loads.
 
-`bundle.json` is the manifest. It is read strictly, every file it names must lie in the folder, and no engine is opened
-before its size and SHA-256 have been checked against it.
+`bundle.json` is the manifest. It carries a digest of itself and is read strictly, every file it names must lie in the
+folder, and no engine is opened before its size and SHA-256 have been checked against it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from ..stage.census import Census, check_census
 from ..stage.contract import Range
 from ..stage.precision import FP8, FP32, INT8
 from .calibration import Calibration
+from .consistency import check_sizes
 from .entries import EngineEntry as EngineEntry
 from .entries import FileEntry as FileEntry
 from .entries import PlanEntry as PlanEntry
 from .entries import StageEntry as StageEntry
 from .migration import SCHEMA_VERSION as SCHEMA_VERSION
 from .migration import migrated
+from .seal import digest_of, sealed
+from .signature import check_signature, key_asked_for
 
 MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
@@ -96,24 +99,43 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Bundle:
     """A bundle on disk, its manifest read and its paths checked."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, digest: str = "") -> None:
         self.path = path
         self.manifest = manifest
+        self.digest = digest or digest_of(manifest_data(manifest))
+        """What identifies the bundle: the SHA-256 of its manifest, which names every file by its own."""
 
     @classmethod
-    def load(cls, path: str | Path) -> Bundle:
+    def load(cls, path: str | Path, *, verify_key: str | Path | None = None) -> Bundle:
         """Read a bundle's manifest.
 
+        Args:
+            path: the folder, or its `bundle.json`.
+            verify_key: an Ed25519 public key in PEM; the bundle must be signed with its private half. None takes the
+                one that the environment's `OVDEPLOY_VERIFY_KEY` names, or checks no signature.
+
         Raises:
-            BundleError: no bundle there, another schema version, a manifest that cannot be read, or one that names a
-                path outside the folder.
+            BundleError: no bundle there, another schema version, a manifest that cannot be read or is not as it was
+                written, or one that names a path outside the folder; or the signature is missing or another's.
+        """
+        bundle = cls.written_here(path)
+        if key := (Path(verify_key) if verify_key else key_asked_for()):
+            check_signature(bundle.path, bundle.digest, key)
+        return bundle
+
+    @classmethod
+    def written_here(cls, path: str | Path) -> Bundle:
+        """The same for a bundle that this machine writes itself, of which no signature is asked.
+
+        Raises:
+            BundleError: as `load`.
         """
         path = Path(path)
         path = path.parent if path.name == MANIFEST else path
         manifest_path = path / MANIFEST
         if not manifest_path.is_file():
             raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}. Make one with: export-engines RECIPE")
-        bundle = cls(path, _decode(manifest_path))
+        bundle = cls(path, *_decode(manifest_path))
         for entry in bundle._all_files():
             bundle._inside(entry.path)
         return bundle
@@ -224,8 +246,13 @@ class Bundle:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write `bundle.json`: indented, since people read it."""
-    write_bytes(path / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    """Write `bundle.json` with its digest: indented, since people read it."""
+    write_bytes(path / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest_data(manifest)), indent=1))
+
+
+def manifest_data(manifest: Manifest) -> dict[str, Any]:
+    """What JSON says of a manifest, its digest included."""
+    return sealed(msgspec.json.decode(msgspec.json.encode(manifest)))
 
 
 def file_entry(path: Path) -> FileEntry:
@@ -233,17 +260,18 @@ def file_entry(path: Path) -> FileEntry:
     return FileEntry(path=path.name, sha256=sha256_of(path), bytes=path.stat().st_size)
 
 
-def _decode(path: Path) -> Manifest:
-    """Decode a manifest, its version first, so that another version is told as such.
+def _decode(path: Path) -> tuple[Manifest, str]:
+    """Decode a manifest, its version first, so that another version is told as such; and its digest.
 
     What depends on the recipe's pipeline (its parameters, the sizes) is converted when the pipeline is known.
     """
     try:
-        data = migrated(msgspec.json.decode(path.read_bytes()), path)
-        manifest = msgspec.convert(data, Manifest)
+        said = msgspec.json.decode(path.read_bytes())
+        manifest = msgspec.convert(migrated(said, path), Manifest)
         recipe = with_typed_parameters(manifest.recipe)
         recipe.family.check(recipe)
         sizes = msgspec.convert(manifest.dimensions, recipe.family.sizes)
-        return msgspec.structs.replace(manifest, recipe=recipe, dimensions=sizes)
+        check_sizes(str(path), recipe, sizes, {name: stage.contract for name, stage in manifest.stages.items()})
+        return msgspec.structs.replace(manifest, recipe=recipe, dimensions=sizes), digest_of(said)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecipeError) as error:
         raise BundleError(f"{path} cannot be read: {error}. Export the bundle again.") from error

@@ -4,6 +4,7 @@
    of dynamic axes known to the runtime alone.
 2. Recipes name their pipeline and have `models` by role; `text` holds tokenizer and templates, or nothing; contracts
    have their `axes`.
+3. `digest`: of all that the manifest says. Plans may be TensorRT-RTX's, for targets.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import msgspec
 from ..errors import BundleError
 from ..recipe.recipe import TRAINING_FREE, Recipe, with_typed_parameters
 from ..recipe.registry import pipeline_named
+from .seal import unsealed
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+SEALED_SINCE = 3
+"""The first version whose manifests carry a digest of themselves."""
 
 Data = dict[str, Any]
 
@@ -35,7 +39,7 @@ def migrated(data: Any, path: Path) -> Any:
         path: of the file, for messages.
 
     Raises:
-        BundleError: another version.
+        BundleError: another version, or not the manifest that was written.
         msgspec.ValidationError: no manifest at all.
     """
     version = msgspec.convert(data, _Schema).schema_version
@@ -44,6 +48,8 @@ def migrated(data: Any, path: Path) -> Any:
             f"{path} has schema version {version}, this ovdeploy reads 1 to {SCHEMA_VERSION}. "
             f"Export the bundle again with this version, or install the ovdeploy that made it."
         )
+    if version >= SEALED_SINCE:
+        data = unsealed(data, path)
     for step in range(version, SCHEMA_VERSION):
         data = STEPS[step](dict(data))
     return data
@@ -66,7 +72,12 @@ def _from_first(data: Data) -> Data:
     return {**data, "schema_version": 2, "recipe": recipe, "text": text, "stages": stages}
 
 
-STEPS: Mapping[int, Callable[[Data], Data]] = {1: _from_first}
+def _from_second(data: Data) -> Data:
+    """2 to 3."""
+    return {**data, "schema_version": 3}
+
+
+STEPS: Mapping[int, Callable[[Data], Data]] = {1: _from_first, 2: _from_second}
 """By the version that a step begins with."""
 
 

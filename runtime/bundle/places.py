@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import ParameterError, one_of
-from .bundle import MANIFEST
+from ..errors import BundleError, ParameterError, one_of
+from .bundle import MANIFEST, Bundle
 
 
 class Place(NamedTuple):
@@ -21,6 +21,14 @@ class Place(NamedTuple):
 def is_bundle(folder: Path) -> bool:
     """Whether a bundle lies in a folder: of any version, readable or not."""
     return (folder / MANIFEST).is_file()
+
+
+def bundle_in(folder: Path) -> Bundle | None:
+    """The bundle in a folder that is about to be written; None without one that can be read."""
+    try:
+        return Bundle.written_here(folder)
+    except BundleError:
+        return None
 
 
 def holds_other_files(folder: Path) -> bool:

@@ -19,6 +19,7 @@ from ..files import write_bytes
 from ..reporting import Reporter, silent
 from ..stage.precision import LOWERED, STORED_AS
 from .bundle import Bundle, FileEntry, PlanEntry, StageEntry, file_entry, write_manifest
+from .locks import locked
 
 
 def build_plans(
@@ -58,8 +59,17 @@ def build_plans(
         EngineError: no GPU can be used here, and one is needed.
         MissingExtraError: the library or cuda-python is not installed.
         ParameterError: an option is not the library's, or a target does not take the precision.
+        BusyError: another process writes to the bundle.
     """
-    of = LIBRARIES[library]
+    with locked(bundle.path, "build-plans"):
+        bundle = Bundle.written_here(bundle.path)  # somebody may have written since it was read
+        return _build_plans(bundle, precision, stages, LIBRARIES[library], options, device, force, progress)
+
+
+def _build_plans(
+    bundle: Bundle, precision: str, stages: Sequence[str] | None, of: Library, options: PlanOptions | None,
+    device: int, force: bool, progress: Reporter,
+) -> Bundle:  # fmt: skip
     chosen = options or PlanOptions()
     if chosen.targets == (USUAL,):  # what it is without a word; one plan has one name
         chosen = dataclasses.replace(chosen, targets=())

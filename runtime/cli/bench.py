@@ -25,7 +25,7 @@ from ..evaluation.pictures import save
 from ..files import write_bytes
 from ..photo.reading import demo_photo, load_photo, resize
 from ..words.vocabulary import Vocabulary, random_vocabulary
-from .common import fail_cleanly, parse_pairs, parse_settings, status_reporter
+from .common import bundle_argument, fail_cleanly, parse_pairs, parse_settings, status_reporter
 
 CLASSES_WITHOUT_WORDS = 6
 """So many random embeddings, if neither the user nor the recipe names classes."""
@@ -36,7 +36,7 @@ CLASSES_WITHOUT_WORDS = 6
 library's matrix product was more than {NOISY:.0%} slower in one round than in another, or if the middle half of a
 runner's rounds spreads over more than {NOISY:.0%} of their median. Figures are shown all the same."""
 )
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 @click.option("--against", multiple=True, metavar="RIVAL",
               help="torch, or a bundle: FOLDER[@PRECISION]. Ratios refer to the first.")  # fmt: skip
 @click.option("--runner", "chosen", multiple=True, metavar="BACKEND[@PRECISION]",

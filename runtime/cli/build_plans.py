@@ -15,7 +15,7 @@ from ..backends.tensorrt.targets import TARGETS
 from ..bundle.bundle import Bundle
 from ..bundle.plan_building import build_plans as build
 from ..stage.axes import parse_ranges
-from .common import fail_cleanly, progress_bar
+from .common import bundle_argument, fail_cleanly, progress_bar
 
 GIBIBYTE = 1 << 30
 
@@ -99,7 +99,7 @@ def build_with_bar(
 
 
 @click.command("build-plans")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 @click.option(
     "--backend",
     "library",

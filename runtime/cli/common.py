@@ -7,6 +7,7 @@ gate of `calibrate` refused its engines; 130 interrupted.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.status import Status
 
+from ..bundle.signature import VERIFY_VARIABLE
 from ..errors import OvdeployError
 from ..recipe.parameters_file import load_parameters
 from ..reporting import Reporter
@@ -110,6 +112,35 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return add
 
 
+def verify_option(command: Command) -> Command:
+    """`--verify-key`, for commands that load bundles, and for their child processes: by the environment."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, verify_key: Path | None, **kwargs: Any) -> Any:
+        before = os.environ.get(VERIFY_VARIABLE)
+        if verify_key is None:
+            return command(*args, **kwargs)
+        os.environ[VERIFY_VARIABLE] = str(verify_key)
+        try:
+            return command(*args, **kwargs)
+        finally:
+            if before is None:
+                del os.environ[VERIFY_VARIABLE]
+            else:
+                os.environ[VERIFY_VARIABLE] = before
+
+    told = "Refuse a bundle that was not signed with this key's private half (`ovdeploy sign`)."
+    option = click.option("--verify-key", type=click.Path(path_type=Path), metavar="PUBLIC.pem", help=told)
+    return option(wrapped)  # type: ignore[return-value]
+
+
+bundle_argument = together(click.argument("bundle", type=click.Path(path_type=Path)), verify_option)
+bundle_option = together(
+    click.option(
+        "--bundle", required=True, type=click.Path(path_type=Path), help="A folder that export-engines wrote."
+    ),
+    verify_option,
+)
 parameter_options = together(
     click.option(
         "--parameters",

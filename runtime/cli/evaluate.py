@@ -25,6 +25,7 @@ from ..evaluation.run import evaluate as run_photos
 from ..evaluation.summary import Summary, summarise
 from ..evaluation.worst import Worst, draw_worst
 from .common import (
+    bundle_argument,
     engine_options,
     fail_cleanly,
     parameter_options,
@@ -41,7 +42,7 @@ FIGURES = {"miou": "mIoU", "accuracy": "pixel accuracy", "boundary_f": "boundary
 
 
 @click.command(epilog=EPILOG)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 @dataset_options
 @click.option("--against", multiple=True, metavar="RIVAL", help="torch, colour, or a bundle: FOLDER[@PRECISION].")
 @click.option("--weights", multiple=True, metavar="ROLE=SOURCE", help="For --against torch, if weights were files.")

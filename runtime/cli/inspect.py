@@ -12,16 +12,16 @@ from rich.table import Table
 
 from ..backends.tensorrt.libraries import LIBRARIES
 from ..backends.tensorrt.targets import USUAL
-from ..bundle.bundle import Bundle
+from ..bundle.bundle import Bundle, manifest_data
 from ..bundle.calibration import Calibration
 from ..recipe.recipe import Recipe
 from ..stage.census import Census
 from ..stage.contract import TensorSpec
-from .common import fail_cleanly
+from .common import bundle_argument, fail_cleanly
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 @click.option("--verify/--no-verify", default=True, help="Compare every file with its SHA-256.  [default: verify]")
 @fail_cleanly
@@ -43,7 +43,7 @@ def inspect(bundle: Path, as_json: bool, verify: bool) -> None:
             for plan in stage.plans:
                 opened.verified(plan.file)
     if as_json:
-        click.echo(msgspec.json.encode(opened.manifest).decode())
+        click.echo(msgspec.json.encode(manifest_data(opened.manifest)).decode())
         return
     console = Console()
     recipe = opened.recipe

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..bundle.bundle import Bundle
 from ..errors import needing
-from .common import fail_cleanly, line_reporter
+from .common import bundle_argument, fail_cleanly, line_reporter
 
 if TYPE_CHECKING:
     from ..backends.tensorrt.library import Library
@@ -26,7 +26,7 @@ Found = dict[tuple[str, str, "Finding"], list[str]]
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 @click.option(
     "--tensorrt",
     "versions",

@@ -26,7 +26,7 @@ from ..errors import BundleError, OvdeployError, ParameterError, one_of
 from ..files import write_bytes
 from ..stage.axes import parse_ranges
 from ..stage.contract import Range
-from .common import fail_cleanly
+from .common import bundle_argument, fail_cleanly
 
 FOLDER = "profile"
 SCRIPT = "profile.sh"
@@ -73,7 +73,7 @@ class Job(NamedTuple):
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 @click.option("--precision", default="fp32", show_default=True)
 @click.option("--stages", metavar="A,B", help="Profile only these.")
 @click.option(

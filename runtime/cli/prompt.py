@@ -15,7 +15,7 @@ from ..errors import PromptError
 from ..files import atomic_path, write_bytes
 from ..pipelines.promptable.interactive import Prompter
 from ..pipelines.prompted import PromptedMasks
-from .common import engine_options, fail_cleanly, gpu_options
+from .common import bundle_option, engine_options, fail_cleanly, gpu_options
 
 COLOUR, OPACITY = (230, 60, 60), 0.45
 POINT_HELP = "In photo pixels; label 1 (on the object, the default) or 0 (off it). May be repeated."
@@ -25,7 +25,7 @@ POINT_COLOURS = ("black", "white")
 
 @click.command()
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option("--bundle", required=True, type=click.Path(path_type=Path), help="A folder that export-engines wrote.")
+@bundle_option
 @click.option("--point", "points", multiple=True, metavar="X,Y[,LABEL]", help=POINT_HELP)
 @click.option("--box", metavar="X0,Y0,X1,Y1", help="In photo pixels.")
 @click.option("--mask", type=click.Path(path_type=Path), help="A NAME.prompt.npy of a round before: its best mask.")

@@ -19,6 +19,7 @@ from ..photo.reading import SUFFIXES
 from ..pipelines.base import Segmenter
 from ..words.vocabulary import Vocabulary
 from .common import (
+    bundle_option,
     engine_options,
     fail_cleanly,
     gpu_options,
@@ -33,7 +34,7 @@ RESULTS = (".overlay.png", ".mask.png")
 
 @click.command()
 @click.argument("images", nargs=-1, required=True)
-@click.option("--bundle", required=True, type=click.Path(path_type=Path), help="A folder that export-engines wrote.")
+@bundle_option
 @click.option(
     "--classes", help='Classes by comma, synonyms by semicolon: "cup; mug, table". Default: the bundle\'s own.'
 )

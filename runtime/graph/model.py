@@ -9,6 +9,7 @@ import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from ..errors import ExportError
+from ..files import named_by_content
 
 
 def words(text: str) -> frozenset[str]:
@@ -143,6 +144,27 @@ def save_model(model: ModelProto, path: Path) -> None:
     )  # fmt: skip
     if large:
         data.chmod(path.stat().st_mode)  # onnx lets the owner alone read it
+
+
+def named_graph(path: Path) -> tuple[Path, ...]:
+    """Give a graph, and the weights beside it, names that tell their content.
+
+    A bundle's new engine so never has the name of an old one, and both are whole while one takes the other's place.
+
+    Returns:
+        The graph's new path, then its weights' if they lie beside it.
+    """
+    data = path.with_name(f"{path.name}.data")
+    if not data.exists():
+        return (named_by_content(path, ".onnx"),)
+    data = named_by_content(data, ".onnx.data")
+    model = onnx.load(str(path), load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = data.name
+    path.write_bytes(model.SerializeToString())
+    return named_by_content(path, ".onnx"), data
 
 
 def check_file(path: Path, what: str) -> None:

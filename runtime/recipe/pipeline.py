@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ParameterError
 from .parameters import with_overrides
@@ -47,6 +47,18 @@ class StageUse:
     """Whether a calibration tries to make it INT8."""
 
 
+class FixedAxis(NamedTuple):
+    """A size of a manifest that an engine's contract shows too."""
+
+    stage: str
+    tensor: str
+    axis: int
+    size: Callable[[Recipe, Any], int]
+    """From the recipe and its sizes."""
+    said: str
+    """The key that says it, for people."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Interface:
     """A way in which a bundle is opened."""
@@ -74,6 +86,8 @@ class Pipeline:
     """The interface that `bench`, `calibrate` and the search for islands run on photos: it gives a `Trial`."""
     axes: Callable[[Recipe, Any], Mapping[str, Axis]]
     """The sizes of all dynamic axes of a recipe's stages; takes the recipe and its sizes."""
+    fixed: tuple[FixedAxis, ...] = ()
+    """What the sizes must be, for the engines' contracts show it."""
     defaults: Callable[[Recipe], Mapping[str, Any]] = lambda recipe: {}
     """Defaults of parameters that depend on the recipe."""
     check: Callable[[Recipe], None] = lambda recipe: None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Collection
 from pathlib import Path
@@ -11,7 +12,18 @@ import onnx
 
 from ovdeploy.runtime import Bundle
 from ovdeploy.runtime.bundle.bundle import file_entry, write_manifest
+from ovdeploy.runtime.bundle.seal import sealed
 from ovdeploy.runtime.stage.precision import FP32
+
+
+def engine_file(folder: Path, stage: str, precision: str = FP32) -> Path:
+    """The path of a stage's graph, unverified."""
+    return folder / Bundle.load(folder).manifest.stages[stage].engines[precision].files[0].path
+
+
+def write_data(folder: Path, data: dict) -> None:
+    """Write what JSON says of a manifest, with the digest that it then has."""
+    (folder / "bundle.json").write_text(json.dumps(sealed(data)), encoding="utf-8")
 
 
 def with_graph(source: Path, folder: Path, stage: str, model: onnx.ModelProto, keep: Collection[str] = ()) -> Path:

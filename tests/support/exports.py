@@ -37,7 +37,7 @@ def shared_export(folder: Path) -> Any:
         engine = original(networks, stage, staging, fingerprint)
         if len(engine.files) == 1 and engine.files[0].bytes <= LARGEST:
             partial = folder / f"{fingerprint}.{id(networks)}.partial"
-            shutil.copyfile(path, partial)
+            shutil.copyfile(staging / engine.files[0].path, partial)
             partial.replace(kept)  # another process may have been first; the file is the same
         return engine
 

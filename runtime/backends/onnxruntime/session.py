@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import BundleError, EngineError, needing
 from ...stage.arrays import Array, Block, DeviceArray
 from ...stage.contract import StageContract
+from ...stage.signature import Port, check_signature
 from ..base import HOST, Session
 from ..options import SessionOptions
 from .providers import CPU, CUDA, RECORD, TENSORRT, Provider, check_assignment, check_providers
@@ -27,6 +28,14 @@ LACKING = {
     "tells), or --backend emulated for what the graph means",
 }
 """Precisions that its CPU provider has no kernels for, with what to do."""
+
+
+DTYPES = {
+    f"tensor({ours})": numpys
+    for ours, numpys in {"float": "float32", "double": "float64", "bool": "bool", "int32": "int32", "int64": "int64",
+                         "uint8": "uint8", "float16": "float16"}.items()
+}  # fmt: skip
+"""NumPy's names of its types."""
 
 
 class OrtBlock(Block):
@@ -71,7 +80,7 @@ class OnnxRuntimeSession(Session):
             self._session = load(ort, path, contract, options, provider)
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load {path}: {error}") from error
-        self._check_signature(path)
+        check_signature(path, contract, _ports(self._session.get_inputs()), _ports(self._session.get_outputs()))
         self._kind = check_assignment(self._session, contract.stage, provider, options)
         self._index = options.device
         if provider.resident and self._kind == provider.kind:
@@ -116,22 +125,14 @@ class OnnxRuntimeSession(Session):
         _bind_address(binding.bind_output, name, room, room.ctypes.data, HOST, 0)
         return None if room is array else room
 
-    def _check_signature(self, path: Path) -> None:
-        inputs, outputs = (
-            sorted(value.name for value in values)
-            for values in (self._session.get_inputs(), self._session.get_outputs())
-        )
-        for what, names, expected in (
-            ("takes", inputs, self.contract.input_names),
-            ("gives", outputs, self.contract.output_names),
-        ):
-            if names != sorted(expected):
-                raise BundleError(f"{path} {what} {names}, its contract says {sorted(expected)}")
-
     def close(self) -> None:
         """Free the graph and its memory arena."""
         super().close()
         self._session = None
+
+
+def _ports(values: Iterable[Any]) -> list[Port]:
+    return [Port(value.name, DTYPES.get(value.type, value.type), value.shape) for value in values]
 
 
 def open_cpu(path: Path, contract: StageContract, options: SessionOptions) -> Session:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 from ...errors import BundleError, EngineError, needing
 from ...stage.arrays import Array, to_host
 from ...stage.contract import StageContract, TensorSpec
+from ...stage.signature import Port, check_signature
 from ..base import Session
 from ..options import SessionOptions
 from .compiled import compile_cached, release_pages
@@ -69,7 +70,7 @@ class OpenVinoSession(Session):
         except Exception as error:
             raise BundleError(f"OpenVINO cannot load {path}: {error}") from error
         self._compiled, self._packing = made
-        self._check_signature(path)
+        check_signature(path, contract, _ports(self._compiled.inputs), _ports(self._compiled.outputs))
         self._check_precision(options.precision)
         self._types = {port.any_name: port.element_type for port in self._compiled.outputs}
 
@@ -97,15 +98,6 @@ class OpenVinoSession(Session):
         """A tensor for an output; its dynamic axes grow when the engine runs."""
         return self._ov.Tensor(self._types[spec.name], [0 if isinstance(dim, str) else dim for dim in spec.shape])
 
-    def _check_signature(self, path: Path) -> None:
-        for what, ports, expected in (
-            ("takes", self._compiled.inputs, self.contract.input_names),
-            ("gives", self._compiled.outputs, self.contract.output_names),
-        ):
-            names = sorted(port.any_name for port in ports)
-            if names != sorted(expected):
-                raise BundleError(f"{path} {what} {names}, its contract says {sorted(expected)}")
-
     def _check_precision(self, precision: str) -> None:
         """Check that OpenVINO chose the precision asked for."""
         came = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
@@ -116,6 +108,17 @@ class OpenVinoSession(Session):
         """Free the compiled model."""
         super().close()
         self._compiled = None
+
+
+def _ports(ports: Iterable[Any]) -> list[Port]:
+    return [
+        Port(
+            port.any_name,
+            np.dtype(port.element_type.to_dtype()).name,
+            [None if axis.is_dynamic else axis.get_length() for axis in port.partial_shape],
+        )
+        for port in ports
+    ]
 
 
 def open_openvino(path: Path, contract: StageContract, options: SessionOptions) -> Session:

@@ -8,6 +8,7 @@ from ...recipe.pipeline import Interface, Pipeline, StageUse
 from ...recipe.recipe import Recipe
 from ...stage.contract import Axis
 from ..promptable.axes import POINTS, batch_axis
+from ..promptable.fixed import FIXED
 from ..promptable.interactive import PROMPTING, Prompter
 from ..promptable.parameters import PromptingParameters
 from ..promptable.stages import ENCODER, FEATURES, PROMPT_DECODER
@@ -44,6 +45,7 @@ PIPELINE = Pipeline(
     interfaces={Prompter: PROMPTING},
     trial=Interface(open=open_trial),
     axes=_axes,
+    fixed=FIXED,
     check=_check,
     describe=lambda recipe: "prompts alone: points, boxes and masks, in the manner of SamPredictor",
     sweeps={"size": SIZES},

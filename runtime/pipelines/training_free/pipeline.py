@@ -13,6 +13,7 @@ from ...recipe.recipe import TRAINING_FREE, Recipe
 from ..base import Segmenter
 from ..promptable.interactive import PROMPTING, Prompter
 from .axes import axes_of
+from .fixed import FIXED
 from .methods import method_of
 from .segmenter import open_segmenter
 from .stages import STAGES
@@ -50,6 +51,7 @@ PIPELINE = Pipeline(
     interfaces={Segmenter: SEGMENTING, Prompter: PROMPTING},
     trial=SEGMENTING,
     axes=axes_of,
+    fixed=FIXED,
     defaults=_defaults,
     check=_check,
     describe=_describe,

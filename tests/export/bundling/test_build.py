@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 
 import msgspec
@@ -14,6 +15,7 @@ from ovdeploy.runtime.bundle import SCHEMA_VERSION
 from ovdeploy.runtime.errors import ExportError
 from ovdeploy.runtime.graph import model as graph_model
 from ovdeploy.runtime.recipe.recipe import with_optional
+from support.bundles import engine_file
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def test_graphs_are_plain_onnx_of_the_chosen_opset(micro_bundle):
 def test_an_export_is_reproducible(micro_bundle, micro_networks, tmp_path):
     path = tmp_path / "head.fp32.onnx"
     onnx_export.export_onnx(micro_networks.modules["head"], micro_networks.contract("head"), path)
-    assert path.read_bytes() == (micro_bundle / path.name).read_bytes()
+    assert path.read_bytes() == engine_file(micro_bundle, "head").read_bytes()
 
 
 def test_unchanged_stages_are_not_exported_again(micro_networks, exported, tmp_path):
@@ -80,7 +82,7 @@ def test_only_what_other_weights_touch_is_exported_again(micro_networks, exporte
 
 def test_a_damaged_engine_is_exported_again(micro_networks, exported, tmp_path):
     build_bundle(micro_networks, tmp_path / "b")
-    (tmp_path / "b" / "dino.fp32.onnx").write_bytes(b"xino")
+    engine_file(tmp_path / "b", "dino").write_bytes(b"xino")
     exported.clear()
     build_bundle(micro_networks, tmp_path / "b")
     assert exported == ["dino"]
@@ -194,7 +196,10 @@ def test_weights_past_the_limit_go_beside_the_graph(micro_networks, tmp_path, mo
     build_bundle(micro_networks, target, stages=["dino"])
     bundle = Bundle.load(target)
     files = bundle.manifest.stages["dino"].engines["fp32"].files
-    assert [file.path for file in files] == ["dino.fp32.onnx", "dino.fp32.onnx.data"]
+    graph, data = (file.path for file in files)
+    assert re.fullmatch(r"dino\.fp32\.[0-9a-f]{12}\.onnx", graph) and re.fullmatch(
+        r"dino\.fp32\.[0-9a-f]{12}\.onnx\.data", data
+    )
     moved = tmp_path / "moved"
     shutil.move(target, moved)
     open_session(Bundle.load(moved).engine_path("dino", "fp32"), bundle.stage("dino").contract).close()

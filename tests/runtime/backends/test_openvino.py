@@ -202,7 +202,7 @@ def test_bf16_is_a_hint_on_the_fp32_graph_where_the_cpu_has_it(micro_bundle, wit
         assert (segmenter.backend, segmenter.precision) == ("openvino", "bf16")
         assert len(segmenter.vocabulary(["cup"]).embeddings) == 1
     assert len(asked) == len(Bundle.load(micro_bundle).manifest.stages)
-    assert set(asked.values()) == {"bf16"} and all(name.endswith(".fp32.onnx") for name in asked)
+    assert set(asked.values()) == {"bf16"} and all(".fp32." in name for name in asked)
 
 
 def test_only_openvino_makes_bf16_and_only_of_an_fp32_graph(micro_bundle):

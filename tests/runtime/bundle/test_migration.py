@@ -13,9 +13,16 @@ import pytest
 from ovdeploy.export.bundling.build import build_bundle
 from ovdeploy.runtime import Bundle, BundleError, Segmenter
 from ovdeploy.runtime.bundle.bundle import file_entry, write_manifest
-from ovdeploy.runtime.bundle.migration import SCHEMA_VERSION, STEPS
+from ovdeploy.runtime.bundle.migration import SCHEMA_VERSION, SEALED_SINCE, STEPS
+from ovdeploy.runtime.bundle.seal import sealed
+from support.bundles import engine_file
 
 SCHEMAS = Path(__file__).parent / "schemas"
+
+
+def rewrite(folder: Path, data: dict) -> None:
+    """Write a manifest of any version: since the third with its digest."""
+    (folder / "bundle.json").write_text(json.dumps(sealed(data) if data["schema_version"] >= SEALED_SINCE else data))
 
 
 @pytest.fixture(params=sorted(path.stem for path in SCHEMAS.glob("*.json")))
@@ -29,9 +36,10 @@ def old_bundle(request, micro_bundle, tmp_path) -> Path:
         return msgspec.to_builtins(file_entry(folder / name))
 
     for stage, told in data["stages"].items():
-        told["engines"]["fp32"]["files"] = [entry(f"{stage}.fp32.onnx")]
-    (data if request.param == "1" else data["text"])["tokenizer"] = entry("tokenizer.json")
-    (folder / "bundle.json").write_text(json.dumps(data))
+        told["engines"]["fp32"]["files"] = [entry(engine_file(micro_bundle, stage).name)]
+    tokenizer = Bundle.load(micro_bundle).tokenizer_path().name
+    (data if request.param == "1" else data["text"])["tokenizer"] = entry(tokenizer)
+    rewrite(folder, data)
     return folder
 
 
@@ -73,7 +81,7 @@ def test_a_calibration_of_an_old_bundle_survives_the_next_export(old_bundle, mic
     source = engines["fp32"]["fingerprint"]
     engines["int8"] = {"files": [made], "fingerprint": "x", "source": source, "census": engines["fp32"]["census"]}
     data["calibration"] = told
-    (old_bundle / "bundle.json").write_text(json.dumps(data))
+    rewrite(old_bundle, data)
     manifest = build_bundle(micro_networks, old_bundle)
     assert manifest.calibration is not None and manifest.calibration.photos == 4
     kept = Bundle.load(old_bundle).stage("dino").engines
@@ -83,7 +91,7 @@ def test_a_calibration_of_an_old_bundle_survives_the_next_export(old_bundle, mic
 def test_a_manifest_of_an_old_schema_is_as_strict(old_bundle):
     data = json.loads((old_bundle / "bundle.json").read_text())
     for change in ({"future": 1}, {"recipe": None}, {"stages": None}, {"stages": {"head": 1}}, {"dimensions": []}):
-        (old_bundle / "bundle.json").write_text(json.dumps(data | change))
+        rewrite(old_bundle, data | change)
         with pytest.raises(BundleError, match="cannot be read"):
             Bundle.load(old_bundle)
 

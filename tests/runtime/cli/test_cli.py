@@ -12,6 +12,7 @@ from PIL import Image
 from ovdeploy.runtime import Bundle, Parameters
 from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.cli.segment import expand, output_names
+from support.bundles import engine_file, write_data
 from support.samples import draw_photo, random_vocabulary
 
 HW = (40, 60)
@@ -222,11 +223,11 @@ def test_inspect_prints_every_stage_with_its_tensors(micro_bundle):
 
 def test_inspect_of_a_damaged_bundle_ends_with_1_unless_it_shall_not_verify(micro_bundle, tmp_path):
     path = shutil.copytree(micro_bundle, tmp_path / "bundle")
-    (path / "head.fp32.onnx").write_bytes(b"damaged")
+    engine_file(path, "head").write_bytes(b"damaged")
     for arguments in ((path,), (path, "--json"), (tmp_path,)):
         result = invoke("inspect", *arguments)
         assert result.exit_code == 1 and result.stdout == "" and result.stderr.startswith("error: ")
-    assert "head.fp32.onnx" in invoke("inspect", path).stderr
+    assert engine_file(path, "head").name in invoke("inspect", path).stderr
     assert invoke("inspect", path, "--no-verify").exit_code == 0
 
 
@@ -264,9 +265,9 @@ def test_results_beside_the_photos_are_not_segmented_again(folder):
 
 def test_what_looks_like_markup_is_printed_as_it_is(micro_bundle, folder, segment):
     shutil.copytree(micro_bundle, folder / "b")
-    manifest = (folder / "b" / "bundle.json").read_text()
-    description = Bundle.load(micro_bundle).recipe.description
-    (folder / "b" / "bundle.json").write_text(manifest.replace(description, "a [/bad] [red]word"))
+    data = json.loads((folder / "b" / "bundle.json").read_text())
+    data["recipe"]["description"] = "a [/bad] [red]word"
+    write_data(folder / "b", data)
     assert "a [/bad] [red]word" in invoke("inspect", "b", "--no-verify").stdout
     shutil.copy(folder / "one" / "cat.png", folder / "one" / "a[b].png")
     assert segment("one").exit_code == 0

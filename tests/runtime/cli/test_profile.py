@@ -26,6 +26,7 @@ from ovdeploy.runtime.backends.tensorrt import trtexec
 from ovdeploy.runtime.backends.tensorrt.layers import layers_by_precision, parse_layers
 from ovdeploy.runtime.backends.tensorrt.trtexec_results import parse_profile, parse_times, read_results
 from ovdeploy.runtime.cli import main
+from support.bundles import engine_file
 
 FIXTURES = Path(__file__).parent / "trtexec"
 
@@ -216,7 +217,7 @@ def test_a_dry_run_prints_the_commands_and_leaves_nothing(own):
     result = invoke(own, "--dry-run", "--stages", "dino,head", "--size", "B=2")
     lines = [shlex.split(printed) for printed in result.stdout.splitlines()]
     assert [words[0] for words in lines] == ["trtexec", "trtexec"]
-    assert f"--onnx={own}/dino.fp32.onnx" in lines[0]
+    assert f"--onnx={engine_file(own, 'dino')}" in lines[0]
     side = Bundle.load(own).recipe.parameters.crop
     assert f"--shapes=windows:2x3x{side}x{side}" in lines[0]
     assert sorted(own.iterdir()) == before
@@ -263,7 +264,7 @@ def test_the_script_needs_only_trtexec_and_survives_odd_names(own, installed):
     assert "python" not in script.read_text() and "ovdeploy " in script.read_text()
     subprocess.run([str(script)], check=True, cwd="/")
     sources = [argument for argument in log.read_text().splitlines() if argument.startswith("--onnx=")]
-    assert sources == ["--onnx=dino.fp32.onnx", "--onnx=head.fp32.onnx"]
+    assert sources == [f"--onnx={engine_file(moved, stage).name}" for stage in ("dino", "head")]
     assert json.loads(invoke(moved, "--stages", "head", "--read", "--json").stdout)[0]["stage"] == "head"
 
 

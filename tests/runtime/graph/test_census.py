@@ -16,6 +16,7 @@ from ovdeploy.runtime.graph.census import nominal_shapes, take_census
 from ovdeploy.runtime.graph.flops import node_flops
 from ovdeploy.runtime.graph.half import to_half
 from ovdeploy.runtime.stage.census import Census, check_census, missing_precision
+from support.bundles import engine_file
 from support.graphs import contract_of, graph
 
 f32 = np.float32
@@ -79,7 +80,7 @@ def test_shapes_that_are_computed_are_known(micro_bundle):
     from ovdeploy.runtime.graph.model import load_model
 
     contract = Bundle.load(micro_bundle).stage("head").contract
-    costs = node_flops(load_model(micro_bundle / "head.fp32.onnx"), nominal_shapes(contract))
+    costs = node_flops(load_model(engine_file(micro_bundle, "head")), nominal_shapes(contract))
     tokens = contract.axes["vh"].usual * contract.axes["vw"].usual
     assert costs["node_matmul_2"] == 2 * tokens**2 * 64, "the affinity times the features"
 
@@ -110,7 +111,7 @@ def test_a_half_bundle_is_told_by_inspect_and_runs(half_bundle, vocabulary, phot
 def mislabelled(folder, tmp_path, census):
     """The FP32 head under the name of the FP16 one, its hash put right: what others ship without a word."""
     folder = shutil.copytree(folder, tmp_path / "b")
-    shutil.copy(folder / "head.fp32.onnx", folder / "head.fp16.onnx")
+    shutil.copy(engine_file(folder, "head"), folder / "head.fp16.onnx")
     manifest = Bundle.load(folder).manifest
     entry = manifest.stages["head"]
     fields = {"files": (file_entry(folder / "head.fp16.onnx"),), **census}

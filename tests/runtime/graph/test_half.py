@@ -11,6 +11,7 @@ from ovdeploy.runtime.graph.half import problem_weights, to_half
 from ovdeploy.runtime.graph.model import HALF_TYPES, View, check_file, load_model, save_model
 from ovdeploy.runtime.graph.shapes import value_types
 from ovdeploy.runtime.graph.weights import weight_problem
+from support.bundles import engine_file
 from support.graphs import contract_of, graph
 
 f32 = np.float32
@@ -149,7 +150,7 @@ def test_real_stages_are_strongly_typed(micro_bundle, tmp_path, stage, precision
     from ovdeploy.runtime.graph.islands import STANDARD, island_nodes
     from ovdeploy.runtime.graph.lint import lint_model
 
-    model = load_model(micro_bundle / f"{stage}.fp32.onnx")
+    model = load_model(engine_file(micro_bundle, stage))
     half = to_half(model, precision, island_nodes(model, STANDARD))
     path = tmp_path / "half.onnx"
     save_model(half, path)

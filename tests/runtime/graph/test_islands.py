@@ -14,6 +14,7 @@ from ovdeploy.runtime.graph.islands import (
     write_islands,
 )
 from ovdeploy.runtime.graph.model import View, load_model
+from support.bundles import engine_file
 from support.graphs import graph
 
 f32 = np.float32
@@ -67,7 +68,7 @@ def test_every_class_has_a_case():
 
 def test_the_real_stages_have_the_classes_that_they_should(micro_bundle):
     found = {
-        stage: {name for name, find in CLASSES.items() if find(View(load_model(micro_bundle / f"{stage}.fp32.onnx")))}
+        stage: {name for name, find in CLASSES.items() if find(View(load_model(engine_file(micro_bundle, stage))))}
         for stage in ("text_encoder", "dino", "clip_image", "sam_encoder", "head", "sam_decoder")
     }
     norms = {"layer_norm", "l2_norm", "guard"}
@@ -79,9 +80,9 @@ def test_the_real_stages_have_the_classes_that_they_should(micro_bundle):
 
 
 def test_blocks_follow_the_weights_names(micro_bundle):
-    blocks = node_blocks(load_model(micro_bundle / "sam_encoder.fp32.onnx"))
+    blocks = node_blocks(load_model(engine_file(micro_bundle, "sam_encoder")))
     assert {f"encoder.blocks.{i}" for i in range(4)} < set(blocks.values())
-    model = load_model(micro_bundle / "dino.fp32.onnx")
+    model = load_model(engine_file(micro_bundle, "dino"))
     chosen = island_nodes(model, StageIslands(blocks=("extractor.vit.blocks.1",)))
     assert len(chosen) > 20 and all(node_blocks(model)[name] == "extractor.vit.blocks.1" for name in chosen)
 

@@ -1,7 +1,6 @@
 """Building plans on a fake TensorRT that rejects what the real bindings lack: order, arguments, files, and errors."""
 
 import json
-import shutil
 
 import msgspec
 import pytest
@@ -11,7 +10,7 @@ from ovdeploy.runtime.backends.options import SessionOptions
 from ovdeploy.runtime.backends.tensorrt.library import Here
 from ovdeploy.runtime.backends.tensorrt.options import PlanOptions
 from ovdeploy.runtime.backends.tensorrt.progress import Phases
-from ovdeploy.runtime.bundle.bundle import EngineEntry, file_entry
+from ovdeploy.runtime.bundle.bundle import EngineEntry, file_entry, write_manifest
 from ovdeploy.runtime.bundle.plan_building import build_plans, plan_name
 from ovdeploy.runtime.bundle.plans import choose_plan, misfit, plan_path
 from ovdeploy.runtime.errors import ExportError, MissingExtraError, ParameterError
@@ -261,7 +260,7 @@ def test_every_error_of_the_parser_is_told_with_its_node(world, bundle):
     world.faults["parse"] = [("Resize: cubic is not supported", 17), ("something general", -1)]
     with pytest.raises(ExportError) as caught:
         told(bundle)
-    for words in ("clip_image.fp32.onnx", "cubic is not supported at node 17 /blocks.3/Resize (Resize)", "; something"):
+    for words in ("clip_image.fp32.", "cubic is not supported at node 17 /blocks.3/Resize (Resize)", "; something"):
         assert words in str(caught.value)
     assert "general at node" not in str(caught.value) and nothing_written(bundle)
     world.faults["parse"] = []
@@ -297,17 +296,11 @@ def test_an_input_that_gives_a_shape_by_its_values_is_refused(world, bundle):
 
 
 def test_a_graph_of_another_stage_is_refused(world, bundle):
-    shutil.copy(bundle.path / "dino.fp32.onnx", bundle.path / "clip_image.fp32.onnx")
     entry = bundle.stage("clip_image")
-    engine = msgspec.structs.replace(
-        entry.engines["fp32"],
-        files=tuple(
-            msgspec.structs.replace(file, path="clip_image.fp32.onnx")
-            for file in bundle.stage("dino").engines["fp32"].files
-        ),
-    )
+    engine = msgspec.structs.replace(entry.engines["fp32"], files=bundle.stage("dino").engines["fp32"].files)
     stages = {**bundle.manifest.stages, "clip_image": msgspec.structs.replace(entry, engines={"fp32": engine})}
-    swapped = Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, stages=stages))
+    write_manifest(bundle.path, msgspec.structs.replace(bundle.manifest, stages=stages))
+    swapped = Bundle.load(bundle.path)
     with pytest.raises(ExportError, match=r"takes {'windows': 'float32'}, the contract of clip_image says"):
         told(swapped)
 
@@ -325,7 +318,8 @@ def test_a_plan_of_another_precision_than_asked_for_is_an_error(world, bundle, t
     )
     engines = {**entry.engines, "fp16": engine}
     stages = {**bundle.manifest.stages, "clip_image": msgspec.structs.replace(entry, engines=engines)}
-    half = Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, stages=stages))
+    write_manifest(bundle.path, msgspec.structs.replace(bundle.manifest, stages=stages))
+    half = Bundle.load(bundle.path)
     outputs = [{"Name": "t", "DataType": tensor}]
     world.faults["inspect"] = json.dumps({"Layers": [{"Name": "a", "Outputs": outputs}], "I/O Tensors": []})
     if expected is None:
