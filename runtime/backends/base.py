@@ -46,8 +46,8 @@ class Session:
             An array for every other output of the contract.
 
         Raises:
-            EngineError: the session is closed, the feeds do not fit, the engine fails, or an output is missing or not
-                finite.
+            EngineError: the session is closed, the feeds do not fit, the engine fails, or an output is missing, of
+                another type or shape than the contract says, or not finite.
         """
         outputs = self.run_unchecked(feeds, into)
         self._check(feeds, outputs, into or {})
@@ -59,7 +59,8 @@ class Session:
         """As `run`, for those who look for NaN and infinity themselves.
 
         Raises:
-            EngineError: the session is closed, the feeds do not fit, or the engine fails.
+            EngineError: the session is closed, the feeds do not fit, the engine fails, or an output is missing or of
+                another type or shape than the contract says.
         """
         if self._closed:
             raise EngineError(f"the {self.contract.stage} engine is closed; open it again", self.contract.stage)
@@ -70,11 +71,13 @@ class Session:
             self.listener(sizes)
         feeds = {name: self._reachable(array) for name, array in feeds.items()}
         try:
-            return self._run(feeds, into)
+            outputs = self._run(feeds, into)
         except Exception as error:
             if isinstance(error, EngineError) and error.stage == self.contract.stage:
                 raise
             raise EngineError(f"the {self.contract.stage} engine failed: {error}", self.contract.stage) from error
+        self.contract.check_outputs({**outputs, **into}, sizes)
+        return outputs
 
     def put(self, name: str, array: np.ndarray) -> Array:
         """An input brought to where the engine computes, so that rows of it can be fed to several engines there."""
@@ -94,14 +97,32 @@ class Session:
         """Find out what is fastest for the shapes seen so far. The values in device arrays are undefined afterwards."""
 
     def _run(self, feeds: Mapping[str, Array], into: Mapping[str, Array]) -> dict[str, np.ndarray]:
-        """Run the engine on feeds that fit the contract; return what is not written into arrays."""
+        """Run the engine on feeds that fit the contract; return what is not written into arrays.
+
+        A backend that writes into an array itself makes sure that the output has the array's type and shape.
+        """
         outputs = self._execute({name: to_host(array) for name, array in feeds.items()})
         for name, array in into.items():
             if name not in outputs:
                 raise EngineError(f"the {self.contract.stage} engine did not return {name}", self.contract.stage)
             assert isinstance(array, np.ndarray), "this session's room is on the host"
-            array[...] = outputs.pop(name)
+            came = outputs.pop(name)
+            self._check_room(name, array, came.shape, came.dtype)
+            array[...] = came
         return outputs
+
+    def _check_room(self, name: str, room: Array, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Refuse an output that is not as its room is: NumPy would spread it, engines leave some of the room as it was.
+
+        Raises:
+            EngineError: says what was expected and what came.
+        """
+        if shape != tuple(room.shape) or dtype != room.dtype:
+            raise EngineError(
+                f"{self.contract.stage}: {name} must be {room.dtype} {list(room.shape)} in this call, came out of the "
+                f"engine as {dtype} {list(shape)}",
+                self.contract.stage,
+            )
 
     def _execute(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the engine on the host."""
@@ -114,7 +135,7 @@ class Session:
     def _check(self, feeds: Mapping[str, Array], outputs: dict[str, np.ndarray], into: Mapping[str, Array]) -> None:
         here = {name: array for name, array in into.items() if isinstance(array, np.ndarray)}
         try:
-            self.contract.check_outputs({**outputs, **here}, set(into) - set(here))
+            self.contract.check_finite({**outputs, **here})
         except EngineError as error:
             for name, feed in feeds.items():  # the fault may be an earlier stage's, whose output never came to the host
                 if isinstance(feed, DeviceArray) and feed.dtype.kind == "f" and not np.isfinite(feed.numpy()).all():

@@ -10,13 +10,15 @@ import msgspec
 
 from .. import toml
 from ..errors import DatasetError, VocabularyError, one_of
+from ..geometry.limits import DATASET_CLASSES
 from ..words.vocabulary import BACKGROUND, parse_classes
 
 PLACE = "{}"
 """Stands for a photo's name in the patterns of paths."""
 
 Pattern = Annotated[str, msgspec.Meta(pattern=r"^[^{}]*\{\}[^{}/]+$")]
-Values = Annotated[str, msgspec.Meta(pattern=r"^(\d+(-\d+)?(, \d+(-\d+)?)*)?$")]
+Values = Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,5}(-[0-9]{1,5})?(, [0-9]{1,5}(-[0-9]{1,5})?)*)?$")]
+"""Five digits: the values of pixels have 16 bits."""
 
 
 class LabelFiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,7 +41,7 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     title: str
     source: str
     """Where it was published; which photos, and how many there are."""
-    classes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    classes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=DATASET_CLASSES)]
     """The classes' own names, in the labels' order."""
     words: dict[str, str] = {}
     """Words for a class before CLIP, where its name is a poor one: synonyms separated by semicolons."""

@@ -72,9 +72,9 @@ class Observer:
 
     def _open(self, shapes: Mapping[str, tuple[int, ...]]) -> Session:
         types = value_types(self._model, shapes)
-        outputs = [prefix + name for name in self._values for prefix in (LARGEST, ROWS)]
-        tapped = with_outputs(self._model, {name: _nodes(name, types[name]) for name in self._values}, outputs)
-        return model_session(tapped, tap_contract(self._contract, outputs), in_order=True)
+        ranks = {prefix + name: rank for name in self._values for prefix, rank in ((LARGEST, 1), (ROWS, 2))}
+        tapped = with_outputs(self._model, {name: _nodes(name, types[name]) for name in self._values}, list(ranks))
+        return model_session(tapped, tap_contract(self._contract, ranks), in_order=True)
 
     def close(self) -> None:
         """Free the session."""

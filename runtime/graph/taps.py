@@ -77,7 +77,8 @@ def watch(
         return {}
     types = value_types(model, {name: array.shape for name, array in feeds.items()})
     tapped = _tapped(model, wanted, types)
-    outputs = tap_contract(contract, [prefix + name for name in wanted for prefix in (LOW, HIGH, PART)])
+    ranks = {name: {LOW: 0, HIGH: 0, PART: len(types[name].shape or ())} for name in wanted}
+    outputs = tap_contract(contract, {prefix + name: rank for name in wanted for prefix, rank in ranks[name].items()})
     with model_session(tapped, outputs, threads=threads, in_order=True) as session:
         came = session.run_unchecked(feeds)
     return {
@@ -146,7 +147,15 @@ def _tap_nodes(name: str, kind: ValueType) -> Added:
     return [*nodes, helper.make_node("Slice", inputs, [PART + name], name=PART + name)], constants
 
 
-def tap_contract(contract: StageContract, outputs: Iterable[str]) -> StageContract:
-    """A contract of the same inputs with other outputs, of any shape."""
-    specs = tuple(TensorSpec(name=name, dtype="float32", shape=(), layout="tap", range="any") for name in outputs)
+def tap_contract(contract: StageContract, ranks: Mapping[str, int]) -> StageContract:
+    """A contract of the same inputs with other outputs, of any size.
+
+    Args:
+        contract: of the graph.
+        ranks: how many axes each of the outputs has.
+    """
+    shapes = {name: tuple(f"axis {index} of {name}" for index in range(rank)) for name, rank in ranks.items()}
+    specs = tuple(
+        TensorSpec(name=name, dtype="float32", shape=shape, layout="tap", range="any") for name, shape in shapes.items()
+    )
     return StageContract(stage=contract.stage, inputs=contract.inputs, outputs=specs)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..files import atomic_path, write_bytes
-from ..photo.overlay import draw_overlay, palette
+from ..photo.overlay import draw_overlay, palette, small_indices
 from .regions import Regions
 
 
@@ -77,7 +77,7 @@ class Result:
             image = Image.fromarray(self.mask.astype(np.uint8), mode="P")
             image.putpalette(palette(256).tobytes())
         else:
-            image = Image.fromarray(self.mask)
+            image = Image.fromarray(small_indices(self.mask, len(self.names)))
         with atomic_path(path) as temporary:
             image.save(temporary, format="PNG")
 

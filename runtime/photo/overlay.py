@@ -9,6 +9,15 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..errors import VocabularyError
+from ..geometry.limits import CLASSES
+
+STRIP = 1 << 20
+"""Pixels that are blended at once."""
+
+LISTED = 256
+"""Classes that a legend lists; it says how many more there are."""
+
 GOLDEN_RATIO = 0.618033988749895
 MARGIN = 8
 
@@ -36,19 +45,41 @@ def draw_overlay(
         legend: whether the classes that occur are listed below, the largest first.
     """
     colours = palette(len(names))
-    blended = photo * (1 - opacity) + colours[mask] * opacity
+    labels = small_indices(mask, len(names))
     kernel = np.ones((3, 3), np.uint8)
-    labels = mask.astype(np.uint16)
     edges = cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
-    blended[edges] = blended[edges] * 0.4 + 255 * 0.6
-    image = Image.fromarray(np.round(blended).astype(np.uint8))
+    drawn = np.empty_like(photo)
+    step = max(1, STRIP // photo.shape[1])
+    for start in range(0, len(photo), step):  # in floats the whole of a large photo would take gigabytes
+        rows = slice(start, start + step)
+        blended = photo[rows] * (1 - opacity) + colours[mask[rows]] * opacity
+        blended[edges[rows]] = blended[edges[rows]] * 0.4 + 255 * 0.6
+        drawn[rows] = np.round(blended)
+    image = Image.fromarray(drawn)
     return _with_legend(image, mask, names, colours) if legend else image
+
+
+def small_indices(mask: np.ndarray, classes: int) -> np.ndarray:
+    """A mask as 16-bit numbers, for those who take no others.
+
+    Args:
+        mask: [H, W] class index.
+        classes: how many there are.
+
+    Raises:
+        VocabularyError: there are more than fit.
+    """
+    if classes > CLASSES:
+        raise VocabularyError(f"{classes:,} classes do not fit into 16-bit indices; the limit is {CLASSES:,}")
+    return mask.astype(np.uint16)
 
 
 def _with_legend(image: Image.Image, mask: np.ndarray, names: Sequence[str], colours: np.ndarray) -> Image.Image:
     counts = np.bincount(mask.reshape(-1), minlength=len(names))
     present = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
-    entries = [(f"{names[i]}  {100 * counts[i] / mask.size:.1f} %", colours[i]) for i in present]
+    entries = [(f"{names[i]}  {100 * counts[i] / mask.size:.1f} %", colours[i]) for i in present[:LISTED]]
+    if len(present) > LISTED:
+        entries.append((f"and {len(present) - LISTED} more", np.full(3, 255, np.uint8)))
     return add_legend(image, entries, max(11, min(28, image.width // 40)))
 
 

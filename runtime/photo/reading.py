@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..errors import PhotoError
+from ..geometry.limits import LONGEST_SIDE
 from ..geometry.sizes import HW
 
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -22,8 +24,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000
 SUFFIXES = (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Suffixes looked for in folders."""
 
-LONGEST_SIDE = 65_535
-"""Tables grow with a photo's sides, not its area, so a side is limited too (JPEG's own limit)."""
+MOST_PIXELS = 100_000_000
+"""Of a photo, unless the parameter `max_pixels` says otherwise."""
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,7 +41,15 @@ TURNS = {
 _pillow_limit = threading.Lock()
 
 
-def load_photo(path: str | Path, max_pixels: int = 100_000_000) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """A photo that was an array, copied: nobody else can change it."""
+
+    pixels: np.ndarray
+    """[H, W, 3] uint8 RGB."""
+
+
+def load_photo(path: str | Path, max_pixels: int = MOST_PIXELS) -> np.ndarray:
     """Read a photo upright, as 8-bit RGB.
 
     Grey and palette images become RGB, transparency is laid over white, 16-bit values lose their lower byte, and the
@@ -75,28 +85,49 @@ def demo_photo() -> Path:
     return Path(str(resources.files("ovdeploy.engines"))) / "coffee.jpg"
 
 
-def as_photo(photo: str | Path | np.ndarray, max_pixels: int = 100_000_000) -> np.ndarray:
+def as_photo(photo: str | Path | np.ndarray | Taken, max_pixels: int = MOST_PIXELS) -> np.ndarray:
     """A photo from a path, or an array checked to be one.
 
     Args:
-        photo: a path, or [H, W, 3] uint8 RGB.
+        photo: a path, or [H, W, 3] uint8 RGB. An array is copied, so that it may be filled again at once, as cameras
+            do; what was taken before is not copied again.
         max_pixels: a photo with more pixels is refused.
 
     Returns:
-        [H, W, 3] uint8 RGB, contiguous.
+        [H, W, 3] uint8 RGB, contiguous, and nobody else's.
 
     Raises:
         PhotoError: the photo cannot be read, or the array is not one.
     """
     if isinstance(photo, str | Path):
         return load_photo(photo, max_pixels)
+    if isinstance(photo, Taken):
+        return photo.pixels
     if not isinstance(photo, np.ndarray) or photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
         came = f"{photo.dtype} {list(photo.shape)}" if isinstance(photo, np.ndarray) else type(photo).__name__
         raise PhotoError(f"expected a path or an array [H, W, 3] of uint8 RGB, got {came}")
     if photo.size == 0:
         raise PhotoError(f"the photo has no pixels: its shape is {list(photo.shape)}")
     _refuse_huge(photo.shape[:2], max_pixels, "the photo")
-    return np.ascontiguousarray(photo)
+    return np.array(photo, order="C")
+
+
+def take(photo: str | Path | np.ndarray, max_pixels: int = MOST_PIXELS) -> str | Path | Taken | PhotoError:
+    """A photo as it is now, to be segmented later: arrays are copied, paths are not read yet.
+
+    Args:
+        photo: a path, or [H, W, 3] uint8 RGB.
+        max_pixels: a photo with more pixels is not copied.
+
+    Returns:
+        What `as_photo` takes, or the error in the place of an array that is no photo.
+    """
+    if isinstance(photo, str | Path):
+        return photo
+    try:
+        return Taken(as_photo(photo, max_pixels))
+    except PhotoError as error:
+        return error
 
 
 def resize(image: np.ndarray, hw: HW) -> np.ndarray:

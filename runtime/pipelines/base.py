@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..backends.options import SessionOptions
 from ..bundle.bundle import Bundle, Manifest
 from ..errors import BundleError, EngineError, PhotoError
 from ..labelling.result import Result
+from ..photo.reading import MOST_PIXELS, Taken, take
 from ..recipe.pipeline import Interface
 from ..stage.precision import FP32
 from ..words.vocabulary import Vocabulary
@@ -186,12 +188,12 @@ class Segmenter(ABC):
         """Name every pixel of a photo.
 
         Args:
-            photo: a path, or [H, W, 3] uint8 RGB.
+            photo: a path, or [H, W, 3] uint8 RGB, which is copied.
             vocabulary: the classes.
             parameters: overrides for this call.
 
         Raises:
-            PhotoError: the photo cannot be read.
+            PhotoError: the photo cannot be read, or is too large for these parameters.
             ParameterError: an override cannot be used, or the threshold needs a background class.
             VocabularyError: the embeddings are not this model's.
             EngineError: an engine failed or returned NaN.
@@ -212,7 +214,8 @@ class Segmenter(ABC):
         Photos are taken as they are needed, and never more than `workers` + 1 of them are in work or wait to be given.
 
         Args:
-            photos: paths, or [H, W, 3] uint8 RGB.
+            photos: paths, or [H, W, 3] uint8 RGB. An array is copied when it is taken, before the next one is asked
+                for, so one buffer may be filled again and again.
             vocabulary: the classes.
             parameters: overrides for this call.
             workers: photos in work at once, each in a thread; None means one more than `engines`.
@@ -228,19 +231,24 @@ class Segmenter(ABC):
             VocabularyError: as `segment`.
         """
         one = self._prepared(vocabulary, parameters, positive("engines", engines))
+        usual = getattr(self.parameters, "max_pixels", MOST_PIXELS)
+        max_pixels = (parameters or {}).get("max_pixels", usual)
 
-        def attempt(photo: Photo) -> Result | PhotoError | EngineError:
+        def attempt(photo: str | Path | Taken | PhotoError) -> Result | PhotoError | EngineError:
+            if isinstance(photo, PhotoError):
+                return photo
             try:
                 return one(photo)
             except (PhotoError, EngineError) as error:  # of this photo; the next may be fine
                 return error
 
-        return in_order(attempt, photos, engines + 1 if workers is None else workers)
+        taken = map(partial(take, max_pixels=max_pixels), photos)
+        return in_order(attempt, taken, engines + 1 if workers is None else workers)
 
     @abstractmethod
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
-    ) -> Callable[[Photo], Result]:
+    ) -> Callable[[Photo | Taken], Result]:
         """What segments a photo after the words and the overrides of a call were checked; threads may share it.
 
         Args:

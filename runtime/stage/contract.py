@@ -140,33 +140,36 @@ class StageContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise EngineError(f"{self.stage} gives {sorted(self.output_names)}, not {', '.join(unknown)}", self.stage)
         self._check_arrays([spec for spec in self.outputs if spec.name in into], into, dict(sizes))
 
-    def _check_arrays(self, specs: Iterable[TensorSpec], arrays: Mapping[str, Array], sizes: dict[str, int]) -> None:
-        for spec in specs:
-            array = arrays[spec.name]
-            if not isinstance(array, Array):
-                told = f"{spec.name} must be an array, got {type(array).__name__}"
-                raise EngineError(f"{self.stage}: {told}", self.stage)
-            if array.dtype != np.dtype(spec.dtype):
-                raise EngineError(f"{self.stage}: {spec.name} must be {spec.dtype}, got {array.dtype}", self.stage)
-            if not _fits(array.shape, spec.shape, sizes):
-                raise EngineError(
-                    f"{self.stage}: {spec.name} must have shape {list(spec.shape)} with {sizes}, "
-                    f"got {list(array.shape)}",
-                    self.stage,
-                )
-
-    def check_outputs(self, outputs: Mapping[str, np.ndarray], elsewhere: Iterable[str] = ()) -> None:
-        """Refuse outputs that are missing or not finite.
+    def check_outputs(self, outputs: Mapping[str, Array], sizes: Mapping[str, int]) -> None:
+        """Refuse outputs that this contract does not describe.
 
         Args:
-            outputs: those on the host.
-            elsewhere: names of those that stay on the device.
+            outputs: what the engine returned, and what it was to write into.
+            sizes: the sizes of the named axes, as `check_feeds` found them. An axis that only outputs have gets its
+                size here: the same in all of them, and within its range where the contract knows one.
+
+        Raises:
+            EngineError: names, a dtype, a rank, or a size differ, or a named size has two values.
+        """
+        if missing := [name for name in self.output_names if name not in outputs]:
+            raise EngineError(f"the {self.stage} engine did not return {', '.join(missing)}", self.stage)
+        if unknown := sorted(set(outputs) - set(self.output_names)):
+            told = f"gives {sorted(self.output_names)}, and returned {', '.join(unknown)} too"
+            raise EngineError(f"the {self.stage} engine {told}", self.stage)
+        found = dict(sizes)
+        self._check_arrays(self.outputs, outputs, found, "came out of the engine as")
+        for name in found.keys() - sizes.keys() & self.axes.keys():
+            least, _, most = self.axes[name].range
+            if not least <= found[name] <= most:
+                told = f"{name} of its outputs is {found[name]}, and the bundle's range is {least} to {most}"
+                raise EngineError(f"the {self.stage} engine does not keep its contract: {told}", self.stage)
+
+    def check_finite(self, outputs: Mapping[str, np.ndarray]) -> None:
+        """Refuse outputs with NaN or infinity.
 
         Raises:
             EngineError: names the stage and the output.
         """
-        if missing := [name for name in self.output_names if name not in outputs and name not in set(elsewhere)]:
-            raise EngineError(f"the {self.stage} engine did not return {', '.join(missing)}", self.stage)
         for name, array in outputs.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 bad = int(array.size - np.isfinite(array).sum())
@@ -175,6 +178,35 @@ class StageContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                     f"infinite; compare it with PyTorch by `ovdeploy parity`, or try another precision",
                     self.stage,
                 )
+
+    def _check_arrays(
+        self, specs: Iterable[TensorSpec], arrays: Mapping[str, Array], sizes: dict[str, int], came: str = "got"
+    ) -> None:
+        """Refuse arrays of another dtype or shape; sizes of named axes that are new are added to `sizes`."""
+        for spec in specs:
+            array = arrays[spec.name]
+            if not isinstance(array, Array):
+                told = f"{spec.name} must be an array, {came} {type(array).__name__}"
+                raise EngineError(f"{self.stage}: {told}", self.stage)
+            if array.dtype != np.dtype(spec.dtype):
+                raise EngineError(f"{self.stage}: {spec.name} must be {spec.dtype}, {came} {array.dtype}", self.stage)
+            self.check_shape(spec, tuple(array.shape), sizes, came)
+
+    def check_shape(self, spec: TensorSpec, shape: tuple[int, ...], sizes: dict[str, int], came: str = "got") -> None:
+        """Refuse a shape that is not the contract's; sizes of named axes that are new are added to `sizes`.
+
+        Args:
+            spec: one of its inputs or outputs.
+            shape: of what was given for it, or came out.
+            sizes: the sizes of the named axes so far.
+            came: the verb of the message.
+
+        Raises:
+            EngineError: a rank or a size differs.
+        """
+        if not _fits(shape, spec.shape, sizes):
+            told = f"{spec.name} must have shape {list(spec.shape)} with {sizes}, {came} {list(shape)}"
+            raise EngineError(f"{self.stage}: {told}", self.stage)
 
 
 def _fits(actual: tuple[int, ...], expected: tuple[Dim, ...], sizes: dict[str, int]) -> bool:

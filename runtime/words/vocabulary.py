@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ParameterError, VocabularyError
 from ..files import atomic_path
+from ..geometry.limits import CLASSES
 
 BACKGROUND = "background"
 SEPARATOR = ";"
@@ -31,17 +32,17 @@ class Vocabulary:
 
         Args:
             classes: one entry a class, synonyms separated by semicolons: `["cup; mug", "table"]`.
-            embeddings: [Q, E], one row per synonym, in order; usually of unit length.
+            embeddings: [Q, E], one row per synonym, in order; usually of unit length. They are copied.
             background: whether class 0 is the background; None means that it is if one of its synonyms is
                 "background".
 
         Raises:
-            VocabularyError: names are empty or repeated, or the embeddings do not fit them.
+            VocabularyError: names are empty, repeated or too many, or the embeddings do not fit them.
         """
         self.synonyms = parse_classes(classes)
         self.names = tuple(words[0] for words in self.synonyms)
         try:
-            self.embeddings = np.ascontiguousarray(embeddings, np.float32)
+            self.embeddings = np.array(embeddings, np.float32, order="C")  # a copy: theirs may change later
         except (TypeError, ValueError) as error:
             raise VocabularyError(f"the embeddings are not an array of numbers: {error}") from error
         counts = [len(words) for words in self.synonyms]
@@ -107,11 +108,16 @@ def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """Split every class into its synonyms.
 
     Raises:
-        VocabularyError: a bare string, no classes, an empty name, or a name that stands twice.
+        VocabularyError: a bare string, no classes or too many, an empty name, or a name that stands twice.
     """
     if isinstance(classes, str):
         raise VocabularyError(f"expected a list of class names, got the string {classes!r}; write [{classes!r}]")
     entries = list(classes)
+    if len(entries) > CLASSES:
+        raise VocabularyError(
+            f"the list has {len(entries):,} classes, and masks hold indices of {CLASSES:,} at most (16 bits); "
+            f"name fewer, or segment with a part of them at a time"
+        )
     if wrong := [entry for entry in entries if not isinstance(entry, str)]:
         raise VocabularyError(f"expected class names, got {wrong[0]!r} among them")
     synonyms = tuple(tuple(word.strip() for word in entry.split(SEPARATOR)) for entry in entries)

@@ -111,10 +111,14 @@ class OnnxRuntimeSession(Session):
         copies = {name: self._bind_output(binding, name, array) for name, array in into.items()}
         self._session.run_with_iobinding(binding)
         del kept  # until here: ONNX Runtime read from their memory
+        came = dict(zip((*wanted, *copies), binding.get_outputs(), strict=True))
+        for name in into:
+            dtype = np.dtype(self.contract.output(name).dtype)
+            self._check_room(name, into[name], tuple(came[name].shape()), dtype)
         for name, copy in copies.items():
             if copy is not None:
                 into[name][...] = copy  # type: ignore[index]
-        return dict(zip(wanted, (value.numpy() for value in binding.get_outputs()), strict=False))
+        return {name: came[name].numpy() for name in wanted}
 
     def _bind_output(self, binding: Any, name: str, array: Array) -> np.ndarray | None:
         """Bind an array to write into; for one that cannot be bound, another that is copied from afterwards."""

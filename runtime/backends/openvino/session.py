@@ -90,9 +90,22 @@ class OpenVinoSession(Session):
                 self._packing = None
             self._compiled.release_memory()  # what lay between the layers: the next engine needs as much
         for name, room in rooms.items():
+            self._check_written(request, name, room)
             if room is not into[name]:
                 into[name][...] = room  # type: ignore[index]
-        return {name: tensor.data for name, tensor in made.items()}
+        return {name: request.get_tensor(name).data for name in made}
+
+    def _check_written(self, request: Any, name: str, room: np.ndarray) -> None:
+        """Make sure that an output lies in its room: for one that does not fit, OpenVINO may take other memory.
+
+        Raises:
+            EngineError: it has another type or shape, or lies elsewhere.
+        """
+        came = request.get_tensor(name)
+        self._check_room(name, room, tuple(came.shape), came.element_type.to_dtype())
+        if room.size and came.data.ctypes.data != room.ctypes.data:
+            told = f"OpenVINO wrote {name} elsewhere than into the room it was given"
+            raise EngineError(f"{self.contract.stage}: {told}", self.contract.stage)
 
     def _room(self, spec: TensorSpec) -> Any:
         """A tensor for an output; its dynamic axes grow when the engine runs."""

@@ -138,11 +138,13 @@ class TensorRTSession(Session):
         call, blocks = Call(shapes, addresses), [block for _, block in placed.values()]
         context = self.graphs.enqueue(self._context, call, blocks)
         for name, array in there.items():
+            self._check_room(name, array, tuple(context.get_tensor_shape(name)), self._dtype(name))
             if array.pointer != placed[name][0]:
                 self._cuda.copy(array.pointer, placed[name][0], array.nbytes)
         taken = {name: self._take(context, name) for name in self.contract.output_names if name not in there}
         self._cuda.synchronize()
         for name in set(into) - set(there):
+            self._check_room(name, into[name], taken[name].shape, taken[name].dtype)
             into[name][...] = taken.pop(name)  # type: ignore[index]
         return {name: view.copy() for name, view in taken.items()}  # the pinned memory is used again
 
@@ -182,6 +184,21 @@ class TensorRTSession(Session):
         for name, address in call.addresses:
             if not context.set_tensor_address(name, address):
                 raise self._refused(f"the address of {name}")
+
+        self._check_outputs(context, call)
+
+    def _check_outputs(self, context: Any, call: Call) -> None:
+        """Refuse a plan whose outputs would not be as the contract says, before it writes past the end of their room.
+
+        Raises:
+            EngineError: says what was expected and what would come.
+        """
+        shapes, sizes = dict(call.shapes), dict[str, int]()
+        for spec in self.contract.inputs:
+            self.contract.check_shape(spec, shapes[spec.name], sizes)
+        for spec in self.contract.outputs:
+            came = "would come out of the engine as"
+            self.contract.check_shape(spec, tuple(context.get_tensor_shape(spec.name)), sizes, came)
 
     def _refused(self, what: str) -> EngineError:
         told = f"{self.contract.stage}: {self._library.title} refuses {what}.{errors_of(self._logger)}"

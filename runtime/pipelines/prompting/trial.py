@@ -10,6 +10,7 @@ import numpy as np
 
 from ...bundle.bundle import Bundle
 from ...labelling.result import Result
+from ...photo.reading import Taken
 from ...reporting import Clock
 from ...words.vocabulary import Vocabulary
 from ..base import Photo, Segmenter
@@ -46,13 +47,13 @@ class PromptTrial(Segmenter):
 
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
-    ) -> Callable[[Photo], Result]:
+    ) -> Callable[[Photo | Taken], Result]:
         settings = self.manifest.recipe.family.override(self.parameters, parameters)
         encoder, decoder = self.engines[ENCODER], self.engines[PROMPT_DECODER]
         prompter = Prompter(self.manifest.dimensions, encoder, decoder, settings, self.engines.turn)
         running = threading.Semaphore(engines)
 
-        def segment(photo: Photo) -> Result:
+        def segment(photo: Photo | Taken) -> Result:
             clock = Clock()
             with running:
                 encoded = prompter.encode(photo)

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from ...backends.base import Session
+from ...errors import EngineError
 from ...geometry.dimensions import Dimensions
 from ...geometry.sam_frame import SamFrame
 from ...recipe.parameters import Parameters
@@ -53,6 +54,9 @@ def encode_photo(
         dimensions: sizes that the engines fix.
         parameters: the parameters in force.
         clock: gets the time of every step.
+
+    Raises:
+        EngineError: an engine failed, or what it returned does not fit.
     """
     with clock("windows"):
         windows = cut_windows(photo, plan, parameters.crop)
@@ -76,10 +80,23 @@ def encode_photo(
             logits_of_parts.append(logits_of(head_part(plan, part, parts[-1]["affinity"])))
         logits = logits_of_parts[0] if len(parts) == 1 else np.concatenate(logits_of_parts, axis=2)
         whole = parts[0] if plan.aggregated == (plan.sam,) else None
+    _check_logits(logits, len(embeddings), plan)
     if parameters.refine and whole is None:
         assert plan.sam is not None, "checked when the parameters were"
         whole = encoded_by_sam(plan.sam)
     return Encoded(logits, whole["features"] if whole else None)
+
+
+def _check_logits(logits: np.ndarray, queries: int, plan: Plan) -> None:
+    """Refuse logits on another grid than the plan's: the contract leaves it to the engine where windows are joined.
+
+    Raises:
+        EngineError: says what was expected and what came.
+    """
+    expected = (queries, plan.photo.rows.shape[1], plan.photo.columns.shape[1])
+    if logits.shape != expected:
+        told = f"logits must have shape {list(expected)} for this photo, came out of the engine as {list(logits.shape)}"
+        raise EngineError(f"{HEAD}: {told}", HEAD)
 
 
 def head_part(plan: Plan, part: int, affinity: AnyArray) -> dict[str, np.ndarray | AnyArray]:

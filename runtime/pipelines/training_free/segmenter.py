@@ -13,6 +13,7 @@ from ...backends.base import Session
 from ...bundle.bundle import Bundle, Manifest
 from ...errors import BundleError, ParameterError, VocabularyError
 from ...labelling.result import Result
+from ...photo.reading import Taken
 from ...recipe.parameters import Parameters
 from ...words.vocabulary import Vocabulary, check_vocabulary, parse_classes
 from ..base import Photo, Segmenter
@@ -84,12 +85,12 @@ class TrainingFreeSegmenter(Segmenter):
 
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
-    ) -> Callable[[Photo], Result]:
+    ) -> Callable[[Photo | Taken], Result]:
         settings = self._parameters(self.parameters, parameters)
         check_vocabulary(vocabulary, self.manifest.dimensions.embedding, settings.probability_threshold)
         turns = Turns(self.engines.turn, threading.Semaphore(engines))
 
-        def segment(photo: Photo) -> Result:
+        def segment(photo: Photo | Taken) -> Result:
             result = segment_photo(photo, vocabulary, self.manifest, self.engines, settings, turns)
             return replace(result, backend=self.backend, precision=self.precision)
 

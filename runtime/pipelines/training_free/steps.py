@@ -10,7 +10,7 @@ import numpy as np
 
 from ...bundle.bundle import Manifest
 from ...labelling.result import Result
-from ...photo.reading import as_photo
+from ...photo.reading import Taken, as_photo
 from ...recipe.parameters import Parameters
 from ...reporting import Clock
 from ...words.vocabulary import Vocabulary
@@ -31,7 +31,7 @@ class Turns(NamedTuple):
 
 
 def segment_photo(
-    photo: str | Path | np.ndarray,
+    photo: str | Path | np.ndarray | Taken,
     vocabulary: Vocabulary,
     manifest: Manifest,
     sessions: Sessions,

@@ -116,7 +116,7 @@ def test_arrays_are_read_and_written_where_they_lie(turn):
                 given[name] = tensor.data.ctypes.data
                 request.set_tensor(name, tensor)
 
-            return SimpleNamespace(set_tensor=set_tensor, infer=request.infer)
+            return SimpleNamespace(set_tensor=set_tensor, infer=request.infer, get_tensor=request.get_tensor)
 
         session._compiled = SimpleNamespace(create_infer_request=recording, release_memory=lambda: None)
         x, room = np.ones((4, 3), np.float32), np.zeros((3, 8), np.float32).reshape(6, 4)[3:]
