@@ -15,7 +15,7 @@ from ...stage.arrays import Array, to_host
 from ...stage.contract import StageContract, TensorSpec
 from ..base import Session
 from ..options import SessionOptions
-from .compiled import compile_cached, release_pages
+from .compiled import compile_cached
 
 DEVICE = "CPU"
 
@@ -65,15 +65,17 @@ class OpenVinoSession(Session):
             raise EngineError(f"{contract.stage}: {reason}")
         core = self._ov.Core()
         try:
-            made = compile_cached(core, path, DEVICE, settings_for(options), options.identity)
+            made = compile_cached(self._ov, core, path, DEVICE, settings_for(options), options.identity)
         except Exception as error:
             raise BundleError(f"OpenVINO cannot load {path}: {error}") from error
-        self._compiled, self._packing = made
+        self._compiled, self._kept = made
+        self._packed = self._kept is None
         self._check_signature(path)
         self._check_precision(options.precision)
         self._types = {port.any_name: port.element_type for port in self._compiled.outputs}
 
     def _run(self, feeds: Mapping[str, Array], into: Mapping[str, Array]) -> dict[str, np.ndarray]:
+        kept = self._kept  # weights must outlive the run, also if another thread closes us
         request = self._compiled.create_infer_request()  # its own: threads may share us
         given = {name: _readable(to_host(array)) for name, array in feeds.items()}  # tensors do not keep them alive
         rooms = {name: _writable(array) for name, array in into.items()}
@@ -84,9 +86,9 @@ class OpenVinoSession(Session):
             request.set_tensor(name, tensor)
         with self._alone:  # memory cannot be released while another thread runs
             request.infer()
-            if self._packing:  # some weights are packed when they are first used
-                release_pages(self._packing)
-                self._packing = None
+            if kept and not self._packed:  # some weights are packed when they are first used
+                kept.release()
+                self._packed = True
             self._compiled.release_memory()  # what lay between the layers: the next engine needs as much
         for name, room in rooms.items():
             if room is not into[name]:
@@ -116,6 +118,7 @@ class OpenVinoSession(Session):
         """Free the compiled model."""
         super().close()
         self._compiled = None
+        self._kept = None
 
 
 def open_openvino(path: Path, contract: StageContract, options: SessionOptions) -> Session:
