@@ -23,8 +23,13 @@ def cache_root() -> Path:
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure."""
+def atomic_path(path: str | Path, mode: int = 0o666) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
+
+    Args:
+        path: the file.
+        mode: its rights, as far as the user's umask allows them.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
@@ -32,7 +37,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files private; a result should follow the user's umask
+        os.chmod(temporary, mode & ~_umask())  # mkstemp makes files private; a result should follow the user's umask
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -16,10 +16,13 @@ from ..backends.tensorrt.options import PlanOptions
 from ..backends.tensorrt.targets import USUAL
 from ..errors import BundleError, ExportError, one_of
 from ..files import write_bytes
+from ..kept.form import Form
 from ..reporting import Reporter, silent
 from ..stage.precision import LOWERED, STORED_AS
 from .bundle import Bundle, FileEntry, PlanEntry, StageEntry, file_entry, write_manifest
 from .locks import locked
+
+TIMINGS = Form("tensorrt-timings", 1, most=1 << 30)
 
 
 def build_plans(
@@ -152,7 +155,7 @@ def _build(
     contract = bundle.stage(stage).contract
     onnx = bundle.engine_path(stage, entry.precision)
     cache = bundle.path / f"timing.{library.tag}{entry.tensorrt}.sm{entry.compute_capability}.cache"
-    timings = cache.read_bytes() if cache.is_file() else b""
+    timings = bytes(TIMINGS.read(cache, cache.name) or b"")
     progress("building", about=stage, share=0.0)
     begun = time.perf_counter()
     built = build_plan(library, onnx, contract, options, timings, partial(progress, about=stage))
@@ -165,7 +168,7 @@ def _build(
     path = bundle.path / entry.file.path
     write_bytes(path, built.plan)
     if built.timings:
-        write_bytes(cache, built.timings)
+        TIMINGS.write(cache, cache.name, built.timings)
     entry = msgspec.structs.replace(entry, file=file_entry(path), layers=built.layers)
     seconds = time.perf_counter() - begun
     told = f"built in {seconds:.1f} s, {entry.file.bytes / 1e6:.1f} MB, layers {told_layers(built.layers)}"

@@ -132,7 +132,7 @@ def _run(
     worst = Worst(wanted)
     entries = run_photos(dataset, predictors, journal, keep=worst.keep)
     _follow(entries, before, len(dataset.names), quiet)
-    summary = summarise(dataset, journal.entries())
+    summary = summarise(dataset, journal.entries_of(dataset.names))
     if summary.columns:
         draw_worst(folder / "worst", dataset, predictors, summary, worst, wanted)
     return summary

@@ -95,7 +95,7 @@ def summarise(dataset: Dataset, entries: Iterable[Entry]) -> Summary:
     Args:
         dataset: names the photos; entries of others are passed over.
         entries: a journal's; of a photo's entries the first that was done counts, else the last that failed. Sums are
-            taken in their order, which is the dataset's also if the run was cut into pieces.
+            taken in their order; that of `Journal.entries_of` is the dataset's, whenever each was done.
     """
     summary = Summary(photos={name: {} for name in dataset.names})
     spent: dict[str, list[float]] = {}

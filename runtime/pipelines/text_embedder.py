@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,14 @@ from ..backends.base import Session
 from ..bundle.bundle import Bundle
 from ..bundle.opening import graph_precision
 from ..errors import VocabularyError
-from ..files import atomic_path, cache_root
+from ..files import cache_root
+from ..kept.arrays import read_arrays, write_arrays
+from ..kept.form import Form
 from ..words.tokenizer import ClipTokenizer
+
+FORM = Form("embedding", 1, most=1 << 20)
+EMBEDDING = "embedding"
+"""The name of the array in the file."""
 
 
 def cache_folder() -> Path:
@@ -64,11 +69,11 @@ class TextEmbedder:
                 f"every template needs a {{}} for the name, and there must be a list of at least one; got {templates!r}"
             )
         key = json.dumps([self._identity, list(templates), name])
-        path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.npy"
-        embedding = _read(path)
+        path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.embedding"
+        embedding = _sound(read_arrays(FORM, path, key))
         if embedding is None:
             embedding = self._compute(name, templates)
-            _write(path, embedding)
+            write_arrays(FORM, path, key, {EMBEDDING: embedding})  # a cache that cannot be written costs time
         return embedding
 
     def _compute(self, name: str, templates: Sequence[str]) -> np.ndarray:
@@ -130,17 +135,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def _read(path: Path) -> np.ndarray | None:
-    """A cached embedding; None if it is not there or is not one (a cache may always be thrown away)."""
-    try:
-        embedding = np.load(path, allow_pickle=False)
-    except Exception:  # numpy raises many kinds on damaged files
+def _sound(arrays: Mapping[str, np.ndarray] | None) -> np.ndarray | None:
+    """A cached embedding; None if it is not there or is not one."""
+    embedding = (arrays or {}).get(EMBEDDING)
+    if embedding is None or embedding.dtype != np.float32 or embedding.ndim != 1:
         return None
-    sound = isinstance(embedding, np.ndarray) and embedding.dtype == np.float32 and embedding.ndim == 1
-    return embedding if sound and np.isfinite(embedding).all() else None
-
-
-def _write(path: Path, embedding: np.ndarray) -> None:
-    """Keep an embedding; a cache that cannot be written (a read-only disk) costs time, not the result."""
-    with contextlib.suppress(OSError), atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, embedding)
+    return embedding if np.isfinite(embedding).all() else None

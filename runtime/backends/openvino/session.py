@@ -16,7 +16,7 @@ from ...stage.contract import StageContract, TensorSpec
 from ...stage.signature import Port, check_signature
 from ..base import Session
 from ..options import SessionOptions
-from .compiled import compile_cached, release_pages
+from .compiled import compile_cached
 
 DEVICE = "CPU"
 
@@ -66,15 +66,17 @@ class OpenVinoSession(Session):
             raise EngineError(f"{contract.stage}: {reason}")
         core = self._ov.Core()
         try:
-            made = compile_cached(core, path, DEVICE, settings_for(options), options.identity)
+            made = compile_cached(self._ov, core, path, DEVICE, settings_for(options), options.identity)
         except Exception as error:
             raise BundleError(f"OpenVINO cannot load {path}: {error}") from error
-        self._compiled, self._packing = made
+        self._compiled, self._kept = made
+        self._packed = self._kept is None
         check_signature(path, contract, _ports(self._compiled.inputs), _ports(self._compiled.outputs))
         self._check_precision(options.precision)
         self._types = {port.any_name: port.element_type for port in self._compiled.outputs}
 
     def _run(self, feeds: Mapping[str, Array], into: Mapping[str, Array]) -> dict[str, np.ndarray]:
+        kept = self._kept  # weights must outlive the run, also if another thread closes us
         request = self._compiled.create_infer_request()  # its own: threads may share us
         given = {name: _readable(to_host(array)) for name, array in feeds.items()}  # tensors do not keep them alive
         rooms = {name: _writable(array) for name, array in into.items()}
@@ -85,9 +87,9 @@ class OpenVinoSession(Session):
             request.set_tensor(name, tensor)
         with self._alone:  # memory cannot be released while another thread runs
             request.infer()
-            if self._packing:  # some weights are packed when they are first used
-                release_pages(self._packing)
-                self._packing = None
+            if kept and not self._packed:  # some weights are packed when they are first used
+                kept.release()
+                self._packed = True
             self._compiled.release_memory()  # what lay between the layers: the next engine needs as much
         for name, room in rooms.items():
             self._check_written(request, name, room)
@@ -121,6 +123,7 @@ class OpenVinoSession(Session):
         """Free the compiled model."""
         super().close()
         self._compiled = None
+        self._kept = None
 
 
 def _ports(ports: Iterable[Any]) -> list[Port]:

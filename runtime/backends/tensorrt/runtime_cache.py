@@ -6,12 +6,12 @@ import contextlib
 import hashlib
 from pathlib import Path
 
-from ...files import cache_root, write_bytes
+from ...files import cache_root
+from ...kept.form import Form
 from .library import slug
 
 SUFFIX = ".kernels"
-HEAD = b"ovdeploy kernels 1 "
-MOST_BYTES = 512 << 20
+FORM = Form("kernels", 2, most=512 << 20)
 """Larger ones are not kept."""
 MOST_FILES = 4
 """GPUs whose kernels are kept for one plan; the oldest goes."""
@@ -31,33 +31,28 @@ class RuntimeCache:
         """
         name = f"{plan.name}.{slug(gpu)}{SUFFIX}"
         self._places = [plan.parent / name, cache_root() / "tensorrt-rtx" / name]
-        self._plan = plan
+        self._plan, self._key = plan, name
         self._known = b""
 
     def read(self) -> bytes:
         """The kernels; nothing if there are none, or if they are not what was written."""
         for path in self._places:
-            with contextlib.suppress(OSError):
-                head, _, blob = path.read_bytes().partition(b"\n")
-                if head == _head(blob):
-                    self._known = head
-                    return blob
+            if (blob := FORM.read(path, self._key)) is not None:
+                self._known = hashlib.sha256(blob).digest()
+                return bytes(blob)
         return b""
 
     def write(self, blob: bytes) -> None:
         """Keep the kernels, if they are new."""
-        head = _head(blob)
-        if not blob or head == self._known or len(blob) > MOST_BYTES:
+        digest = hashlib.sha256(blob).digest()
+        if not blob or digest == self._known:
             return
         for path in self._places:
-            with contextlib.suppress(OSError):
-                write_bytes(path, head + b"\n" + blob)
-                self._known = head
-                break
-        else:
-            return
-        with contextlib.suppress(OSError):  # another process may be sweeping
-            self._sweep(path.parent)
+            if FORM.write(path, self._key, blob, quiet=path != self._places[-1]):
+                self._known = digest
+                with contextlib.suppress(OSError):  # another process may be sweeping
+                    self._sweep(path.parent)
+                return
 
     def _sweep(self, folder: Path) -> None:
         """Remove the oldest of this plan, and those whose plan is gone; away from plans the oldest of all."""
@@ -67,7 +62,3 @@ class RuntimeCache:
         gone = [path for path in there if not (folder / f"{path.name.split('.plan.')[0]}.plan").is_file()]
         for path in (*own[MOST_FILES:], *(gone if at_home else there[MOST_AWAY:])):
             path.unlink(missing_ok=True)
-
-
-def _head(blob: bytes) -> bytes:
-    return HEAD + hashlib.sha256(blob).hexdigest().encode()

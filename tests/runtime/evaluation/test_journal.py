@@ -1,9 +1,12 @@
 """The journal: what is done stays done, whatever happens to the process or the file."""
 
+import os
+
 import pytest
 
 from ovdeploy.runtime import ParameterError
 from ovdeploy.runtime.evaluation.journal import JOURNAL, Entry, Journal, Measured, column_name
+from support.damage import put_in_place
 
 ENTRIES = [
     Entry(
@@ -74,11 +77,71 @@ def test_another_run_is_refused_with_what_differs_and_left_alone(tmp_path):
     assert read(tmp_path)[0] == ENTRIES
 
 
-def test_a_folder_that_has_lost_its_description_is_refused_too(tmp_path):
+@pytest.mark.parametrize("description", ["{", "[]", "null", "\xff", "[" * 100_000, '{"a":[1,3]}'])
+def test_a_description_that_was_damaged_is_written_anew_since_the_lines_say_whose_they_are(tmp_path, description):
     write(tmp_path)
-    (tmp_path / "run.json").write_text("{")
-    with pytest.raises(ParameterError, match="another evaluation"):
-        read(tmp_path)
+    whole = (tmp_path / "run.json").read_bytes()
+    (tmp_path / "run.json").write_text(description)
+    assert read(tmp_path)[0] == ENTRIES
+    assert (tmp_path / "run.json").read_bytes() == whole
+
+
+def test_where_neither_lines_nor_description_are_ours_the_folder_is_refused(tmp_path):
+    path = write(tmp_path)
+    path.write_bytes(b"x" * 80)
+    for description in ("{", "[]", '{"a":[1,3]}'):
+        (tmp_path / "run.json").write_text(description)
+        with pytest.raises(ParameterError, match="another evaluation"):
+            read(tmp_path)
+    assert path.read_bytes() == b"x" * 80
+
+
+def test_lines_of_another_run_do_not_count(tmp_path):
+    """Copied into ours, they are whole, and yet not ours."""
+    path = write(tmp_path)
+    with Journal(tmp_path / "other", {"a": 5}) as other:
+        other.add(Entry(photo="e"))
+    path.write_bytes(path.read_bytes() + (tmp_path / "other" / JOURNAL).read_bytes())
+    assert read(tmp_path) == (ENTRIES, {"a/b", "d"})
+
+
+def test_lines_that_do_not_fit_are_told_once_and_gone(tmp_path, caplog):
+    path = write(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0].replace(b'"cells":[[0,1,5]]', b'"cells":[[0,1,6]]') + lines[1][:20] + b"\n" + lines[2])
+    assert read(tmp_path) == (ENTRIES[2:], {"d"})
+    assert "of another form: 2" in caplog.text
+    caplog.clear()
+    assert read(tmp_path) == (ENTRIES[2:], {"d"}) and not caplog.text
+
+
+def test_a_line_that_is_lost_while_the_journal_is_open_is_told(tmp_path, caplog):
+    with Journal(tmp_path, {}) as journal:
+        for entry in ENTRIES:
+            journal.add(entry)
+        assert journal.lost() == set()
+        os.truncate(tmp_path / JOURNAL, 100)
+        assert journal.lost() == {"a/b", "d"} and journal.done == set()
+    assert "2 photos are done again" in caplog.text
+
+
+def test_entries_come_in_the_order_that_is_asked_for(tmp_path):
+    write(tmp_path)
+    with Journal(tmp_path, {"a": (1, 2)}) as journal:
+        journal.add(Entry(photo="c"))
+        assert [entry.photo for entry in journal.entries_of(["d", "none", "c", "a/b"])] == ["d", "c", "c", "a/b"]
+
+
+@pytest.mark.parametrize("there", ["pipe", "folder", "loop"])
+@pytest.mark.parametrize("name", [JOURNAL, "run.json"])
+def test_what_is_no_file_is_refused_at_once(tmp_path, there, name):
+    put_in_place(tmp_path / name, there)
+    if name == JOURNAL or there == "folder":
+        with pytest.raises(ParameterError, match="another --output"):
+            Journal(tmp_path, {})
+    else:
+        Journal(tmp_path, {}).__exit__(None, None, None)
+        assert (tmp_path / name).is_file()
 
 
 def test_restart_begins_anew(tmp_path):

@@ -218,7 +218,7 @@ def test_another_engine_name_or_template_is_not_found_in_the_cache(tmp_path, ide
     "damage",
     [
         *DAMAGE.values(),
-        lambda data: data.replace(b"(4,)", b"(4, "),
+        lambda data: data.replace(b"[4]", b"[9]"),
         lambda data: data[:-16] + np.full(4, np.nan, np.float32).tobytes(),
         lambda data: data.replace(b"<f4", b"<i4"),
     ],
@@ -227,7 +227,7 @@ def test_another_engine_name_or_template_is_not_found_in_the_cache(tmp_path, ide
 def test_a_cache_file_that_holds_no_embedding_is_computed_again(tmp_path, damage):
     made = embedder(tmp_path)[0]
     expected = [made.embed(name, TEMPLATES) for name in NAMES]
-    for path in tmp_path.glob("*.npy"):
+    for path in tmp_path.glob("*.embedding"):
         path.write_bytes(damage(path.read_bytes()))
     made, opened = embedder(tmp_path)
     np.testing.assert_array_equal([made.embed(name, TEMPLATES) for name in NAMES], expected)

@@ -11,7 +11,7 @@ from ovdeploy.runtime.backends.tensorrt.library import Here
 from ovdeploy.runtime.backends.tensorrt.options import PlanOptions
 from ovdeploy.runtime.backends.tensorrt.progress import Phases
 from ovdeploy.runtime.bundle.bundle import EngineEntry, file_entry, write_manifest
-from ovdeploy.runtime.bundle.plan_building import build_plans, plan_name
+from ovdeploy.runtime.bundle.plan_building import TIMINGS, build_plans, plan_name
 from ovdeploy.runtime.bundle.plans import choose_plan, misfit, plan_path
 from ovdeploy.runtime.errors import ExportError, MissingExtraError, ParameterError
 from ovdeploy.runtime.graph.census import take_census
@@ -133,12 +133,12 @@ def test_a_plans_name_and_manifest_tell_what_it_fits(world, bundle):
 def test_the_timing_cache_stays_in_the_bundle_and_goes_into_the_next_build(world, bundle):
     told(bundle)
     cache = bundle.path / f"timing.trt{world.trt.__version__}.sm9.0.cache"
-    assert cache.read_bytes() == b"+"
+    assert TIMINGS.read(cache, cache.name) == b"+"
     build_plans(bundle, stages=["dino"])
-    assert cache.read_bytes() == b"++"
+    assert TIMINGS.read(cache, cache.name) == b"++"
     world.faults["cache"] = True  # another GPU's: a new one is begun
     build_plans(bundle, stages=["head"])
-    assert cache.read_bytes() == b"+"
+    assert TIMINGS.read(cache, cache.name) == b"+"
     refused, fresh = world.record.arguments("IBuilderConfig.set_timing_cache")[-2:]
     assert refused["ignore_mismatch"] is False and fresh["cache"].own.data == b""
 

@@ -1,5 +1,6 @@
 """What only TensorRT-RTX has, on the fake: targets, verdicts, kernels that are kept, options of the backend."""
 
+import dataclasses
 import platform
 import re
 import sys
@@ -298,7 +299,7 @@ def test_kernels_are_bounded_and_go_with_their_plan(tmp_path, monkeypatch):
     other.unlink()
     RuntimeCache(plan, "GPU 0").write(b"new")
     assert not (tmp_path / "b.fp16.plan.gpu.kernels").exists()
-    monkeypatch.setattr(runtime_cache, "MOST_BYTES", 3)
+    monkeypatch.setattr(runtime_cache, "FORM", dataclasses.replace(runtime_cache.FORM, most=3))
     RuntimeCache(plan, "GPU 9").write(b"too long")
     assert RuntimeCache(plan, "GPU 9").read() == b""
 
