@@ -15,6 +15,7 @@ from ...stage.arrays import Array, to_host
 from ...stage.contract import StageContract, TensorSpec
 from ..base import Session
 from ..options import SessionOptions
+from ..telemetry import without_openvinos
 from .compiled import compile_cached, release_pages
 
 DEVICE = "CPU"
@@ -160,12 +161,12 @@ def capabilities() -> tuple[str, ...]:
 
 
 def import_openvino() -> Any:
-    """The module.
+    """The module, imported without its telemetry.
 
     Raises:
         MissingExtraError: openvino is not installed.
     """
-    with needing("openvino", "openvino", "running engines by OpenVINO"):
+    with needing("openvino", "openvino", "running engines by OpenVINO"), without_openvinos():
         import openvino
     return openvino
 
