@@ -83,7 +83,7 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
 
-def check_writable(folder: str | Path, expected: int = 0) -> None:
+def check_folder(folder: str | Path, expected: int = 0) -> None:
     """Find out whether results can be written, before anything is computed for them.
 
     A file is written and removed again, in the folder or, as long as it is not there, in the one that it will be made

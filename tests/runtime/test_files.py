@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ovdeploy.runtime import OutputError
-from ovdeploy.runtime.files import LASTING, MARK, PARTIAL, atomic_path, check_writable, sweep, write_bytes
+from ovdeploy.runtime.files import LASTING, MARK, PARTIAL, atomic_path, check_folder, sweep, write_bytes
 from ovdeploy.runtime.photo import SUFFIXES
 from support.other_user import as_nobody, on_small_disk
 
@@ -87,8 +87,8 @@ def test_sweeping_what_is_no_folder_does_nothing(tmp_path):
 
 
 def test_a_folder_that_can_be_written_to_passes_and_stays_as_it_is(tmp_path):
-    check_writable(tmp_path)
-    check_writable(tmp_path / "not" / "there" / "yet")
+    check_folder(tmp_path)
+    check_folder(tmp_path / "not" / "there" / "yet")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -96,17 +96,17 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "out").write_bytes(b"")
     for folder in (tmp_path / "out", tmp_path / "out" / "below"):
         with pytest.raises(OutputError, match="nothing can be written to"):
-            check_writable(folder)
+            check_folder(folder)
 
 
 IMPORTS = """
 import sys
 from pathlib import Path
 from ovdeploy.runtime import OutputError
-from ovdeploy.runtime.files import check_writable, write_bytes
+from ovdeploy.runtime.files import check_folder, write_bytes
 def told(folder, expected=0):
     try:
-        check_writable(folder, expected)
+        check_folder(folder, expected)
     except OutputError as error:
         print(error)
     else:
@@ -127,7 +127,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path):
 
 def test_a_disk_that_is_too_small_is_refused(tmp_path):
     with pytest.raises(OutputError, match=r"MB free, and the results will take at least 1000000000000 MB"):
-        check_writable(tmp_path / "out", expected=10**18)
+        check_folder(tmp_path / "out", expected=10**18)
 
 
 def test_a_full_disk_is_refused(tmp_path):

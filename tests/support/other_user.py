@@ -1,7 +1,7 @@
 """Another user, and a small disk: what root would not notice.
 
-As root, permission tests would pass vacuously, so the code runs in a child process that becomes the user 65534
-(nobody). It imports first: the interpreter may lie where nobody may not go. Anybody else is refused by a folder without write
+As root, permission tests would pass vacuously, so the code runs in a child process that becomes the user 65534. It
+imports first: the interpreter may lie where that user may not go. Anybody else is refused by a folder without write
 permission as it is, and the child stays who it is. A small disk is mounted by root; for others it is a limit on the
 size of a file, which the system answers like a full disk, at the same place in the code.
 """
