@@ -62,9 +62,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_the_photos_name_and_what_is_ther
     inside = "import os; out = sys.argv[1]; sys.argv[-5] = out\n"
     count = "print('there', *sorted(f'{n}:{os.path.getsize(os.path.join(out, n))}' for n in os.listdir(out)))\n"
     keep = f"import shutil; shutil.copytree(out, {str(folder / 'kept')!r})\n"
-    told = on_small_disk(
-        IMPORTS, f"{inside}run()\n{count}{keep}", folder / "disk", 160_000, *arguments(folder, "OUT")
-    )
+    told = on_small_disk(IMPORTS, f"{inside}run()\n{count}{keep}", folder / "disk", 160_000, *arguments(folder, "OUT"))
     assert "code 1" in told and "The run ends here" in told
     errors = [line for line in told.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, "and not one for each photo that follows"

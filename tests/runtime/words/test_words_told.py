@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovdeploy.runtime import OvdeployWarning, Vocabulary, VocabularyError, available_recipes, load_recipe
@@ -37,9 +37,9 @@ def test_a_name_that_just_fits_is_taken(segmenter, micro_bundle):
     ("words", "told"),
     [
         (["T-shirt", "t - shirt"], "'T-shirt' and 't - shirt' are the same"),
-        (["a&amp;b", "a&b"], "are the same"),
+        (["a &lt b", "a < b"], "are the same"),
         (["sea  side", "sea side"], "are the same"),
-        (["\u200b"], "sees nothing"),
+        (["\x01"], "sees nothing"),
     ],
 )
 def test_names_that_clip_cannot_tell_apart_or_see_are_refused(words, told, segmenter):
@@ -47,9 +47,14 @@ def test_names_that_clip_cannot_tell_apart_or_see_are_refused(words, told, segme
         segmenter.vocabulary(words)
 
 
+@pytest.fixture(scope="module")
+def read(micro_bundle):
+    return tokenizer(micro_bundle)
+
+
 @given(left=st.text(max_size=12), right=st.text(max_size=12))
-def test_the_same_pieces_are_the_same_tokens(left, right, micro_bundle):
-    read = tokenizer(micro_bundle)
+@settings(deadline=None)
+def test_the_same_pieces_are_the_same_tokens(left, right, read):
     for other in (right, left.swapcase(), f" {left}  ", left.replace(" ", "\t")):
         assert (read.encode(left) == read.encode(other)) == (pieces(left) == pieces(other))
 
