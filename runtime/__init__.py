@@ -7,13 +7,16 @@ with Segmenter.load("engines/trident-b16") as segmenter:
 
 from __future__ import annotations
 
+from .backends import telemetry as _telemetry
 from .bundle.bundle import Bundle
 from .errors import (
     BundleError,
     DatasetError,
     EngineError,
     MissingExtraError,
+    OutputError,
     OvdeployError,
+    OvdeployWarning,
     ParameterError,
     PhotoError,
     PromptError,
@@ -37,7 +40,9 @@ __all__ = [
     "DatasetError",
     "EngineError",
     "MissingExtraError",
+    "OutputError",
     "OvdeployError",
+    "OvdeployWarning",
     "ParameterError",
     "Parameters",
     "PhotoError",
@@ -58,3 +63,5 @@ __all__ = [
     "load_photo",
     "load_recipe",
 ]
+
+_telemetry.switch_off()  # before any inference engine is imported

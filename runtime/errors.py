@@ -7,19 +7,24 @@ OvdeployError
 ├── PhotoError           a photo that cannot be read
 ├── PromptError          points, a box or a mask that cannot be used
 ├── DatasetError         a dataset, or a label map of it, that cannot be read
+├── OutputError          results that cannot be written
 ├── BundleError          a bundle that is missing, damaged, unsafe or of another schema
 ├── BusyError            a place that another process is writing
 ├── EngineError          an engine that refused its input, failed, or returned NaN
 ├── MissingExtraError    an optional dependency is not installed
 ├── WeightsError         a checkpoint that does not fit the model (build box)
 └── ExportError          a stage that could not be exported (build box)
+
+OvdeployWarning is no error: the answer is there, and may not be what was meant.
 """
 
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 
 class OvdeployError(Exception):
@@ -48,6 +53,10 @@ class PromptError(OvdeployError):
 
 class DatasetError(OvdeployError):
     """A dataset is unknown or not laid out as expected, or a label map does not fit its photo."""
+
+
+class OutputError(OvdeployError):
+    """Results cannot be written: a folder is read-only or no folder, or its disk is full."""
 
 
 class BundleError(OvdeployError):
@@ -85,6 +94,40 @@ class MissingExtraError(OvdeployError):
         super().__init__(
             f"{purpose} needs {package!r}, which is not installed; install it with: pip install 'ovdeploy[{extra}]'"
         )
+
+
+class OvdeployWarning(UserWarning):
+    """Something was taken in a way that may not be meant: the message says how, and what to do if it is not.
+
+    Python's `warnings` decides what becomes of it; the commands write it to standard error, each once. What concerns a
+    photo is also in its result (`Result.warnings`).
+    """
+
+
+_heard: ContextVar[list[str] | None] = ContextVar("_heard", default=None)
+
+
+def warn(message: str) -> None:
+    """Tell the user, as an `OvdeployWarning`.
+
+    Args:
+        message: without the name of a photo, so that a thousand photos with the same flaw are told of once.
+    """
+    heard = _heard.get()
+    if heard is not None and message not in heard:
+        heard.append(message)
+    warnings.warn(message, OvdeployWarning, stacklevel=2)
+
+
+@contextmanager
+def hearing() -> Iterator[list[str]]:
+    """Collect what is warned of in this thread; it is told to the user all the same."""
+    heard: list[str] = []
+    token = _heard.set(heard)
+    try:
+        yield heard
+    finally:
+        _heard.reset(token)
 
 
 @contextmanager

@@ -15,7 +15,9 @@ from ...runtime.backends.registry import available_backends, choose_backend
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.calibration import Calibration
 from ...runtime.cli.common import bundle_argument, fail_cleanly, line_reporter, parse_settings
+from ...runtime.cli.words import class_entries, classes_file_option
 from ...runtime.errors import needing
+from ...runtime.files import check_folder
 from ...runtime.recipe.int8 import Int8Settings
 from ...runtime.stage.precision import FP8, INT8, QUANTISED, RESTS
 
@@ -42,6 +44,7 @@ REFUSED = 3
 )
 @click.option("--output", type=click.Path(path_type=Path), help="The new bundle.  [default: BUNDLE-PRECISION]")
 @click.option("--report", type=click.Path(path_type=Path), help="Folder of the report.  [default: OUTPUT-report]")
+@classes_file_option
 @click.option("--classes", help="What is looked for: commas, semicolons.  [default: the bundle's own, else VOC's]")
 @click.option("--photos", type=click.IntRange(min=1), help="Least photos to calibrate on.  [default: the recipe's, 16]")
 @click.option("--gate-photos", type=click.IntRange(min=1), help="Least photos to judge by.  [default: the recipe's, 8]")
@@ -82,6 +85,8 @@ def calibrate(bundle: Path, as_json: bool, **options: Any) -> None:
         from .report import REPORT
     request = _request(bundle, options)
     console = Console(stderr=True)
+    for folder in (request.output.parent, request.report):
+        check_folder(folder)
     outcome = run(request, line_reporter(console))
     if as_json:
         click.echo(msgspec.json.encode(outcome.calibration).decode())
@@ -110,7 +115,7 @@ def _request(bundle: Path, options: dict[str, Any]) -> Request:
         report=options["report"] or output.with_name(f"{output.name}-report"),
         settings=_settings(opened.recipe.int8, options),
         limit=options["limit"],
-        classes=[entry.strip() for entry in options["classes"].split(",")] if options["classes"] else None,
+        classes=class_entries(options["classes"], options["classes_file"]),
         parameters=parse_settings(options["settings"]),
         backends=[choose_backend(name) for name in options["backends"]] or RUN_BY.get(precision, available_backends()),
         rounds=options["rounds"],

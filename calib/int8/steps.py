@@ -46,6 +46,6 @@ class Steps:
         path = self.folder / f"{name}.npz"
         if not path.is_file():
             made = make()
-            with atomic_path(path) as temporary:
-                np.savez(temporary, **dict(made))  # type: ignore[arg-type]
+            with atomic_path(path) as temporary, open(temporary, "wb") as file:  # a path would get another suffix
+                np.savez(file, **dict(made))  # type: ignore[arg-type]
         return path

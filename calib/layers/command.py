@@ -15,7 +15,7 @@ from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.opening import open_stage
 from ...runtime.cli.common import bundle_argument, engine_options, fail_cleanly, parse_settings, progress_bar
 from ...runtime.errors import PhotoError
-from ...runtime.files import atomic_path
+from ...runtime.files import atomic_path, check_folder
 from ...runtime.photo.reading import as_photo
 from ...runtime.recipe.recipe import load_recipe
 from ...runtime.recipe.writing import check_writable, write_parameters
@@ -73,6 +73,7 @@ def layers(
     from .plot import draw_layers
 
     opened = Bundle.load(bundle)
+    check_folder(output.parent)
     if write:
         check_writable(write)
     parameters = opened.recipe.override(parse_settings(settings))

@@ -26,7 +26,7 @@ from ...runtime.cli.common import (
 )
 from ...runtime.cli.dataset_options import EPILOG, dataset_options, open_dataset, template_option
 from ...runtime.errors import DatasetError, ParameterError
-from ...runtime.files import cache_root
+from ...runtime.files import cache_root, check_folder
 
 if TYPE_CHECKING:
     from ...runtime.datasets import Dataset
@@ -99,6 +99,7 @@ def tune(
 
     if not output.parent.is_dir():
         raise ParameterError(f"{output} cannot be written: {output.parent} is no folder")
+    check_folder(output.parent)
     overrides = read_overrides(overlay, settings)
     dataset = open_dataset(dataset_name, data, photos, held_out=held_out, given=given, first_seed=first_seed)
     with Segmenter.load(

@@ -9,7 +9,7 @@ import msgspec
 
 from ...runtime.bundle.bundle import Manifest
 from ...runtime.errors import ExportError
-from ...runtime.files import sha256_of
+from ...runtime.files import is_hidden, sha256_of
 from ...runtime.graph.census import take_census
 from ...runtime.graph.half import to_half
 from ...runtime.graph.islands import (
@@ -128,7 +128,7 @@ def calibration_photos(folder: Path | None, most: int = 8) -> list[Path]:
     """
     if folder is None:
         return [demo_photo()]
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not is_hidden(path))
     if not found:
         raise ExportError(f"{folder} holds no photos ({', '.join(sorted(SUFFIXES))})")
     count = min(most, len(found))

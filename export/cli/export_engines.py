@@ -12,6 +12,7 @@ from ...runtime.backends.tensorrt.libraries import LIBRARIES
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.cli.build_plans import build_with_bar, make_options, plan_options
 from ...runtime.cli.common import fail_cleanly, line_reporter
+from ...runtime.files import check_folder
 from ...runtime.pipelines.promptable.interactive import Prompter
 from ...runtime.recipe.parameters_file import with_parameters
 from ...runtime.recipe.presets import available_presets, with_preset
@@ -121,6 +122,7 @@ def export_engines(
 
     console = Console(stderr=True)
     target = output or Path("engines") / (f"{chosen.name}-{preset}" if preset else chosen.name)
+    check_folder(target.parent)
     networks = _load(chosen, weights, console)
     conversion = None
     if precision != FP32:

@@ -40,7 +40,7 @@ def draw_curves(history: dict[str, list[float]], path: Path) -> None:
         draw.text((MARGIN + 130 * number, 14), f"{name} {curve[-1]:.3f}", fill=ink, font=font)
     draw.text((WIDTH - MARGIN, HEIGHT - MARGIN + 8), f"{steps} steps", fill="black", font=font, anchor="ra")
     with atomic_path(path) as temporary:
-        image.save(temporary)
+        image.save(temporary, format="PNG")
 
 
 def _smoothed(values: list[float]) -> np.ndarray:

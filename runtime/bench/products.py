@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EngineError, needing
+from ..backends.openvino.session import import_openvino
+from ..errors import EngineError
 from .plan import ProductSpec
 
 SHAPE = (4096, 768, 3072)
@@ -65,9 +66,9 @@ def openvino_product(spec: ProductSpec) -> Iterator[Timed]:
         MissingExtraError: openvino is not installed.
         EngineError: the CPU does not have this precision.
     """
-    with needing("openvino", "openvino", "OpenVINO's matrix product"):
-        import openvino as ov
-        from openvino import opset13 as ops
+    ov = import_openvino()
+    from openvino import opset13 as ops
+
     left, right = factors()
     core = ov.Core()
     if spec.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):

@@ -22,10 +22,11 @@ from ..bench.tables import tables
 from ..bundle.bundle import Bundle
 from ..errors import ParameterError, one_of
 from ..evaluation.pictures import save
-from ..files import write_bytes
+from ..files import check_folder, write_bytes
 from ..photo.reading import demo_photo, load_photo, resize
 from ..words.vocabulary import Vocabulary, random_vocabulary
 from .common import bundle_argument, fail_cleanly, parse_pairs, parse_settings, status_reporter
+from .words import class_entries, classes_file_option
 
 CLASSES_WITHOUT_WORDS = 6
 """So many random embeddings, if neither the user nor the recipe names classes."""
@@ -45,6 +46,7 @@ runner's rounds spreads over more than {NOISY:.0%} of their median. Figures are 
 @click.option("--starts", default=1, show_default=True, type=click.IntRange(min=1), help="Cold starts of each.")
 @click.option("--photo", type=click.Path(path_type=Path), help="Default: the photo in the package.")
 @click.option("--size", metavar="WxH", help="Resize the photo first.")
+@classes_file_option
 @click.option("--classes", help='By comma, synonyms by semicolon: "cup; mug, table". Default: the recipe\'s, if any.')
 @click.option("--class-count", type=click.IntRange(min=1), help="So many random unit embeddings instead of words.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated.")
@@ -71,6 +73,7 @@ def bench(
     photo: Path | None,
     size: str | None,
     classes: str | None,
+    classes_file: Path | None,
     class_count: int | None,
     settings: tuple[str, ...],
     threads: int | None,
@@ -103,6 +106,10 @@ def bench(
       ovdeploy bench engines/trident-b16 --rounds 1 --soak 200 --many 20
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    entries = class_entries(classes, classes_file)
+    for place in (chart, Path(json_file) if json_file not in (None, "-") else None):
+        if place:
+            check_folder(place.parent)
     opened, overrides = Bundle.load(bundle), parse_settings(settings)
     how = RunnerSpec(label="", bundle=bundle, threads=threads, parameters=overrides, weights=parse_pairs(weights))
     rivals = [rival_spec(name, how) for name in dict.fromkeys(against)]
@@ -110,7 +117,7 @@ def bench(
     pixels = _resized(load_photo(photo or demo_photo()), size)
     sweeps = _axes(axes, opened)
     with Console(stderr=True).status("starting") as status:
-        vocabulary = _vocabulary(opened, runners[0], classes, class_count, overrides, status)
+        vocabulary = _vocabulary(opened, runners[0], entries, class_count, overrides, status)
         job = Job(
             bundle=opened, runners=(*rivals, *runners), rivals=frozenset(spec.label for spec in rivals),
             required=frozenset(spec.label for spec in (*rivals, *(runners if chosen else ()))),
@@ -139,22 +146,21 @@ def _deliver(report: Report, json_file: str | None, chart: Path | None) -> None:
 
 
 def _vocabulary(
-    bundle: Bundle, runner: RunnerSpec, classes: str | None, count: int | None, overrides: dict[str, object],
+    bundle: Bundle, runner: RunnerSpec, entries: list[str] | None, count: int | None, overrides: dict[str, object],
     status: Status,
 ) -> Vocabulary:  # fmt: skip
     """Words embedded by a process of its own, which the runners' memory does not remember; or random embeddings."""
-    if classes and count:
+    if entries and count:
         raise click.UsageError("--classes and --class-count exclude each other")
     threshold = getattr(bundle.recipe.override(overrides), "probability_threshold", 0)
     background = True if threshold > 0 else None
     takes_words = bundle.manifest.text is not None
-    if takes_words and (count or not (classes or bundle.recipe.classes)):
+    if takes_words and (count or not (entries or bundle.recipe.classes)):
         length = bundle.manifest.dimensions.embedding
         return random_vocabulary(count or CLASSES_WITHOUT_WORDS, length, background=bool(background))
     status.update("embedding the classes")
     with Process(runner) as process:
-        words = classes.split(",") if classes else None
-        embedded: Vocabulary = process.call("embed", words, background)
+        embedded: Vocabulary = process.call("embed", entries, background)
         return embedded
 
 

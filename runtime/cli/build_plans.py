@@ -14,6 +14,7 @@ from ..backends.tensorrt.options import HARDWARE, PlanOptions
 from ..backends.tensorrt.targets import TARGETS
 from ..bundle.bundle import Bundle
 from ..bundle.plan_building import build_plans as build
+from ..files import check_folder
 from ..stage.axes import parse_ranges
 from .common import bundle_argument, fail_cleanly, progress_bar
 
@@ -133,6 +134,7 @@ def build_plans(
     """
     opened = Bundle.load(bundle)
     options = make_options(opened, **plans)
+    check_folder(bundle)
     build_with_bar(
         opened, library=library, precision=precision, stages=stages, device=device, force=force, options=options
     )

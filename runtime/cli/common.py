@@ -9,19 +9,34 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.status import Status
+from rich.text import Text
 
 from ..bundle.signature import VERIFY_VARIABLE
-from ..errors import OvdeployError
+from ..errors import OvdeployError, OvdeployWarning
 from ..recipe.parameters_file import load_parameters
 from ..reporting import Reporter
+
+INTERVAL = 5.0
+"""Seconds between two lines that say how far work is, where no bar can be drawn."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -29,9 +44,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def line_reporter(console: Console, status: Status | None = None) -> Reporter:
     """Shows every event as a line; with a status line, what merely goes on now there and results above it."""
 
+    lines = Lines(console)
+
     def tell(event: str, *, about: str = "", share: float | None = None, lasting: bool = False) -> None:
         if status is not None and not lasting:
             status.update(f"{about}: {event}" if about else event)
+            lines.tell(f"{about}: {event}" if about else event)
         elif status is not None:
             console.print(f"{about:13} {event}", highlight=False, markup=False, soft_wrap=True)
         else:
@@ -42,7 +60,51 @@ def line_reporter(console: Console, status: Status | None = None) -> Reporter:
 
 def status_reporter(status: Status) -> Reporter:
     """Shows what goes on now, and nothing of what was."""
-    return lambda event, *, about="", share=None, lasting=False: status.update(event)
+    lines = Lines(status.console)
+
+    def tell(event: str, *, about: str = "", share: float | None = None, lasting: bool = False) -> None:
+        status.update(event)
+        lines.tell(event)
+
+    return tell
+
+
+class Lines:
+    """What goes on, where nothing moves: on what is no terminal, a plain line from time to time."""
+
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._now, self._said = console, now, now()
+
+    def tell(self, event: str) -> None:
+        """Say it, if the last line is some seconds old and nothing moving shows it."""
+        if not self._console.is_terminal and self._now() - self._said >= INTERVAL:
+            self._said = self._now()
+            self._console.print(event, highlight=False, markup=False, soft_wrap=True)
+
+
+class Bars(Progress):
+    """Bars that say how far they are in lines where no bar can be drawn."""
+
+    def __init__(self, *columns: ProgressColumn, console: Console, **how: Any) -> None:
+        super().__init__(*columns, console=console, **how)
+        self._lines = Lines(console)
+
+    def update(self, task_id: TaskID, **fields: Any) -> None:
+        """Change a task, as `Progress` does."""
+        super().update(task_id, **fields)
+        self._tell(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Move a task on, as `Progress` does."""
+        super().advance(task_id, advance)
+        self._tell(task_id)
+
+    def _tell(self, task_id: TaskID) -> None:
+        task = next((task for task in self.tasks if task.id == task_id), None)
+        if self.disable or task is None or task.total is None:
+            return
+        done = f"{task.completed:.0f} of {task.total:.0f}" if task.total > 1 else f"{task.percentage:.0f}%"
+        self._lines.tell(f"{Text.from_markup(task.description).plain}: {done}")
 
 
 def progress_bar(console: Console, *columns: ProgressColumn, quiet: bool = False, transient: bool = False) -> Progress:
@@ -56,21 +118,42 @@ def progress_bar(console: Console, *columns: ProgressColumn, quiet: bool = False
     """
     following = columns or (MofNCompleteColumn(), TimeRemainingColumn())
     named = TextColumn("{task.description}")
-    return Progress(named, BarColumn(), *following, console=console, disable=quiet, transient=transient)
+    return Bars(named, BarColumn(), *following, console=console, disable=quiet, transient=transient)
 
 
 def fail_cleanly(command: Command) -> Command:
-    """Turn our own errors into one line on standard error and exit code 1; others keep their trace."""
+    """Turn our own errors and warnings into a line each on standard error, errors into exit code 1 too.
+
+    Other errors keep their trace.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return command(*args, **kwargs)
+            with warnings_told():
+                return command(*args, **kwargs)
         except OvdeployError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(1)
 
     return wrapped  # type: ignore[return-value]
+
+
+@contextmanager
+def warnings_told() -> Iterator[None]:
+    """Write our own warnings to standard error, each once and in a line; what is set to be an error is one."""
+    with warnings.catch_warnings():
+        others, seen = warnings.showwarning, set[str]()
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, OvdeployWarning):
+                others(message, category, *place, **more)
+            elif str(message) not in seen:
+                seen.add(str(message))
+                click.echo(f"warning: {message}", err=True)
+
+        warnings.showwarning = show
+        yield
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from ..evaluation.report import file_name, write_report
 from ..evaluation.run import evaluate as run_photos
 from ..evaluation.summary import Summary, summarise
 from ..evaluation.worst import Worst, draw_worst
+from ..files import check_folder
 from .common import (
     bundle_argument,
     engine_options,
@@ -93,6 +94,7 @@ def evaluate(
     dataset = open_dataset(dataset_name, data, photos, held_out=held_out, given=given, first_seed=first_seed)
     rivals = _rivals(against)
     folder = output or Path("evaluation") / f"{_folder_name(bundle)}-{Path(dataset_name).stem}"
+    check_folder(folder)
     common = Settings(
         bundle=bundle, dataset=dataset, backend=backend, precision=precision, threads=threads, parameters=overrides,
         templates=templates or None, weights=sources,

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..errors import PromptError
-from ..files import atomic_path, write_bytes
+from ..files import atomic_path, check_folder, write_bytes
 from ..pipelines.promptable.interactive import Prompter
 from ..pipelines.prompted import PromptedMasks
 from .common import bundle_option, engine_options, fail_cleanly, gpu_options
@@ -69,6 +69,7 @@ def prompt(
         "box": _numbers(box, (4,), "--box X0,Y0,X1,Y1") if box else None,
         "mask": _best_logits(mask) if mask else None,
     }
+    check_folder(output)
     with Prompter.load(bundle, backend=backend, precision=precision, **gpu) as prompter:
         photo = prompter.encode(image)
         answer = photo.predict(**prompts, multimask=multi)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from PIL import Image
 
-from ..files import atomic_path
+from ..files import atomic_path, check_folder
 from ..scenes import FIRST_TEST_SEED, draw_scene
 from .common import fail_cleanly
 
@@ -37,6 +37,7 @@ def scenes(output: Path, seed: int, count: int, held_out: bool, as_json: bool) -
     Example:
       ovdeploy scenes --count 3 --output scenes
     """
+    check_folder(output)
     for number in range(seed, seed + count):
         scene = draw_scene(number, held_out=held_out)
         for name, pixels in ((f"{number}.png", scene.photo), (f"{number}.labels.png", scene.labels)):

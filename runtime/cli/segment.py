@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..bundle.bundle import Bundle
-from ..errors import EngineError, PhotoError
+from ..errors import EngineError, OutputError, PhotoError
+from ..files import check_folder, is_hidden, is_lasting, told
 from ..labelling.result import Result
 from ..photo.reading import SUFFIXES
 from ..pipelines.base import Segmenter
@@ -26,10 +27,15 @@ from .common import (
     parameter_options,
     progress_bar,
     read_overrides,
+    status_reporter,
     thread_option,
 )
+from .words import class_entries, classes_file_option
 
 RESULTS = (".overlay.png", ".mask.png")
+
+LOSSY = (".avif", ".jp2", ".jpeg", ".jpg", ".webp")
+"""Suffixes of photos that are smaller than a lossless picture of the same size."""
 
 
 @click.command()
@@ -38,6 +44,7 @@ RESULTS = (".overlay.png", ".mask.png")
 @click.option(
     "--classes", help='Classes by comma, synonyms by semicolon: "cup; mug, table". Default: the bundle\'s own.'
 )
+@classes_file_option
 @click.option("--vocabulary", "saved", type=click.Path(path_type=Path), help="A file of Vocabulary.save, instead.")
 @click.option(
     "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("ovdeploy-out"), show_default=True
@@ -67,6 +74,7 @@ def segment(
     images: tuple[str, ...],
     bundle: Path,
     classes: str | None,
+    classes_file: Path | None,
     saved: Path | None,
     output: Path,
     backend: str,
@@ -87,18 +95,21 @@ def segment(
 
     For each photo three files go to --output: NAME.overlay.png with a legend, NAME.mask.png of class indices, and
     NAME.json with areas, boxes, scores and timings. A photo that fails does not stop the others; the exit code is 1 if
-    any did.
+    any did. Whether --output can be written to is tried first. A disk that fills up ends the run with the photo's name;
+    what was written before stays, and no file is written by half.
 
     \b
     Example:
       ovdeploy segment photos/ --bundle engines/trident-b16 --classes "cup; mug, table" --set stride=112
     """
-    if classes and saved:
-        raise click.UsageError("give either --classes or --vocabulary")
-    if not classes and not saved and not Bundle.load(bundle).recipe.classes:
+    entries = class_entries(classes, classes_file)
+    if entries and saved:
+        raise click.UsageError("give either --classes, --classes-file or --vocabulary")
+    if not entries and not saved and not Bundle.load(bundle).recipe.classes:
         raise click.UsageError("give --classes or --vocabulary; this bundle was not exported with classes of its own")
     overrides = read_overrides(overlay, settings)
     paths = list(expand(images))
+    check_folder(output, expected=least_bytes(paths))
     console = Console(stderr=True)
     failed = 0
     with Segmenter.load(
@@ -114,7 +125,7 @@ def segment(
     ) as segmenter:
         if not as_json:
             click.echo(f"engines: {segmenter.backend}, {segmenter.precision}", err=True)
-        vocabulary = _vocabulary(segmenter, classes, saved, background or None)
+        vocabulary = _vocabulary(segmenter, entries, saved, background or None, console)
         work = _progress(console, list(zip(paths, output_names(paths), strict=True)), quiet=as_json)
         results = segmenter.segment_many(paths, vocabulary, workers=workers, engines=engines)
         with closing(work), closing(results):  # whatever fails, the bar ends before the error is told
@@ -123,6 +134,8 @@ def segment(
                     _write(_sound(result), path, output, target, as_json)
                 except (PhotoError, EngineError, OSError) as error:  # of this photo; the next may be fine
                     failed += 1
+                    if isinstance(error, OSError) and is_lasting(error):
+                        raise OutputError(_ending(path, output, error)) from error
                     click.echo(f"error: {error}", err=True)
     if not as_json:
         click.echo(f"{len(paths) - failed} of {len(paths)} photos segmented, in {output}", err=True)
@@ -132,13 +145,13 @@ def segment(
 def expand(images: Iterable[str]) -> Iterator[Path]:
     """Files of folders (by suffix, sorted) and globs; what names nothing stays, to be reported as missing.
 
-    In folders our own results are passed over, so that photos and results may lie together.
+    In folders our own results are passed over, so that photos and results may lie together, and so are hidden files.
     """
     for image in images:
         path = Path(image)
         if path.is_dir():
             photos = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.endswith(RESULTS))
-            yield from sorted(photos) or [path]
+            yield from sorted(photo for photo in photos if not is_hidden(photo)) or [path]
         elif path.exists():
             yield path
         else:
@@ -156,11 +169,34 @@ def output_names(paths: list[Path]) -> list[str]:
     return names
 
 
-def _vocabulary(segmenter: Segmenter, classes: str | None, saved: Path | None, background: bool | None) -> Vocabulary:
+def least_bytes(paths: Iterable[Path]) -> int:
+    """About what the results of photos take at least: an overlay is no smaller than a photo that lost details, and a
+    mask and an overlay of one that did not take a quarter."""
+    return sum(size_of(path) // (1 if path.suffix.lower() in LOSSY else 4) for path in paths)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
+
+
+def _ending(path: Path, output: Path, error: OSError) -> str:
+    return (
+        f"{path}: the results cannot be written to {output}: {told(error)}. The run ends here, since the next photo "
+        f"would fail in the same way; the results of the photos before are whole"
+    )
+
+
+def _vocabulary(
+    segmenter: Segmenter, entries: list[str] | None, saved: Path | None, background: bool | None, console: Console
+) -> Vocabulary:
     if saved is not None:
         return Vocabulary.load(saved, background=background)
-    named = [entry.strip() for entry in classes.split(",")] if classes else None
-    return segmenter.vocabulary(named, background=background)
+    with console.status("embedding names") as status:
+        return segmenter.vocabulary(entries, background=background, progress=status_reporter(status))
 
 
 def _progress(

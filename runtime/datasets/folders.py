@@ -126,8 +126,9 @@ def _fixed_part(pattern: str) -> str:
 
 
 def _names_like(folder: Path, pattern: str) -> list[str]:
-    """Names that `{}` stands for in the files that fit the pattern, folders included."""
+    """Names that `{}` stands for in the files that fit the pattern, folders included, hidden ones not."""
     before, _, after = pattern.partition(PLACE)
     start, _, prefix = before.rpartition("/")
     found = (path.relative_to(folder / start).as_posix() for path in (folder / start).rglob(f"*{after}"))
-    return [path[len(prefix) : -len(after)] for path in found if path.startswith(prefix)]
+    shown = (path for path in found if not any(part.startswith(".") for part in path.split("/")))
+    return [path[len(prefix) : -len(after)] for path in shown if path.startswith(prefix)]

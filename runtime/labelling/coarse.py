@@ -88,6 +88,9 @@ class Planes:
         wide = self._tables.columns.across(narrow.reshape(height * (stop - first), -1), columns)
         values: np.ndarray = wide.reshape(height, stop - first, width).max(axis=1)
         values -= self.maximum[rows, columns]
+        np.minimum(
+            values, 0, out=values
+        )  # interpolated in another order it may pass the maximum, far with a large scale
         cv2.exp(values, values)
         values *= self.scores[rows, columns]
         return values

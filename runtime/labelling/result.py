@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..files import atomic_path, write_bytes
 from ..photo.overlay import draw_overlay, palette, small_indices
+from ..photo.writing import image_format
 from .regions import Regions
 
 
@@ -42,14 +43,15 @@ class Result:
     Attributes:
         mask: [H, W] uint16 class index.
         coarse_mask: [H, W] uint16 class index before refinement; the same array as `mask` without refinement.
-        scores: [H, W] float32, the winning class's probability, or after refinement its score (probability times SAM's;
-            0 where no class was refined and the coarse label stays).
+        scores: [H, W] float32 in [0, 1], the winning class's probability; where the label is a refined region's, its
+            score, which is the probability times SAM's.
         names: the classes' names.
         regions: the regions that were refined or tried; empty without refinement.
         timings: milliseconds per step; `total` runs from the photo's path or array to the mask.
         photo: [H, W, 3] uint8 RGB, the photo as it was segmented (upright).
         backend: what ran the engines; empty where nobody said.
         precision: what they computed in, likewise.
+        warnings: what was taken in a way that may not be meant, in this photo or the words.
     """
 
     mask: np.ndarray
@@ -61,6 +63,7 @@ class Result:
     photo: np.ndarray = field(repr=False)
     backend: str = ""
     precision: str = ""
+    warnings: tuple[str, ...] = ()
 
     def overlay(self, *, opacity: float = 0.55, legend: bool = True) -> Image.Image:
         """The photo with every class in its colour, and a legend of the classes that occur.
@@ -83,8 +86,9 @@ class Result:
 
     def save_overlay(self, path: str | Path) -> None:
         """Write the overlay; the suffix chooses the format."""
+        kind = image_format(path)
         with atomic_path(path) as temporary:
-            self.overlay().save(temporary)
+            self.overlay().save(temporary, format=kind)
 
     def save_json(self, path: str | Path) -> None:
         """Write `to_dict()` as JSON."""
@@ -98,6 +102,7 @@ class Result:
             "size": {"height": self.mask.shape[0], "width": self.mask.shape[1]},
             "backend": self.backend,
             "precision": self.precision,
+            "warnings": list(self.warnings),
             "classes": [
                 {
                     "index": index,

@@ -14,9 +14,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from ..errors import PhotoError
 from ..geometry.limits import LONGEST_SIDE
 from ..geometry.sizes import HW
-
-DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-"""Pillow's modes for 16-bit grey; their upper byte is what an 8-bit photo would hold."""
+from .depth import to_8_bits
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 """Formats that are opened. Pillow knows more, among them formats that it hands to other programs."""
@@ -52,8 +50,8 @@ class Taken:
 def load_photo(path: str | Path, max_pixels: int = MOST_PIXELS) -> np.ndarray:
     """Read a photo upright, as 8-bit RGB.
 
-    Grey and palette images become RGB, transparency is laid over white, 16-bit values lose their lower byte, and the
-    EXIF orientation is applied.
+    Grey and palette images become RGB, transparency is laid over white, the EXIF orientation is applied, and deeper
+    values are scaled to 8 bits (`photo.depth`).
 
     Returns:
         [H, W, 3] uint8 RGB.
@@ -71,7 +69,7 @@ def load_photo(path: str | Path, max_pixels: int = MOST_PIXELS) -> np.ndarray:
     try:
         with _opened(path) as image:
             _refuse_huge(image.size[::-1], max_pixels, str(path))
-            return _upright_rgb(image, str(path))
+            return _upright_rgb(image, path)
     except PhotoError:
         raise
     except UnidentifiedImageError as error:
@@ -159,14 +157,12 @@ def _opened(path: Path) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = theirs
 
 
-def _upright_rgb(image: Image.Image, what: str) -> np.ndarray:
+def _upright_rgb(image: Image.Image, path: Path) -> np.ndarray:
+    shallow = to_8_bits(image, str(path), lambda: _opened(path))  # first: asking for EXIF decodes a PNG
     turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    image = shallow
     if turn is not None:
         image = image.transpose(turn)
-    if image.mode in DEEP_MODES:
-        image = Image.fromarray((np.clip(np.asarray(image, np.int64), 0, 65535) >> 8).astype(np.uint8))
-    if image.mode == "F":
-        raise PhotoError(f"{what}: floating-point images have no fixed range; convert it to 8 bits first")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ..errors import BundleError, EngineError, PhotoError
 from ..labelling.result import Result
 from ..photo.reading import MOST_PIXELS, Taken, take
 from ..recipe.pipeline import Interface
+from ..reporting import Reporter, silent
 from ..stage.precision import FP32
 from ..words.vocabulary import Vocabulary
 from .batch import in_order, positive
@@ -165,10 +166,11 @@ class Segmenter(ABC):
     @abstractmethod
     def vocabulary(
         self,
-        classes: Sequence[str] | None = None,
+        classes: Iterable[str] | None = None,
         *,
-        templates: Sequence[str] | None = None,
+        templates: Iterable[str] | None = None,
         background: bool | None = None,
+        progress: Reporter = silent,
     ) -> Vocabulary:
         """Embed class names.
 
@@ -178,9 +180,10 @@ class Segmenter(ABC):
             templates: prompts with `{}` for the name; None means the bundle's (CLIP's 80 for ImageNet).
             background: whether class 0 is the background; None means that it is if one of its synonyms is
                 "background".
+            progress: is told which name is embedded: hundreds take a minute on a CPU, until the cache has them.
 
         Raises:
-            VocabularyError: names are empty or repeated.
+            VocabularyError: names are empty, repeated, the same to CLIP, or too long for it.
             BundleError: the text engine is needed and not in the bundle.
         """
 

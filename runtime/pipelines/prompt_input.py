@@ -21,9 +21,9 @@ class Prompt:
     """A prompt about one object; at least one of points, box and mask.
 
     Attributes:
-        points: [N, 2], x y in photo pixels.
+        points: [N, 2], x y in photo pixels, inside the photo or on its edge.
         labels: [N], 1 for a point on the object, 0 for one off it; None means that all are on it.
-        box: [4], x₀ y₀ x₁ y₁ in photo pixels.
+        box: [4], x₀ y₀ x₁ y₁ in photo pixels, with an area; it may stick out of the photo, not lie beside it.
         mask: [m, m] low-resolution logits of a round before (`PromptedMasks.low_res_logits[i]`).
     """
 
@@ -50,7 +50,7 @@ def prompt_feeds(prompts: Sequence[Prompt], photo_hw: HW, frame: SamFrame) -> di
     """
     side = frame.mask_rows.shape[1]
     scale_xy = np.array([frame.valid_hw[1] / photo_hw[1], frame.valid_hw[0] / photo_hw[0]])
-    parsed = [_points_of(prompt) for prompt in prompts]
+    parsed = [_points_of(prompt, photo_hw) for prompt in prompts]
     masks = [_mask_of(prompt, side) for prompt in prompts]
     longest = max(1, *(len(kinds) for _, kinds in parsed))
     points = np.zeros((len(prompts), longest, 2), np.float32)
@@ -66,7 +66,7 @@ def prompt_feeds(prompts: Sequence[Prompt], photo_hw: HW, frame: SamFrame) -> di
     }
 
 
-def _points_of(prompt: Prompt) -> tuple[np.ndarray, np.ndarray]:
+def _points_of(prompt: Prompt, photo_hw: HW) -> tuple[np.ndarray, np.ndarray]:
     """A prompt's points [N, 2] float64 in photo pixels, a box's corners behind them, and their labels [N]."""
     if prompt.points is None and prompt.labels is not None:
         raise PromptError("the prompt has labels but no points")
@@ -75,15 +75,36 @@ def _points_of(prompt: Prompt) -> tuple[np.ndarray, np.ndarray]:
     points = _numbers(prompt.points, "points", (None, 2)) if prompt.points is not None else np.zeros((0, 2))
     if prompt.points is not None and not len(points):
         raise PromptError("the list of points is empty; leave it out, or give x and y of at least one")
+    if len(out := points[((points < 0) | (points > photo_hw[::-1])).any(axis=1)]):
+        raise PromptError(
+            f"the point {_told(out[0])} lies outside the photo, which is {photo_hw[1]} wide and {photo_hw[0]} high; "
+            f"points are x, y in the photo's pixels"
+        )
     labels = np.ones(len(points)) if prompt.labels is None else _numbers(prompt.labels, "labels", (len(points),))
     if not np.isin(labels, (0, 1)).all():
         raise PromptError(f"labels are 1 (on the object) or 0 (off it), got {labels.tolist()}")
     if prompt.box is None:
         return points, labels
     box = _numbers(prompt.box, "box", (4,))
-    if box[0] > box[2] or box[1] > box[3]:
-        raise PromptError(f"a box is x0 y0 x1 y1 with x0 ≤ x1 and y0 ≤ y1, got {box.tolist()}")
+    _check_box(box, photo_hw)
     return np.concatenate([points, box.reshape(2, 2)]), np.concatenate([labels, [TOP_LEFT, BOTTOM_RIGHT]])
+
+
+def _check_box(box: np.ndarray, photo_hw: HW) -> None:
+    """Refuse a box without area, and one that lies beside the photo. One that sticks out is what detectors give."""
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise PromptError(
+            f"a box is x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {_told(box)}, which has no area "
+            f"(the photo is {photo_hw[1]} wide and {photo_hw[0]} high)"
+        )
+    if box[2] <= 0 or box[3] <= 0 or box[0] >= photo_hw[1] or box[1] >= photo_hw[0]:
+        raise PromptError(
+            f"the box {_told(box)} lies outside the photo, which is {photo_hw[1]} wide and {photo_hw[0]} high"
+        )
+
+
+def _told(numbers: np.ndarray) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
 
 
 def _mask_of(prompt: Prompt, side: int) -> np.ndarray | None:

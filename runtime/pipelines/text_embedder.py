@@ -81,7 +81,10 @@ class TextEmbedder:
             if self._engine is None:
                 self._engine = self._open_engine()
             session, tokenizer = self._engine
-        tokens = tokenizer([template.replace("{}", name) for template in templates])
+        texts = [template.replace("{}", name) for template in templates]
+        tokens = tokenizer(texts)
+        if tokens[:, -1].any():
+            _refuse_cut(name, texts, tokenizer)
         features = session.run({"tokens": tokens})["features"]
         return ensemble(features)
 
@@ -122,6 +125,21 @@ def text_embedder(
         return open_engine(), ClipTokenizer(bundle.tokenizer_path(), length)
 
     return TextEmbedder(open_text, " ".join([*hashes, *made]))
+
+
+def _refuse_cut(name: str, texts: Sequence[str], tokenizer: ClipTokenizer) -> None:
+    """Refuse a name of which CLIP would not read the end: two names that differ there would be one.
+
+    Raises:
+        VocabularyError: with the name and the count.
+    """
+    longest = max(map(tokenizer.cut, texts))
+    if longest:
+        shown = name if len(name) <= 60 else f"{name[:60]}…"
+        raise VocabularyError(
+            f"the name {shown!r} makes {longest} tokens with its template, and CLIP reads {tokenizer.context_length}: "
+            f"the rest would be cut off. Shorten it"
+        )
 
 
 def ensemble(features: np.ndarray) -> np.ndarray:

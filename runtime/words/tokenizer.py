@@ -47,6 +47,11 @@ class ClipTokenizer:
             tokens += [special] if special is not None else self._merge(piece)
         return tokens
 
+    def cut(self, text: str) -> int:
+        """How many tokens a text has with start and end, if that is more than are read; else 0."""
+        count = len(self.encode(text)) + 2
+        return count if count > self.context_length else 0
+
     def _merge(self, piece: str) -> list[int]:
         """The tokens of one piece: its UTF-8 bytes as characters, merged."""
         characters = "".join(part for part, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(piece))
@@ -59,6 +64,11 @@ class ClipTokenizer:
             tokens = [self._special[START], *self.encode(text)[: self.context_length - 2], self._special[END]]
             row[: len(tokens)] = tokens
         return rows
+
+
+def pieces(text: str) -> tuple[str, ...]:
+    """The words and signs that CLIP sees of a text: texts with the same ones have the same tokens."""
+    return tuple(piece.lower() for piece in PIECES.findall(clean(text)))
 
 
 def clean(text: str) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ParameterError, VocabularyError
+from ..errors import ParameterError, VocabularyError, warn
 from ..files import atomic_path
 from ..geometry.limits import CLASSES
+from .tokenizer import pieces
 
 BACKGROUND = "background"
 SEPARATOR = ";"
@@ -134,8 +135,26 @@ def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     return synonyms
 
 
+def check_words(words: Iterable[str]) -> None:
+    """Refuse names that CLIP cannot tell apart, or sees nothing of.
+
+    CLIP repairs Unicode, resolves HTML's entities, lowers all letters and drops spaces between words and signs, so that
+    "T-shirt" and "t - shirt" have the same tokens. Of two such classes the second would never win a pixel.
+
+    Raises:
+        VocabularyError: with both names.
+    """
+    seen: dict[tuple[str, ...], str] = {}
+    for word in words:
+        read = pieces(word)
+        if not read:
+            raise VocabularyError(f"CLIP's tokenizer sees nothing in the name {word!r}; use letters, digits or signs")
+        if (other := seen.setdefault(read, word)) is not word:
+            raise VocabularyError(f"{other!r} and {word!r} are the same to CLIP's tokenizer; name everything once")
+
+
 def check_vocabulary(vocabulary: Vocabulary, length: int, probability_threshold: float) -> None:
-    """Refuse what a photo cannot be segmented with.
+    """Refuse what a photo cannot be segmented with, and warn of a class that has no rival.
 
     Args:
         vocabulary: what was given as one.
@@ -150,6 +169,11 @@ def check_vocabulary(vocabulary: Vocabulary, length: int, probability_threshold:
         raise VocabularyError(
             f"expected a Vocabulary, got {type(vocabulary).__name__}; make one by segmenter.vocabulary([...]), "
             f"Vocabulary.load(path) or Vocabulary(names, embeddings)"
+        )
+    if len(vocabulary) == 1:
+        warn(
+            f"{vocabulary.names[0]!r} is the only class, so every pixel becomes it: name what else there is, such as "
+            f"'wall' and 'sky', or a 'background'"
         )
     came = vocabulary.embeddings.shape[1]
     if came != length:

@@ -16,6 +16,7 @@ from ...stage.contract import StageContract, TensorSpec
 from ...stage.signature import Port, check_signature
 from ..base import Session
 from ..options import SessionOptions
+from ..telemetry import without_openvinos
 from .compiled import compile_cached
 
 DEVICE = "CPU"
@@ -179,12 +180,12 @@ def capabilities() -> tuple[str, ...]:
 
 
 def import_openvino() -> Any:
-    """The module.
+    """The module, imported without its telemetry.
 
     Raises:
         MissingExtraError: openvino is not installed.
     """
-    with needing("openvino", "openvino", "running engines by OpenVINO"):
+    with needing("openvino", "openvino", "running engines by OpenVINO"), without_openvinos():
         import openvino
     return openvino
 

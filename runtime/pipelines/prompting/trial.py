@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from ...bundle.bundle import Bundle
 from ...labelling.result import Result
 from ...photo.reading import Taken
-from ...reporting import Clock
+from ...reporting import Clock, Reporter, silent
 from ...words.vocabulary import Vocabulary
 from ..base import Photo, Segmenter
 from ..engines import Engines
@@ -37,10 +37,11 @@ class PromptTrial(Segmenter):
 
     def vocabulary(
         self,
-        classes: Sequence[str] | None = None,
+        classes: Iterable[str] | None = None,
         *,
-        templates: Sequence[str] | None = None,
+        templates: Iterable[str] | None = None,
         background: bool | None = None,
+        progress: Reporter = silent,
     ) -> Vocabulary:
         """The points of the grid, whatever the words: there is no text engine."""
         return Vocabulary(NAMES, np.zeros((len(NAMES), 1)), background=True)

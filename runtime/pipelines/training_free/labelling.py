@@ -86,6 +86,7 @@ def finish(
         return Result(coarse.labels, coarse.labels, coarse.scores, names, (), clock.timings(), photo)
     assert plan.sam is not None, "checked with the parameters"
     labels, scores = merge_prompted(coarse, prompted, plan.sam, parameters, clock)
+    np.copyto(scores, coarse.scores, where=scores == 0)  # there the coarse label stays, and so does its probability
     regions = photo_regions(prompted.regions, prompted.iou, parameters.iou_threshold, names, plan.photo_hw)
     return Result(labels, coarse.labels, scores, names, regions, clock.timings(), photo)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from ...backends.base import Session
 from ...bundle.bundle import Bundle, Manifest
-from ...errors import BundleError, ParameterError, VocabularyError
+from ...errors import BundleError, ParameterError, VocabularyError, hearing
 from ...labelling.result import Result
 from ...photo.reading import Taken
 from ...recipe.parameters import Parameters
-from ...words.vocabulary import Vocabulary, check_vocabulary, parse_classes
+from ...reporting import Reporter, silent
+from ...words.vocabulary import Vocabulary, check_vocabulary, check_words, parse_classes
 from ..base import Photo, Segmenter
 from ..engines import Engines
 from ..promptable.interactive import Prompter
@@ -63,10 +64,11 @@ class TrainingFreeSegmenter(Segmenter):
 
     def vocabulary(
         self,
-        classes: Sequence[str] | None = None,
+        classes: Iterable[str] | None = None,
         *,
-        templates: Sequence[str] | None = None,
+        templates: Iterable[str] | None = None,
         background: bool | None = None,
+        progress: Reporter = silent,
     ) -> Vocabulary:
         """Embed class names: see `Segmenter.vocabulary`."""
         if self._embedder is None or self.manifest.text is None:
@@ -77,22 +79,31 @@ class TrainingFreeSegmenter(Segmenter):
                 raise VocabularyError(f"the recipe {recipe.name!r} has no classes of its own; name some")
             classes = recipe.classes
             background = recipe.background if background is None else background
+        classes = classes if isinstance(classes, str) else list(classes)  # a generator gives them once
         prompts = self.manifest.text.templates if templates is None else templates
+        prompts = prompts if isinstance(prompts, str) else list(prompts)
         words = [word for synonyms in parse_classes(classes) for word in synonyms]
+        check_words(words)
+        embeddings = []
         with self.engines.turn:
-            embeddings = np.stack([self._embedder.embed(word, prompts) for word in words])
-        return Vocabulary(classes, embeddings, background=background)
+            for index, word in enumerate(words):
+                progress(f"embedding names, {index + 1} of {len(words)}", share=index / len(words))
+                embeddings.append(self._embedder.embed(word, prompts))
+        return Vocabulary(classes, np.stack(embeddings), background=background)
 
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
     ) -> Callable[[Photo | Taken], Result]:
         settings = self._parameters(self.parameters, parameters)
-        check_vocabulary(vocabulary, self.manifest.dimensions.embedding, settings.probability_threshold)
+        with hearing() as of_words:
+            check_vocabulary(vocabulary, self.manifest.dimensions.embedding, settings.probability_threshold)
         turns = Turns(self.engines.turn, threading.Semaphore(engines))
 
         def segment(photo: Photo | Taken) -> Result:
-            result = segment_photo(photo, vocabulary, self.manifest, self.engines, settings, turns)
-            return replace(result, backend=self.backend, precision=self.precision)
+            with hearing() as of_photo:
+                result = segment_photo(photo, vocabulary, self.manifest, self.engines, settings, turns)
+            told = (*of_words, *of_photo)
+            return replace(result, backend=self.backend, precision=self.precision, warnings=told)
 
         return segment
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
+from types import SimpleNamespace
 
 import msgspec
 import onnx
@@ -9,6 +11,7 @@ import pytest
 
 from ovdeploy.export.bundling import build, onnx_export
 from ovdeploy.export.bundling.build import build_bundle
+from ovdeploy.export.bundling.half import HalfConversion
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import Bundle, RecipeError, load_recipe
 from ovdeploy.runtime.bundle import SCHEMA_VERSION
@@ -234,3 +237,22 @@ def test_an_overlay_goes_into_the_bundle_and_unchanged_graphs_stay(exported, tmp
     assert (parameters.logit_scale, parameters.min_area) == (31.0, 40)
     result = CliRunner().invoke(export_engines, ["micro", "--output", "bundle", "--parameters", "none.toml"])
     assert result.exit_code == 1 and "none.toml" in result.stderr
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_seconds_of_all_stages_are_no_more_than_the_whole_run(micro_networks, tmp_path, monkeypatch, precision):
+    """Each stage's own: a clock that goes on by a second whenever it is read tells who counted another's time."""
+    ticks = itertools.count()
+    monkeypatch.setattr(build, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    conversion = HalfConversion(micro_networks, precision) if precision != "fp32" else None
+    told: list[str] = []
+    build_bundle(
+        micro_networks,
+        tmp_path / "made",
+        conversion=conversion,
+        progress=lambda event, **more: told.append(event) if more.get("lasting") else None,
+    )
+    seconds = [float(event.rsplit(", ", 1)[1].removesuffix(" s")) for event in told if event.endswith(" s")]
+    assert len(seconds) == len(micro_networks.recipe.stages)
+    assert 0 < sum(seconds) <= next(ticks)
+    assert max(seconds) <= 2 * min(seconds), "none counts what was spent on those before it"

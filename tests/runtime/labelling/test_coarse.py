@@ -228,3 +228,23 @@ def test_memory_does_not_grow_with_classes_times_pixels(monkeypatch):
     assert coarse.labels.shape == hw
     planes = 150 * 4 * hw[0] * hw[1]  # 46 MB
     assert peak < planes / 4
+
+
+@given(
+    scale=st.sampled_from([1.0, 40.0, 1e4, 1e6, 1e9]),
+    grid=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    hw=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_probabilities_stay_in_their_range_at_any_scale(scale, grid, hw, seed):
+    """Planes are interpolated in another order than the maximum that they are less of; 1e9 made 4e13 of the rest."""
+    counts = [2, 1, 3]
+    logits = np.random.default_rng(seed).standard_normal((6, *grid)).astype(np.float32)
+    coarse = run(logits, hw, counts, scale)
+    for index in range(len(counts)):
+        plane = coarse.planes.part(index, slice(0, hw[0]), slice(0, hw[1]))
+        assert plane.min() >= 0 and (plane <= coarse.scores).all()
+        half = coarse.planes.half(index)
+        assert half.min() >= 0 and half.max() <= 1 + 1e-6
+    assert coarse.scores.min() > 0 and coarse.scores.max() <= 1

@@ -165,12 +165,12 @@ def fake_features(feeds):
 
 
 def fake_tokenizer(texts):
-    return np.array([[len(text), sum(map(ord, text)) % 97] for text in texts], np.int32)
+    return np.array([[len(text), sum(map(ord, text)) % 97, 0] for text in texts], np.int32)
 
 
 def embedder(folder, identity="engine 1"):
     """An embedder, and the list of the sessions that it opens."""
-    tokens = TensorSpec(name="tokens", dtype="int32", shape=("P", 2), layout="texts, tokens", range="any")
+    tokens = TensorSpec(name="tokens", dtype="int32", shape=("P", 3), layout="texts, tokens", range="any")
     features = TensorSpec(name="features", dtype="float32", shape=("P", "E"), layout="any", range="any")
     contract = StageContract(stage="text_encoder", inputs=(tokens,), outputs=(features,))
     opened = []

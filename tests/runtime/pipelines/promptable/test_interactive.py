@@ -131,7 +131,7 @@ def test_points_and_boxes_are_scaled_into_sams_frame(frame):
 
 def test_shorter_prompts_are_padded(frame):
     mask = np.ones((1, MASK, MASK), np.float64)
-    feeds = prompt_feeds([Prompt(mask=mask), Prompt([[1, 1]]), Prompt(box=[1, 1, 1, 1])], HW, frame)
+    feeds = prompt_feeds([Prompt(mask=mask), Prompt([[1, 1]]), Prompt(box=[1, 1, 2, 2])], HW, frame)
     assert feeds["labels"].tolist() == [[-1, -1], [1, -1], [2, 3]]
     assert feeds["has_mask"].tolist() == [True, False, False]
     assert feeds["mask_prompts"].shape == (3, 1, MASK, MASK) and not feeds["mask_prompts"][1:].any()
@@ -152,7 +152,14 @@ def test_shorter_prompts_are_padded(frame):
         (Prompt(points=[[1, 2]], labels=[2]), "1 .* or 0"),
         (Prompt(box=[1, 2, 3]), r"box: expected shape \[4\]"),
         (Prompt(box=[[1, 2, 3, 4]]), r"\[4\], got \[1, 4\]"),
-        (Prompt(box=[10, 2, 3, 4]), "x0 ≤ x1"),
+        (Prompt(box=[10, 2, 3, 4]), "x0 < x1"),
+        (Prompt(box=[3, 2, 3, 4]), r"3, 2, 3, 4, which has no area \(the photo is 203 wide and 150 high\)"),
+        (Prompt(box=[3, 4, 5, 4]), "no area"),
+        (Prompt(box=[203, 0, 300, 9]), "203, 0, 300, 9 lies outside the photo, which is 203 wide and 150 high"),
+        (Prompt(box=[-9, -9, 9, 0]), "lies outside the photo"),
+        (Prompt([[204, 5]]), "204, 5 lies outside the photo, which is 203 wide and 150 high"),
+        (Prompt([[5, 5], [5, 150.5]]), "5, 150.5 lies outside"),
+        (Prompt([[-0.5, 5]]), "-0.5, 5 lies outside"),
         (Prompt(mask=np.zeros((256, 256), np.float32)), r"\[128, 128\], got \[256, 256\]"),
         (Prompt(mask=np.ones((MASK, MASK), bool)), "logits"),
         (Prompt(mask=np.full((MASK, MASK), np.inf, np.float32)), "infinity"),

@@ -221,3 +221,31 @@ def test_a_stage_without_a_session_is_told_by_name(micro_bundle, vocabulary, pho
 def test_a_segmenter_without_a_text_engine_says_what_to_do_instead(micro_bundle):
     with pytest.raises(VocabularyError, match=r"Vocabulary\.load"):
         faked(micro_bundle)[0].vocabulary(["cup"])
+
+
+@pytest.mark.parametrize("parameters", [{}, {"iou_threshold": 0.5}, {"min_area": 100_000}, {"as_published": True}])
+def test_every_pixel_has_the_score_of_its_label_and_no_class_scores_nothing(segmenter, vocabulary, photo, parameters):
+    """Where no region was refined the coarse label stays, with the probability that it had."""
+    result = segmenter.segment(photo, vocabulary, parameters=parameters)
+    coarse = segmenter.segment(photo, vocabulary, parameters={**parameters, "refine": False})
+    assert result.scores.min() > 0
+    stays = (result.mask == coarse.mask) & (result.scores == coarse.scores)
+    changed = result.mask != coarse.mask
+    assert not (stays & changed).any()
+    assert all(entry["mean_score"] > 0 for entry in result.to_dict()["classes"] if entry["pixels"])
+
+
+def test_a_class_without_refined_regions_keeps_its_coarse_score(micro_bundle, vocabulary, photo):
+    """A decoder that likes one region and says of the others that it knows nothing: their score was 0."""
+
+    def decode(feeds):
+        regions = len(next(iter(feeds[name] for name in ("points", "boxes") if name in feeds)))
+        logits = np.full((regions, 1, *[manifest.dimensions.sam_grid * 4] * 2), -1.0, np.float32)
+        return {"low_res_logits": logits, "iou": np.ones(regions, np.float32)}
+
+    manifest = Bundle.load(micro_bundle).manifest
+    faked_one, _ = faked(micro_bundle, sam_decoder=decode)
+    result = faked_one.segment(photo, vocabulary, parameters=EVERYTHING)
+    coarse = faked_one.segment(photo, vocabulary, parameters={"refine": False})
+    np.testing.assert_array_equal(result.mask, coarse.mask)
+    np.testing.assert_array_equal(result.scores, coarse.scores)
