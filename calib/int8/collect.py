@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -47,11 +46,41 @@ class Recorder(Session):
         self._inner.close()
 
 
-class Collected:
-    """The feeds of a calibration, in files: one a photo. Nothing is kept in memory."""
+Opener = Callable[[Callable[[Session], Session]], Segmenter]
+"""Opens FP32 engines, with something put around every session."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.files = list(files)
+
+class Collected:
+    """The feeds of a calibration, in files: one for each photo and stage. Nothing is kept in memory.
+
+    A file that is damaged or lost is made anew when it is read, by running its photo.
+    """
+
+    def __init__(
+        self,
+        open_segmenter: Opener,
+        vocabulary: Callable[[Segmenter], Vocabulary],
+        photos: Sequence[Photo],
+        stages: Sequence[str],
+        steps: Steps,
+        tell: Reporter,
+    ) -> None:
+        """Feeds that are to be had; `collect` has more of this."""
+        self._open, self._vocabulary, self._photos, self._stages = open_segmenter, vocabulary, photos, stages
+        self._steps, self._tell = steps, tell
+        self._running: tuple[Segmenter, Vocabulary] | None = None
+        self._seen: dict[str, Feeds] = {}
+        self._seen_on: int | None = None
+        self._ran: dict[tuple[int, str], bool] = {}
+
+    def all(self) -> None:
+        """Make what is not there, by one pipeline for all photos."""
+        try:
+            for index in range(len(self._photos)):
+                for stage in self._stages:
+                    self._feeds(index, stage)
+        finally:
+            self._close()
 
     def of(self, contract: StageContract, most: int | None = None) -> list[Callable[[], Feeds]]:
         """Readers of a stage's feeds, one for each photo on which it ran.
@@ -60,15 +89,56 @@ class Collected:
             contract: the stage's.
             most: evenly chosen, if there are more; None means all.
         """
-        first = f"{contract.stage}/{contract.input_names[0]}"
-        there = [path for path in self.files if first in _names(path)]
+        stage = contract.stage
+        there = [index for index in range(len(self._photos)) if self._ran_on(index, stage)]
         if most is not None and len(there) > most:
             there = [there[i * len(there) // most] for i in range(most)]
-        return [partial(_read, path, contract) for path in there]
+        return [partial(self._read, index, stage) for index in there]
+
+    def _read(self, index: int, stage: str) -> Feeds:
+        """Feeds; empty if the stage did not run on this photo."""
+        try:
+            return self._feeds(index, stage)
+        finally:
+            self._close()
+
+    def _ran_on(self, index: int, stage: str) -> bool:
+        return self._ran[index, stage] if (index, stage) in self._ran else bool(self._read(index, stage))
+
+    def _feeds(self, index: int, stage: str) -> Feeds:
+        feeds = self._steps.arrays(f"{stage}-feeds-{index:04d}", partial(self._made, index, stage))
+        self._ran[index, stage] = bool(feeds)
+        return feeds
+
+    def _made(self, index: int, stage: str) -> Feeds:
+        """A stage's feeds on a photo, from a run of the pipeline; the same run for all its stages."""
+        if self._seen_on != index:
+            self._run(self._photos[index])
+            self._seen_on = index
+        return self._seen.get(stage, {})
+
+    def _run(self, photo: Photo) -> None:
+        if self._running is None:
+            segmenter = self._open(lambda session: Recorder(session, self._keep))
+            self._running = segmenter, self._vocabulary(segmenter)
+        segmenter, words = self._running
+        self._tell(f"collecting {photo.path.name}")
+        self._seen, self._seen_on = {}, None
+        segmenter.segment(as_photo(photo.path, segmenter.parameters.max_pixels), words)
+
+    def _keep(self, contract: StageContract, feeds: Mapping[str, Array]) -> None:
+        if contract.stage in self._stages and contract.stage not in self._seen:  # the first call of a photo
+            self._seen[contract.stage] = _part(contract, feeds)
+
+    def _close(self) -> None:
+        if self._running is not None:
+            self._running[0].close()
+            self._running = None
+        self._seen, self._seen_on = {}, None
 
 
 def collect(
-    open_segmenter: Callable[[Callable[[Session], Session]], Segmenter],
+    open_segmenter: Opener,
     vocabulary: Callable[[Segmenter], Vocabulary],
     photos: Sequence[Photo],
     stages: Sequence[str],
@@ -85,26 +155,9 @@ def collect(
         steps: where they are kept; photos that are there are not run again.
         tell: is told of every photo.
     """
-    seen: dict[str, Feeds] = {}
-
-    def keep(contract: StageContract, feeds: Mapping[str, Array]) -> None:
-        if contract.stage in stages and contract.stage not in seen:  # the first call of a photo
-            seen[contract.stage] = _part(contract, feeds)
-
-    names = [f"feeds-{index:04d}" for index in range(len(photos))]
-    if any(not (steps.folder / f"{name}.npz").is_file() for name in names):
-        with open_segmenter(lambda session: Recorder(session, keep)) as segmenter:
-            words = vocabulary(segmenter)
-
-            def make(photo: Photo) -> Feeds:
-                seen.clear()
-                segmenter.segment(as_photo(photo.path, segmenter.parameters.max_pixels), words)
-                return {f"{stage}/{name}": array for stage, feeds in seen.items() for name, array in feeds.items()}
-
-            for name, photo in zip(names, photos, strict=True):
-                tell(f"collecting {photo.path.name}")
-                steps.arrays(name, partial(make, photo))
-    return Collected([steps.folder / f"{name}.npz" for name in names])
+    collected = Collected(open_segmenter, vocabulary, photos, stages, steps, tell)
+    collected.all()
+    return collected
 
 
 def _part(contract: StageContract, feeds: Mapping[str, Array]) -> Feeds:
@@ -125,13 +178,3 @@ def row_axis(contract: StageContract) -> str:
     inputs = {spec.shape[0] for spec in contract.inputs if spec.shape and isinstance(spec.shape[0], str)}
     shared = firsts if firsts == inputs else set()
     return str(next(iter(shared))) if len(shared) == 1 else ""
-
-
-def _names(path: Path) -> list[str]:
-    with np.load(path) as arrays:
-        return list(arrays.files)
-
-
-def _read(path: Path, contract: StageContract) -> Feeds:
-    with np.load(path) as arrays:
-        return {name: arrays[f"{contract.stage}/{name}"] for name in contract.input_names}

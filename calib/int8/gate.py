@@ -3,9 +3,9 @@ they are faster than the best float engines of this machine, where it can run th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -43,24 +43,34 @@ def judge_speed(trial: Trial, made: Bundle, works: Sequence[Work]) -> dict[str, 
 
 def judge_labels(trial: Trial, made: Bundle, photos: Sequence[Photo]) -> list[float]:
     """For every photo the share of pixels on which the mask is FP32's."""
-    opening, steps = trial.opening, trial.masks
-    names = [f"mask-{photo.sha256[:16]}" for photo in photos]
-    missing = [not (steps.folder / f"{name}.npz").is_file() for name in names]
-    if any(missing):
-        with opening.segmenter(trial.draft.source.path, precision="fp32") as segmenter:
-            words = opening.vocabulary(segmenter)
-            for name, photo in zip(names, photos, strict=True):
-                trial.tell(f"FP32 on {photo.path.name}")
-                steps.arrays(name, partial(_mask, segmenter, photo, words))
-    shares = []
-    precision = trial.precision
-    with opening.segmenter(made.path, precision=precision) as segmenter:
+    for _ in _float_masks(trial, photos):
+        pass  # before the other engines are open
+    shares, opening = [], trial.opening
+    with opening.segmenter(made.path, precision=trial.precision) as segmenter:
         words = opening.vocabulary(segmenter)
-        for name, photo in zip(names, photos, strict=True):
-            trial.tell(f"{precision} on {photo.path.name}")
-            with np.load(steps.folder / f"{name}.npz") as arrays:
-                shares.append(float(np.mean(_mask(segmenter, photo, words)["mask"] == arrays["mask"])))
+        for photo, mask in zip(photos, _float_masks(trial, photos), strict=True):
+            trial.tell(f"{trial.precision} on {photo.path.name}")
+            shares.append(float(np.mean(_mask(segmenter, photo, words)["mask"] == mask)))
     return shares
+
+
+def _float_masks(trial: Trial, photos: Sequence[Photo]) -> Iterator[np.ndarray]:
+    """FP32's masks, in files; what is not there is made now, by one pipeline."""
+    opening = trial.opening
+    with ExitStack() as stack:
+
+        @cache
+        def opened() -> tuple[Segmenter, Vocabulary]:
+            segmenter = stack.enter_context(opening.segmenter(trial.draft.source.path, precision="fp32"))
+            return segmenter, opening.vocabulary(segmenter)
+
+        def make(photo: Photo) -> dict[str, np.ndarray]:
+            segmenter, words = opened()
+            trial.tell(f"FP32 on {photo.path.name}")
+            return _mask(segmenter, photo, words)
+
+        for photo in photos:
+            yield trial.masks.arrays(f"mask-{photo.sha256[:16]}", partial(make, photo))["mask"]
 
 
 def judge_photo(trial: Trial, made: Bundle, photo: Photo) -> dict[str, float]:

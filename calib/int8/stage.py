@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +18,11 @@ from ...runtime.graph.products import Product, products, split_gemms, without
 from ...runtime.graph.qdq import FORMATS, quantise
 from ...runtime.graph.smooth import factors, sites, smoothed
 from ...runtime.recipe.int8 import Int8Settings
-from ...runtime.reporting import Reporter
+from ...runtime.reporting import Reporter, silent
 from ...runtime.stage.contract import StageContract
 from ...runtime.stage.precision import INT8
 from .collect import Collected, Feeds
-from .steps import Steps
+from .steps import Arrays, Steps
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,13 +93,8 @@ class Work:
 
     def observe(self, tell: Reporter) -> None:
         """Look at what enters the products, on all feeds that are not done yet."""
-        missing = [i for i in range(len(self.readers)) if not self._observed(i).is_file()]
-        if not missing:
-            return
-        with Observer(self.graph(), self.contract, [product.value for product in self.all]) as observer:
-            for index in missing:
-                tell(f"observing {index + 1} of {len(self.readers)}")
-                self.steps.arrays(self._observed(index).stem, partial(_observation, observer, self.readers[index]))
+        for _ in self._observations(tell):
+            pass
 
     def balanced(self, strength: float) -> Balanced:
         """The graph with its activations balanced against its weights; 0 leaves it as it is."""
@@ -115,11 +111,10 @@ class Work:
     def seen(self) -> dict[str, Observation]:
         """Observations on all feeds, by value."""
         parts: dict[str, list[Observation]] = {}
-        for index in range(len(self.readers)):
-            with np.load(self._observed(index)) as arrays:
-                for value in {product.value for product in self.all}:
-                    rows, largest = arrays[f"rows/{value}"], arrays[f"largest/{value}"]
-                    parts.setdefault(value, []).append(Observation(largest, rows))
+        for arrays in self._observations(silent):
+            for value in {product.value for product in self.all}:
+                rows, largest = arrays[f"rows/{value}"], arrays[f"largest/{value}"]
+                parts.setdefault(value, []).append(Observation(largest, rows))
         return {value: together(observations) for value, observations in parts.items()}
 
     def quantised(self, choice: Choice) -> ModelProto:
@@ -128,8 +123,21 @@ class Work:
         model = self.balanced(choice.smoothing).model
         return quantise(model, chosen, choice.limits, self.format, weight_bits=choice.weight_bits)
 
-    def _observed(self, index: int) -> Path:
-        return self.steps.folder / f"{self.stage}-observed-{index:04d}.npz"
+    def _observations(self, tell: Reporter) -> Iterator[Arrays]:
+        """What was seen on each feed, in files; what is not there is looked at now, by one observer."""
+        with ExitStack() as stack:
+
+            @cache
+            def observer() -> Observer:
+                watched = [product.value for product in self.all]
+                return stack.enter_context(Observer(self.graph(), self.contract, watched))
+
+            def look(index: int) -> Arrays:
+                tell(f"observing {index + 1} of {len(self.readers)}")
+                return _observation(observer(), self.readers[index])
+
+            for index in range(len(self.readers)):
+                yield self.steps.arrays(f"{self.stage}-observed-{index:04d}", partial(look, index))
 
 
 def _observation(observer: Observer, read: Callable[[], Feeds]) -> dict[str, np.ndarray]:

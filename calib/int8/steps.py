@@ -10,13 +10,18 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from ...runtime.files import atomic_path, write_bytes
+from ...runtime.kept.arrays import read_arrays, write_arrays
+from ...runtime.kept.form import Form, once
 
 Kind = TypeVar("Kind")
+Arrays = dict[str, np.ndarray]
+
+VALUES = Form("calibration-step", 1, most=1 << 30)
+ARRAYS = Form("calibration-arrays", 1, most=1 << 36)
 
 
 class Steps:
-    """A folder of results by name, for one set of inputs.
+    """A folder of results by name, for one set of inputs. What is damaged or lost is made anew when it is asked for.
 
     Attributes:
         folder: where they lie.
@@ -29,23 +34,21 @@ class Steps:
             root: the cache.
             identity: all that results depend on, as plain values; another identity is another folder.
         """
-        key = hashlib.sha256(msgspec.json.encode(identity, order="deterministic")).hexdigest()[:24]
-        self.folder = root / key
+        self._key = hashlib.sha256(msgspec.json.encode(identity, order="deterministic")).hexdigest()
+        self.folder = root / self._key[:24]
 
     def once(self, name: str, kind: type[Kind], make: Callable[[], Kind]) -> Kind:
         """A result: what was kept under this name, or what `make` gives now."""
-        path = self.folder / f"{name}.json"
-        if path.is_file():
-            return msgspec.json.decode(path.read_bytes(), type=kind)
-        made = make()
-        write_bytes(path, msgspec.json.encode(made))
-        return made
+        return once(VALUES, self.folder / f"{name}.step", self._of(name), kind, make)
 
-    def arrays(self, name: str, make: Callable[[], Mapping[str, np.ndarray]]) -> Path:
-        """The path of a file of arrays, made now if it is not there."""
-        path = self.folder / f"{name}.npz"
-        if not path.is_file():
-            made = make()
-            with atomic_path(path) as temporary, open(temporary, "wb") as file:  # a path would get another suffix
-                np.savez(file, **dict(made))  # type: ignore[arg-type]
-        return path
+    def arrays(self, name: str, make: Callable[[], Mapping[str, np.ndarray]]) -> Arrays:
+        """Arrays: what was kept under this name, or what `make` gives now."""
+        path, key = self.folder / f"{name}.arrays", self._of(name)
+        found = read_arrays(ARRAYS, path, key)
+        if found is None:
+            found = dict(make())
+            write_arrays(ARRAYS, path, key, found)
+        return found
+
+    def _of(self, name: str) -> str:
+        return f"{self._key} {name}"

@@ -17,7 +17,8 @@ import numpy as np
 from ...runtime.backends.base import Session
 from ...runtime.datasets import Dataset, Sample
 from ...runtime.evaluation.predictors import Words, to_dataset
-from ...runtime.files import atomic_path
+from ...runtime.kept.arrays import read_arrays, write_arrays
+from ...runtime.kept.form import Form
 from ...runtime.pipelines.base import Segmenter
 from ...runtime.pipelines.training_free.encoding import Encoded, encode_photo
 from ...runtime.pipelines.training_free.labelling import label_photo
@@ -30,6 +31,8 @@ from ...runtime.stage.arrays import to_host
 
 WHOLE = PIPELINE.by_name[DECODER].whole
 """The decoder's inputs that are the photo's; all others have a row for each prompt."""
+
+FORM = Form("tune-record", 1, most=1 << 36)
 
 
 class Recorded(NamedTuple):
@@ -84,7 +87,7 @@ class Recorder:
         """
         sample = self._dataset.read(name)
         vocabulary = self._words.given(sample)
-        self._paths[name] = path = self._folder / f"{self._key(sample, vocabulary.embeddings)}.npz"
+        self._paths[name] = path = self._folder / f"{self._key(sample, vocabulary.embeddings)}.record"
         found = _read(path)
         if found:
             self.reused += 1
@@ -202,19 +205,16 @@ def _digest(rows: Iterable[np.ndarray]) -> bytes:
 
 
 def _write(path: Path, recorded: Recorded) -> None:
-    arrays = {name: value for name, value in recorded._asdict().items() if value is not None}
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+    arrays = {name: np.asarray(value) for name, value in recorded._asdict().items() if value is not None}
+    write_arrays(FORM, path, path.name, arrays)
 
 
 def _read(path: Path) -> Recorded | None:
     """A record; None if it is missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file.get(name) for name in Recorded._fields}
-    except Exception:  # zipfile and numpy raise many kinds on damaged files
+    arrays = read_arrays(FORM, path, path.name)
+    if arrays is None or not {"labels", "logits"} <= set(arrays):
         return None
-    if arrays["labels"] is None or arrays["logits"] is None:
-        return None
-    given = arrays["given"]
-    return Recorded(**{**arrays, "given": None if given is None else tuple(given.tolist())})
+    given = arrays.get("given")
+    return Recorded(
+        arrays["labels"], None if given is None else tuple(given.tolist()), arrays["logits"], arrays.get("sam_features")
+    )
