@@ -179,7 +179,7 @@ class _Calibration:
             photos=self.photos,
             settings=self.settings,
             opening=Opening(self._segmenter, self._vocabulary, timing, self.request.rounds, self.request.now),
-            masks=self.fed,
+            kept=self.fed,
             tell=self.tell,
         )
 

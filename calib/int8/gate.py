@@ -3,10 +3,12 @@ they are faster than the best float engines of this machine, where it can run th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
 
+import msgspec
 import numpy as np
 
 from ...runtime.bundle.bundle import Bundle, EngineEntry
@@ -27,8 +29,11 @@ FLAT = 4.0
 PHOTO = "photo"
 """The name of the whole pipeline beside the stages."""
 
+Times = dict[str, dict[str, float]]
+"""Medians in milliseconds, by what was run and by engine."""
 
-def judge_speed(trial: Trial, made: Bundle, works: Sequence[Work]) -> dict[str, dict[str, float]]:
+
+def judge_speed(trial: Trial, made: Bundle, works: Sequence[Work]) -> Times:
     """Median milliseconds of every stage that has a quantised engine."""
     times, opening = {}, trial.opening
     for work in works:
@@ -70,7 +75,7 @@ def _float_masks(trial: Trial, photos: Sequence[Photo]) -> Iterator[np.ndarray]:
             return _mask(segmenter, photo, words)
 
         for photo in photos:
-            yield trial.masks.arrays(f"mask-{photo.sha256[:16]}", partial(make, photo))["mask"]
+            yield trial.kept.arrays(f"mask-{photo.sha256[:16]}", partial(make, photo))["mask"]
 
 
 def judge_photo(trial: Trial, made: Bundle, photo: Photo) -> dict[str, float]:
@@ -128,7 +133,7 @@ def judge(trial: Trial, engines: Mapping[str, EngineEntry], works: Sequence[Work
         *_too_flat("judge by", photos.gate, useful, settings.gate_photos),
     ]
     judged = useful or photos.gate
-    times = judge_speed(trial, trial.draft.write(engines), works) if trial.timed else {}
+    times = _kept(trial, "stages", engines, lambda: judge_speed(trial, trial.draft.write(engines), works))
     slow = slow_stages(times, settings, trial.precision)
     left = {stage: engine for stage, engine in engines.items() if stage not in slow}
     if not left:
@@ -140,7 +145,7 @@ def judge(trial: Trial, engines: Mapping[str, EngineEntry], works: Sequence[Work
     if np.mean(shares) < settings.labels:
         refused.append(f"masks agree on {np.mean(shares):.2%} of pixels, {settings.labels:.2%} are wanted")
     if trial.timed:
-        times[PHOTO] = judge_photo(trial, made, judged[0])
+        times |= _kept(trial, PHOTO, left or engines, lambda: {PHOTO: judge_photo(trial, made, judged[0])})
         ratio = speedup(times[PHOTO], trial.precision)
         if left and ratio <= settings.speedup:
             refused.append(f"a whole photo is {ratio:.2f} times as fast as with the best float engines")
@@ -150,6 +155,16 @@ def judge(trial: Trial, engines: Mapping[str, EngineEntry], works: Sequence[Work
         refused=tuple(refused),
     )  # fmt: skip
     return report, slow
+
+
+def _kept(trial: Trial, what: str, engines: Mapping[str, EngineEntry], measure: Callable[[], Times]) -> Times:
+    """Milliseconds of these very engines: measured once, since which stages stay quantised depends on them."""
+    if not trial.timed:
+        return {}
+    rounds, backends = trial.opening.rounds, sorted(trial.opening.backends)
+    of = [what, rounds, backends, sorted((stage, engine.digest) for stage, engine in engines.items())]
+    name = hashlib.sha256(msgspec.json.encode(of)).hexdigest()[:16]
+    return dict(trial.kept.once(f"times-{name}", Times, measure))
 
 
 def _too_flat(what: str, there: Sequence[Photo], useful: Sequence[Photo], needed: int) -> list[str]:

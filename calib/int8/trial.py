@@ -40,8 +40,8 @@ class Trial:
     settings: Int8Settings
     """The figures that engines must reach."""
     opening: Opening
-    masks: Steps
-    """Keeps FP32's masks."""
+    kept: Steps
+    """Keeps FP32's masks, and what was measured: another run with the same inputs comes to the same choice."""
     tell: Reporter
 
     @property
