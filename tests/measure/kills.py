@@ -30,7 +30,7 @@ from ovdeploy.runtime import Bundle
 from ovdeploy.runtime.scenes import draw_scene
 
 BIN = Path(sys.executable).parent
-TIMES = ("timings", "seconds", "milliseconds", "speedups", "ms", "peak", "memory", "elapsed", "when", "date")
+TIMES = ("timings", "timings_ms", "seconds", "milliseconds", "speedups", "ms", "peak", "memory", "elapsed", "when", "date")
 """Keys of JSON whose values are times."""
 
 
@@ -70,12 +70,12 @@ def prepared(folder: Path) -> dict[str, Case]:
         ),
         "evaluate": Case(["ovdeploy", "evaluate", str(bundle), *scenes, "--output", "{out}"], check_pictures),
         "tune": Case(
-            ["ovdeploy", "tune", str(bundle), *scenes, "--trials", "6", "--output", "{out}/tuned.toml"],
+            ["ovdeploy", "tune", str(bundle), *scenes, "--trials", "6", "--output", "{out}.toml"],
             check_pictures,
         ),
         "calibrate": Case(
             ["ovdeploy", "calibrate", str(bundle), "--images", str(photos), "--classes", "cup, mug", "--photos", "3",
-             "--gate-photos", "2", "--search", "stage", "--backend", "emulated", "--keep-anyway",  # it measures no times
+             "--gate-photos", "2", "--search", "stage", "--keep-anyway", "--backend", "emulated",  # no times
              "--output", "{out}", "--report", "{out}-report"],
             check_bundle,
         ),
@@ -141,7 +141,7 @@ def told(folder: Path) -> dict[str, Any]:
         if path.is_file():
             name, data = str(path.relative_to(folder)), path.read_bytes()
             found[name] = without_times(json.loads(data)) if path.suffix == ".json" else data
-            if path.suffix in (".md", ".toml", ".html", ".svg", ".txt", ".jsonl"):
+            if path.suffix in (".md", ".html", ".svg", ".txt", ".jsonl", ".csv"):
                 found[name] = "a text that tells times"
         elif not any(path.iterdir()):
             found[str(path.relative_to(folder)) + "/"] = "empty"
