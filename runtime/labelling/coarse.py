@@ -88,9 +88,8 @@ class Planes:
         wide = self._tables.columns.across(narrow.reshape(height * (stop - first), -1), columns)
         values: np.ndarray = wide.reshape(height, stop - first, width).max(axis=1)
         values -= self.maximum[rows, columns]
-        np.minimum(
-            values, 0, out=values
-        )  # interpolated in another order it may pass the maximum, far with a large scale
+        # one row or column is interpolated in another order, and so may pass the maximum: far, with a large scale
+        np.minimum(values, 0, out=values)
         cv2.exp(values, values)
         values *= self.scores[rows, columns]
         return values
