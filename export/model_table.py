@@ -19,6 +19,7 @@ from rich.console import Console
 
 from ..runtime.bundle.bundle import Bundle
 from ..runtime.files import write_bytes
+from ..runtime.kept.form import Form
 from ..runtime.photo.reading import demo_photo
 from ..runtime.pipelines.training_free.methods import METHODS
 from ..runtime.pipelines.training_free.pipeline import PIPELINE
@@ -29,6 +30,7 @@ from .reference.checks import Check
 from .reference.networks import Networks
 from .reference.training_free.tensors import PROXY
 
+NOTE = Form("model-table-row", 1, most=1 << 20)
 BEGIN, END = "<!-- model table: begin -->", "<!-- model table: end -->"
 SEEDS = {role: f"random:{number}" for number, role in enumerate(PIPELINE.roles, 1)}
 WINDOWS = {"short_side": 336, "window_batch": 2}
@@ -140,12 +142,12 @@ def outcomes(rows: Sequence[Row], work: Path, console: Console) -> Iterator[Outc
     """Run rows, or take what an earlier run left of them."""
     for index, row in enumerate(rows, 1):
         note = work / f"{row.kind}-{row.name.strip('`').replace('/', '-').replace(' ', '-')}.json"
-        if note.is_file():
-            yield msgspec.json.decode(note.read_bytes(), type=Outcome)
+        if (kept := NOTE.read(note, note.name)) is not None:
+            yield msgspec.json.decode(kept, type=Outcome)
             continue
         with console.status(f"{index} of {len(rows)}: {row.kind} {row.name}"):
             outcome = run_row(row, work / "bundle")
-        write_bytes(note, msgspec.json.encode(outcome))
+        NOTE.write(note, note.name, msgspec.json.encode(outcome))
         verdict = "ok" if outcome.passed else "FAILED"
         console.print(f"{row.kind} {row.name}: {verdict}, masks {outcome.masks:.4%}", highlight=False)
         yield outcome

@@ -9,9 +9,11 @@ import msgspec
 from ...runtime.bundle.bundle import Bundle, file_entry
 from ...runtime.bundle.entries import EngineEntry
 from ...runtime.errors import BundleError
-from ...runtime.files import write_bytes
 from ...runtime.graph.model import named_graph
+from ...runtime.kept.form import Form
 from ...runtime.stage.census import Census
+
+NOTE = Form("staged-engine", 1, most=1 << 24)
 
 
 def unchanged(previous: Bundle | None, stage: str, precision: str, fingerprint: str) -> EngineEntry | None:
@@ -33,7 +35,7 @@ def staged(staging: Path, stage: str, precision: str, fingerprint: str) -> Engin
     """The engine that an interrupted export left, if it is what would be exported now and is intact."""
     note = _note(staging, stage, precision)
     try:
-        engine = msgspec.json.decode(note.read_bytes(), type=EngineEntry)
+        engine = msgspec.json.decode(NOTE.read(note, note.name) or b"", type=EngineEntry)
         intact = all(file_entry(staging / entry.path) == entry for entry in engine.files)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None
@@ -53,7 +55,8 @@ def noted(
     """The entry of an engine that is done, named by its content; also noted beside it, for an interrupted export."""
     files = tuple(file_entry(file) for file in named_graph(path))
     engine = EngineEntry(files=files, fingerprint=fingerprint, source=source, census=census)
-    write_bytes(_note(staging, stage, precision), msgspec.json.encode(engine))
+    note = _note(staging, stage, precision)
+    NOTE.write(note, note.name, msgspec.json.encode(engine))
     return engine
 
 

@@ -30,7 +30,7 @@ from ovdeploy.runtime import Bundle
 from ovdeploy.runtime.scenes import draw_scene
 
 BIN = Path(sys.executable).parent
-TIMES = ("timings", "timings_ms", "seconds", "milliseconds", "speedups", "ms", "peak", "memory", "elapsed", "when", "date")
+TIMES = ("timings", "timings_ms", "seconds", "milliseconds", "speedups", "ms", "peak", "memory", "elapsed")
 """Keys of JSON whose values are times."""
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import EngineError
 from ...files import cache_root
+from ...kept.folder import KeptFolder
+from ...kept.form import Form
 from ...stage.contract import StageContract, TensorSpec
 from ..base import HOST
 from ..options import SessionOptions
@@ -25,6 +30,8 @@ HEAVY = frozenset(
 RECORD = "session.record_ep_graph_assignment_info"
 """The session option that lets ONNX Runtime tell, from version 1.23 on, which provider took which node."""
 
+SUMS = Form("onnxruntime-tensorrt", 1, most=1 << 20)
+
 
 class Provider(NamedTuple):
     """One execution provider."""
@@ -36,15 +43,27 @@ class Provider(NamedTuple):
     """Whether arrays stay on the device between stages."""
     refuses: Mapping[str, str] = {}
     """Precisions that it cannot be trusted with, and why."""
+    keeps: bool = False
+    """Whether it compiles, and reads again what it compiled."""
 
-    def request(self, options: SessionOptions, contract: StageContract) -> list[str | tuple[str, dict[str, str]]]:
-        """The providers to ask for, in order, with their options."""
+    def folder(self, options: SessionOptions, contract: StageContract) -> KeptFolder | None:
+        """The folder for what it compiles of a graph; None if it keeps nothing, or nobody knows which graph it is."""
+        if not self.keeps or not options.identity:
+            return None
+        what = [options.identity, options.precision, profile_shapes(contract.inputs, options)]
+        key = hashlib.sha256(json.dumps(what).encode()).hexdigest()
+        return KeptFolder(SUMS, cache_root() / "onnxruntime-tensorrt" / key, key)
+
+    def request(
+        self, options: SessionOptions, contract: StageContract, folder: Path | None = None
+    ) -> list[str | tuple[str, dict[str, str]]]:
+        """The providers to ask for, in order, with their options; `folder` is for what they compile."""
         wanted = {
             "TensorrtExecutionProvider": ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
             "CUDAExecutionProvider": ["CUDAExecutionProvider"],
         }.get(self.name, [])
         settings = {"TensorrtExecutionProvider": _tensorrt_options, "CUDAExecutionProvider": _cuda_options}
-        return [*((name, settings[name](options, contract)) for name in wanted), "CPUExecutionProvider"]
+        return [*((name, settings[name](options, contract, folder)) for name in wanted), "CPUExecutionProvider"]
 
 
 CPU = Provider("CPUExecutionProvider", "cpu", resident=False)
@@ -52,7 +71,7 @@ CUDA = Provider("CUDAExecutionProvider", "cuda")
 WEAK = (
     "its networks are weakly typed, so that islands of FP32 need not stay; use the backend tensorrt or onnxruntime-cuda"
 )
-TENSORRT = Provider("TensorrtExecutionProvider", "cuda", refuses={"fp16": WEAK, "bf16": WEAK})
+TENSORRT = Provider("TensorrtExecutionProvider", "cuda", refuses={"fp16": WEAK, "bf16": WEAK}, keeps=True)
 
 
 def check_providers(ort: Any, provider: Provider, options: SessionOptions) -> None:
@@ -120,19 +139,17 @@ def _heavy_on_cpu(session: Any) -> list[str]:
     return [f"{node.op_type} {node.name}" for node in nodes if node.op_type in HEAVY]
 
 
-def _cuda_options(options: SessionOptions, contract: StageContract) -> dict[str, str]:
+def _cuda_options(options: SessionOptions, contract: StageContract, folder: Path | None) -> dict[str, str]:
     return {"device_id": str(options.device), "use_tf32": "0"}  # TF32 keeps 10 bits: no parity with FP32
 
 
-def _tensorrt_options(options: SessionOptions, contract: StageContract) -> dict[str, str]:
+def _tensorrt_options(options: SessionOptions, contract: StageContract, folder: Path | None) -> dict[str, str]:
     """Engines are cached on disk, and built for the recipe's sizes at once: no rebuild in the middle of a run."""
-    folder = str(cache_root() / "onnxruntime-tensorrt")
     profiles = profile_shapes(contract.inputs, options)
+    kept = {f"trt_{what}_cache_{key}": value for what in ("engine", "timing")
+            for key, value in (("enable", "1"), ("path", str(folder)))}  # fmt: skip
     return {
         "device_id": str(options.device),
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": folder,
-        "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": folder,
+        **(kept if folder else {}),
         **{f"trt_profile_{which}_shapes": told for which, told in profiles.items() if told},
     }

@@ -176,12 +176,17 @@ def load(
     settings = session_options(ort, options, provider)
     if events:
         settings.enable_profiling, settings.profile_file_prefix = True, events
-    return ort.InferenceSession(
+    folder = provider.folder(options, contract)
+    kept = folder if folder and folder.prepare() else None
+    session = ort.InferenceSession(
         str(path),
         settings,
-        providers=provider.request(options, contract),
+        providers=provider.request(options, contract, kept.path if kept else None),
         disabled_optimizers=sorted({name for kind in _kinds(options) for name in HINDERING.get(kind, ())}),
     )
+    if kept:
+        kept.seal()
+    return session
 
 
 def _kinds(options: SessionOptions) -> tuple[str, ...]:

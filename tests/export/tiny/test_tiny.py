@@ -13,13 +13,14 @@ from ovdeploy.export.models.miniature.words import cut_vocabulary, known_words
 from ovdeploy.export.models.text_assets import clip_tokenizer, imagenet_templates, write_tokenizer
 from ovdeploy.export.models.weights import load_model
 from ovdeploy.export.tiny import clip_task, crops
-from ovdeploy.export.tiny.dataset import draw_shards
+from ovdeploy.export.tiny.dataset import Scenes, draw_shards
 from ovdeploy.export.tiny.train import BUILDERS, CONTEXT
 from ovdeploy.runtime.errors import ExportError, WeightsError
 from ovdeploy.runtime.recipe.recipe import ModelChoice, load_recipe
 from ovdeploy.runtime.scenes import ALL_NAMES, SEEN, STUFF, THINGS, draw_scene
 from ovdeploy.runtime.scenes.names import COLOURS, HELD_OUT, PATTERNS, parts
 from ovdeploy.runtime.words.tokenizer import ClipTokenizer
+from support.damage import cut, flip, put_in_place
 
 HARD = ["", "cup of coffee", "façade & 東京 🙂", "<end_of_text>", "red-striped, dotted's", "xyzzy" * 20]
 """Texts of which the miniature CLIP knows little or nothing."""
@@ -71,8 +72,22 @@ def test_shards_hold_the_scenes_of_their_seeds(training_scenes):
         assert tuple(kept.captions) == scene.captions
 
 
+@pytest.mark.parametrize("suffix", [".photos", ".labels"])
+def test_scenes_that_are_damaged_on_disk_are_drawn_again(tmp_path, suffix):
+    """Also while they are open: a memory map of a file that is cut would end the process."""
+    list(draw_shards(tmp_path, 2, workers=1, shard=2))
+    scenes = Scenes(tmp_path, 2, shard=2)
+    path = (tmp_path / "0000").with_suffix(suffix)
+    size = path.stat().st_size
+    for damage in (flip(5), flip(8 * size - 1), cut(0.5), cut(0), lambda path: put_in_place(path, "pipe")):
+        damage(path)
+        for seed in range(2):
+            scene, kept = draw_scene(seed), scenes[seed]
+            assert (kept.photo == scene.photo).all() and (kept.labels == scene.labels).all()
+
+
 def test_drawing_again_draws_only_what_is_missing(training_folder):
-    (training_folder / "scenes" / "0001.json").unlink()
+    (training_folder / "scenes" / "0001.index").unlink()
     assert list(draw_shards(training_folder / "scenes", 12, workers=1, shard=6)) == [6, 6]
     assert list(draw_shards(training_folder / "scenes", 12, workers=1, shard=6)) == [12]
 

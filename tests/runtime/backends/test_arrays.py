@@ -4,6 +4,7 @@ The device here is ONNX Runtime's CPU provider with arrays kept as `DeviceArray`
 CUDA run, only the memory is the host's.
 """
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -282,6 +283,20 @@ def test_tf32_is_off_and_profiles_are_given_to_the_providers(micro_bundle):
         told = tensorrt[f"trt_profile_{which}_shapes"].split(",")
         assert told[0] == f"windows:{batch}x3x{side}x{side}" and told[-1] == f"mean_similarity:{batch}"
     assert CUDA.request(options, contract) == [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+    assert not any("cache" in name for name in tensorrt)
+    (_, keeping), *_ = TENSORRT.request(options, contract, Path("folder"))
+    assert {name: value for name, value in keeping.items() if "cache" in name} == {
+        "trt_engine_cache_enable": "1", "trt_engine_cache_path": "folder",
+        "trt_timing_cache_enable": "1", "trt_timing_cache_path": "folder",
+    }  # fmt: skip
+
+
+def test_what_tensorrt_compiles_is_kept_apart_by_graph_and_sizes(micro_bundle):
+    contract = Bundle.load(micro_bundle).stage("clip_image").contract
+    changes = ({}, {"identity": "b"}, {"precision": "int8"}, {"ranges": {"B": (1, 4, 9)}})
+    options = [SessionOptions(**{"identity": "a", "ranges": {"B": (1, 4, 8)}, **change}) for change in changes]
+    assert len({TENSORRT.folder(each, contract).path for each in options}) == len(options)
+    assert CUDA.folder(options[0], contract) is None and TENSORRT.folder(SessionOptions(), contract) is None
 
 
 @pytest.mark.parametrize("wrong", [{"threads": 0}, {"device": -1}])
