@@ -29,6 +29,9 @@ SHORT_SIDE, WINDOW = 8_192, 4_096
 BATCH = 1_024
 """Windows, regions or prompts in one call of an engine: graphics cards are full with a tenth of it."""
 
+BLOCKS = 1_000
+"""Of a transformer: the deepest that is known here has 48."""
+
 AXIS, AXES = 1 << 24, 8
 """Sizes of an axis, and axes of an array, in a contract: SAM's largest axis has 4,096, its deepest array 5 axes."""
 
@@ -62,6 +65,8 @@ WINDOWS = Limit(4_096, "windows", "a hundred times those of published settings")
 REGIONS = Limit(16_384, "regions", "SAM's decoder answers each")
 ARRAY = Limit(2_000_000_000, "bytes", "of one array")
 TABLE = Limit(1 << 25, "numbers", "of a table from one axis to another, in 64-bit floats; so many take 268 MB")
+
+PASSED = Limit(1 << 27, "numbers", "of a table that is made piece by piece; so many take a second")
 
 
 def refuse_more(count: int, limit: Limit, what: str, remedy: str, error: type[OvdeployError] = PhotoError) -> None:

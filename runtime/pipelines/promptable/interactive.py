@@ -17,7 +17,7 @@ from ...backends.base import Session
 from ...bundle.bundle import Bundle
 from ...geometry.dimensions import SamDimensions
 from ...geometry.sam_frame import sam_frame
-from ...photo.reading import as_photo
+from ...photo.reading import Taken, as_photo
 from ...recipe.pipeline import Interface
 from ...reporting import Clock
 from ...stage.arrays import to_host
@@ -90,7 +90,7 @@ class Prompter:
         )  # fmt: skip
         return opened
 
-    def encode(self, photo: str | Path | np.ndarray) -> PromptablePhoto:
+    def encode(self, photo: str | Path | np.ndarray | Taken) -> PromptablePhoto:
         """Encode a photo, as SamPredictor does it: its longest side resized to SAM's, nothing aligned to patches.
 
         Args:
