@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.status import Status
 
 from ..errors import OvdeployError
+from ..geometry.limits import DEVICES
 from ..recipe.parameters_file import load_parameters
 from ..reporting import Reporter
 
@@ -131,7 +132,7 @@ thread_option = click.option(
 )
 gpu_options = together(
     click.option(
-        "--device", type=click.IntRange(min=0), default=0, show_default=True, help="Which GPU, if one is used."
+        "--device", type=click.IntRange(0, DEVICES), default=0, show_default=True, help="Which GPU, if one is used."
     ),
     click.option(
         "--allow-fallback", is_flag=True, help="Let the CPU do what a GPU provider cannot; else it is an error."

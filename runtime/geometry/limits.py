@@ -48,6 +48,9 @@ DATASET_CLASSES = 4_096
 PHOTOS = 1_000_000
 """Photos of one run: what is kept of each fits into memory."""
 
+SEEDS = (1 << 31) - 1
+"""The number of a drawn scene."""
+
 WORKERS = 1_024
 """Threads of one batch: each holds a photo."""
 
@@ -59,6 +62,9 @@ DEVICES = 255
 
 LARGEST = 1e9
 """Of factors and thresholds: it keeps infinity out."""
+
+FLOAT = 3.5e38
+"""Of a figure that was measured: what 32-bit floats hold, which keeps infinity out."""
 
 RESIZED = Limit(1 << 25, "pixels", "a photo is resized in 32-bit floats, of which so many take 400 MB")
 WINDOWS = Limit(4_096, "windows", "a hundred times those of published settings")
