@@ -32,5 +32,5 @@ def read_toml(path: str | Path, error: type[OvdeployError], what: str) -> dict[s
         return loads(Path(path).read_text(encoding="utf-8"))
     except OSError as reason:
         raise error(f"{path}: {what} cannot be read ({reason.strerror})") from reason
-    except (DecodeError, UnicodeDecodeError) as reason:
+    except ValueError as reason:  # not TOML, not UTF-8, or a number too long for Python
         raise error(f"{path} is not a TOML file: {reason}") from reason

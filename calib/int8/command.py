@@ -18,6 +18,7 @@ from ...runtime.cli.common import bundle_argument, fail_cleanly, line_reporter, 
 from ...runtime.cli.words import class_entries, classes_file_option
 from ...runtime.errors import needing
 from ...runtime.files import check_folder
+from ...runtime.geometry.limits import PHOTOS, REPEATS
 from ...runtime.recipe.int8 import Int8Settings
 from ...runtime.stage.precision import FP8, INT8, QUANTISED, RESTS
 
@@ -46,16 +47,20 @@ REFUSED = 3
 @click.option("--report", type=click.Path(path_type=Path), help="Folder of the report.  [default: OUTPUT-report]")
 @classes_file_option
 @click.option("--classes", help="What is looked for: commas, semicolons.  [default: the bundle's own, else VOC's]")
-@click.option("--photos", type=click.IntRange(min=1), help="Least photos to calibrate on.  [default: the recipe's, 16]")
-@click.option("--gate-photos", type=click.IntRange(min=1), help="Least photos to judge by.  [default: the recipe's, 8]")
-@click.option("--limit", type=click.IntRange(min=1), help="Most photos to calibrate on, evenly chosen.")
+@click.option(
+    "--photos", type=click.IntRange(1, PHOTOS), help="Least photos to calibrate on.  [default: the recipe's, 16]"
+)
+@click.option(
+    "--gate-photos", type=click.IntRange(1, PHOTOS), help="Least photos to judge by.  [default: the recipe's, 8]"
+)
+@click.option("--limit", type=click.IntRange(1, PHOTOS), help="Most photos to calibrate on, evenly chosen.")
 @click.option("--search", type=click.Choice(["stage", "block", "product"]), help="What gets a method of its own.")
 @click.option("--ranges", multiple=True, help="minmax, percentile, entropy or mse, instead of trying all.")
 @click.option("--budget", type=click.FloatRange(0, 1), help="Least share of equal pixels; products go back to float.")
 @click.option("--rest", type=click.Choice(["fp32", "fp16", "bf16"]),
               help="Precision of what is not quantised.  [default: fp32 for int8, fp16 for fp8]")  # fmt: skip
 @click.option("--backend", "backends", multiple=True, help="What must be faster; may be repeated.  [default: all here]")
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Of measuring speed.")
+@click.option("--rounds", type=click.IntRange(1, REPEATS), default=5, show_default=True, help="Of measuring speed.")
 @click.option(
     "--keep-anyway", is_flag=True, help="Write the bundle although the gate refuses it; the manifest says so."
 )

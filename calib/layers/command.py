@@ -16,6 +16,7 @@ from ...runtime.bundle.opening import open_stage
 from ...runtime.cli.common import bundle_argument, engine_options, fail_cleanly, parse_settings, progress_bar
 from ...runtime.errors import PhotoError
 from ...runtime.files import atomic_path, check_folder
+from ...runtime.geometry.limits import BLOCKS, PHOTOS
 from ...runtime.photo.reading import as_photo
 from ...runtime.recipe.recipe import load_recipe
 from ...runtime.recipe.writing import check_writable, write_parameters
@@ -30,10 +31,10 @@ KEY = "similarity_layers"
 @bundle_argument
 @click.option("--images", multiple=True, required=True, help="Photos, folders or globs to measure on; may be repeated.")
 @click.option(
-    "--count", type=click.IntRange(min=1), help="How many blocks to propose. Default: 7 of 12, or that share."
+    "--count", type=click.IntRange(1, BLOCKS), help="How many blocks to propose. Default: 7 of 12, or that share."
 )
 @click.option("--prefer", type=click.Choice(["low", "high"]), default="low", show_default=True, help="Which entropies.")
-@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many photos.")
+@click.option("--limit", type=click.IntRange(1, PHOTOS), help="Stop after so many photos.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("layers.png"), show_default=True, help="The plot."
 )

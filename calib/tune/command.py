@@ -27,6 +27,7 @@ from ...runtime.cli.common import (
 from ...runtime.cli.dataset_options import EPILOG, dataset_options, open_dataset, template_option
 from ...runtime.errors import DatasetError, ParameterError
 from ...runtime.files import cache_root, check_folder
+from ...runtime.geometry.limits import REPEATS
 
 if TYPE_CHECKING:
     from ...runtime.datasets import Dataset
@@ -47,7 +48,7 @@ TOLD = 10
 )  # fmt: skip
 @click.option("--check-share", type=click.FloatRange(0, 1, max_open=True), default=0.5, show_default=True,
               help="Share of the photos that is held out, to check what was found.")  # fmt: skip
-@click.option("--trials", type=click.IntRange(min=1), default=80, show_default=True,
+@click.option("--trials", type=click.IntRange(1, REPEATS), default=80, show_default=True,
               help="How many settings may be tried.")  # fmt: skip
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Where what the engines made of the "
               "photos is kept.  [default: tune, in ovdeploy's cache folder]")  # fmt: skip

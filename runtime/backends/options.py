@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import ParameterError
+from ..geometry.limits import DEVICES, shown
 from ..stage.contract import Range
 
 
@@ -42,5 +43,5 @@ class SessionOptions:
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise ParameterError(f"threads={self.threads!r}: expected 1 or more, or None for the backend's own choice")
-        if self.device < 0:
-            raise ParameterError(f"device={self.device!r}: expected the number of a GPU, 0 or more")
+        if not 0 <= self.device <= DEVICES:
+            raise ParameterError(f"device={shown(self.device)}: expected the number of a GPU, 0 to {DEVICES}")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
+from ..geometry.limits import FLOAT, PHOTOS
 from ..recipe.int8 import Int8Settings
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=PHOTOS)]
+Figure = Annotated[float, msgspec.Meta(ge=-FLOAT, le=FLOAT)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class LayerReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -18,13 +25,13 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`int8`, `fp8` or `float`."""
     method: str
     """The method for its range; of a float one, that which it would have had."""
-    limit: float
+    limit: Figure
     """The magnitude that the largest number stands for: INT8's 127, FP8's 448."""
-    largest: float
+    largest: Figure
     """The largest magnitude that was seen on the calibration photos (after balancing)."""
-    clipped: float
+    clipped: Figure
     """Share of the values seen that are larger than `limit`."""
-    error: float
+    error: Figure
     """Relative error at the stage's outputs with this product, or its block, alone quantised."""
 
 
@@ -35,17 +42,17 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`int8`, `fp8` or `float`."""
     reason: str = ""
     """Why it stays float."""
-    smoothing: float = 0.0
+    smoothing: Share = 0.0
     """The strength of balancing outliers into weights that was chosen."""
-    weight_bits: int = 8
+    weight_bits: Annotated[int, msgspec.Meta(ge=1, le=32)] = 8
     """Of the quantised weights."""
     method: str = ""
     """The winner: one method's name, or "search"."""
-    cosine: float = 1.0
+    cosine: Figure = 1.0
     """The worst of its outputs, on the photos that the search measured on."""
-    relative: float = 0.0
+    relative: Figure = 0.0
     """The worst relative error of its outputs, on the same photos."""
-    methods: dict[str, float] = {}
+    methods: dict[str, Figure] = {}
     """Relative error at its outputs by what was tried: method and strength of balancing, and the search."""
     layers: tuple[LayerReport, ...] = ()
     """Its products with weights, one by one."""
@@ -54,15 +61,15 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class GateReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The gate's measurements."""
 
-    photos: int
+    photos: Count
     """How many photos it judged by."""
-    labels: float
+    labels: Share
     """Mean share of pixels on which the masks are those of the FP32 engines."""
-    worst: float
+    worst: Share
     """Of the worst photo."""
-    milliseconds: dict[str, dict[str, float]] = {}
+    milliseconds: dict[str, dict[str, Figure]] = {}
     """Medians by what was run (a stage, or "photo") and engine ("fp32 on onnxruntime")."""
-    speedups: dict[str, float] = {}
+    speedups: dict[str, Figure] = {}
     """The best float engine's time over the best quantised one's, by stage, and of the whole photo; nothing where this
     machine could not tell."""
     refused: tuple[str, ...] = ()
@@ -74,7 +81,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     precision: str = "int8"
     """`int8` or `fp8`."""
-    photos: int
+    photos: Count
     """How many photos it calibrated on."""
     photos_sha256: str
     """Of the calibration photos' pixels, in order."""

@@ -23,6 +23,7 @@ from ..bundle.bundle import Bundle
 from ..errors import ParameterError, one_of
 from ..evaluation.pictures import save
 from ..files import check_folder, write_bytes
+from ..geometry.limits import CLASSES, PHOTOS, REPEATS, WORKERS
 from ..photo.reading import demo_photo, load_photo, resize
 from ..words.vocabulary import Vocabulary, random_vocabulary
 from .common import bundle_argument, fail_cleanly, parse_pairs, parse_settings, status_reporter
@@ -42,13 +43,13 @@ runner's rounds spreads over more than {NOISY:.0%} of their median. Figures are 
               help="torch, or a bundle: FOLDER[@PRECISION]. Ratios refer to the first.")  # fmt: skip
 @click.option("--runner", "chosen", multiple=True, metavar="BACKEND[@PRECISION]",
               help="Measure only these.  [default: every installed backend and every precision]")  # fmt: skip
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1))
-@click.option("--starts", default=1, show_default=True, type=click.IntRange(min=1), help="Cold starts of each.")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, REPEATS))
+@click.option("--starts", default=1, show_default=True, type=click.IntRange(1, REPEATS), help="Cold starts of each.")
 @click.option("--photo", type=click.Path(path_type=Path), help="Default: the photo in the package.")
 @click.option("--size", metavar="WxH", help="Resize the photo first.")
 @classes_file_option
 @click.option("--classes", help='By comma, synonyms by semicolon: "cup; mug, table". Default: the recipe\'s, if any.')
-@click.option("--class-count", type=click.IntRange(min=1), help="So many random unit embeddings instead of words.")
+@click.option("--class-count", type=click.IntRange(1, CLASSES), help="So many random unit embeddings instead of words.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of every runner.  [default: each one's choice]")
 @click.option("--weights", multiple=True, metavar="ROLE=SOURCE", help="For --against torch, if weights were files.")
@@ -58,9 +59,9 @@ runner's rounds spreads over more than {NOISY:.0%} of their median. Figures are 
     metavar="A,B",
     help="How time grows along size, windows, classes, regions: those that the pipeline has.",
 )
-@click.option("--soak", type=click.IntRange(min=4), metavar="N", help="Memory over N photos, mixed sizes.")
-@click.option("--many", type=click.IntRange(min=2), metavar="N", help="segment_many on N files, and a loop.")
-@click.option("--workers", type=click.IntRange(min=1), help="Of segment_many.")
+@click.option("--soak", type=click.IntRange(4, PHOTOS), metavar="N", help="Memory over N photos, mixed sizes.")
+@click.option("--many", type=click.IntRange(2, PHOTOS), metavar="N", help="segment_many on N files, and a loop.")
+@click.option("--workers", type=click.IntRange(1, WORKERS), help="Of segment_many.")
 @click.option("--json", "json_file", metavar="FILE", help="Write everything as JSON; - prints it, and no tables.")
 @click.option("--chart", type=click.Path(path_type=Path), help="Draw a bar chart (PNG).")
 @fail_cleanly

@@ -15,6 +15,7 @@ from ..backends.tensorrt.targets import TARGETS
 from ..bundle.bundle import Bundle
 from ..bundle.plan_building import build_plans as build
 from ..files import check_folder
+from ..geometry.limits import DEVICES, LARGEST
 from ..stage.axes import parse_ranges
 from .common import bundle_argument, fail_cleanly, progress_bar
 
@@ -34,10 +35,10 @@ TARGET_HELP = (
 LEVELS, KINDS = click.IntRange(0, 5), click.Choice(list(HARDWARE))
 
 OPTIONS = (
-    click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Which GPU."),
+    click.option("--device", type=click.IntRange(0, DEVICES), default=0, show_default=True, help="Which GPU."),
     click.option("--target", "targets", multiple=True, type=click.Choice(list(TARGETS)), help=TARGET_HELP),
     click.option("--range", "ranges", multiple=True, metavar="AXIS=MIN:USUAL:MAX", help=RANGE_HELP),
-    click.option("--workspace", type=click.FloatRange(min=0, min_open=True), help=WORKSPACE_HELP),
+    click.option("--workspace", type=click.FloatRange(0, LARGEST, min_open=True), help=WORKSPACE_HELP),
     click.option("--optimization-level", type=LEVELS, default=3, show_default=True, help=LEVEL_HELP),
     click.option("--tf32", is_flag=True, help="Let FP32 products be computed in TF32: faster, no parity."),
     click.option("--version-compatible", is_flag=True, help=VERSION_HELP),

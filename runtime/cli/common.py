@@ -32,6 +32,7 @@ from rich.text import Text
 
 from ..bundle.signature import VERIFY_VARIABLE
 from ..errors import OvdeployError, OvdeployWarning
+from ..geometry.limits import DEVICES
 from ..recipe.parameters_file import load_parameters
 from ..reporting import Reporter
 
@@ -245,7 +246,7 @@ thread_option = click.option(
 )
 gpu_options = together(
     click.option(
-        "--device", type=click.IntRange(min=0), default=0, show_default=True, help="Which GPU, if one is used."
+        "--device", type=click.IntRange(0, DEVICES), default=0, show_default=True, help="Which GPU, if one is used."
     ),
     click.option(
         "--allow-fallback", is_flag=True, help="Let the CPU do what a GPU provider cannot; else it is an error."

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..datasets import Dataset, FolderDataset, ScenesDataset, available_specs, load_spec
+from ..geometry.limits import PHOTOS, SEEDS
 from ..scenes import FIRST_TEST_SEED
 from .common import together
 
@@ -16,7 +17,9 @@ EPILOG = f"Datasets: {SCENES}, {', '.join(available_specs())}; or the path of a 
 dataset_options = together(
     click.option("--dataset", "dataset_name", required=True, help="The labelled photos; see below."),
     click.option("--data", type=click.Path(path_type=Path), help="The folder that the benchmark lies in."),
-    click.option("--photos", type=click.IntRange(min=1), help="Only the first so many.  [default: all; 300 scenes]"),
+    click.option(
+        "--photos", type=click.IntRange(1, PHOTOS), help="Only the first so many.  [default: all; 300 scenes]"
+    ),
     click.option("--held-out", is_flag=True, help="Scenes: draw combinations that training never drew."),
     click.option(
         "--names",
@@ -27,7 +30,7 @@ dataset_options = together(
         help="Scenes: give the names present and all stuff, or all names.",
     ),
     click.option(
-        "--first-seed", default=FIRST_TEST_SEED, show_default=True, type=click.IntRange(min=0), help="Scenes."
+        "--first-seed", default=FIRST_TEST_SEED, show_default=True, type=click.IntRange(0, SEEDS), help="Scenes."
     ),
 )
 template_option = click.option(

@@ -25,6 +25,7 @@ from ..evaluation.run import evaluate as run_photos
 from ..evaluation.summary import Summary, summarise
 from ..evaluation.worst import Worst, draw_worst
 from ..files import check_folder
+from ..geometry.limits import PHOTOS
 from .common import (
     bundle_argument,
     engine_options,
@@ -49,7 +50,7 @@ FIGURES = {"miou": "mIoU", "accuracy": "pixel accuracy", "boundary_f": "boundary
 @click.option("--weights", multiple=True, metavar="ROLE=SOURCE", help="For --against torch, if weights were files.")
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Default: evaluation/BUNDLE-DATASET.")
 @click.option("--restart", is_flag=True, help="Throw away what an earlier run left in --output.")
-@click.option("--worst", default=6, show_default=True, type=click.IntRange(min=0), help="Photos drawn as pictures.")
+@click.option("--worst", default=6, show_default=True, type=click.IntRange(0, PHOTOS), help="Photos drawn as pictures.")
 @engine_options
 @thread_option
 @parameter_options

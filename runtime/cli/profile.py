@@ -24,6 +24,7 @@ from ..bundle.bundle import Bundle, PlanEntry
 from ..bundle.opening import graph_precision
 from ..errors import BundleError, OvdeployError, ParameterError, one_of
 from ..files import write_bytes
+from ..geometry.limits import DEVICES, REPEATS
 from ..stage.axes import parse_ranges
 from ..stage.contract import Range
 from .common import bundle_argument, fail_cleanly
@@ -97,9 +98,11 @@ class Job(NamedTuple):
     metavar="AXIS=N",
     help="Size of a dynamic axis, for example B=1; may be repeated. Default: the recipe's usual.",
 )
-@click.option("--iterations", type=click.IntRange(min=1), default=20, show_default=True, help="Runs at least.")
-@click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Which GPU.")
-@click.option("--top", type=click.IntRange(min=0), default=10, show_default=True, help="Layers to show of each stage.")
+@click.option("--iterations", type=click.IntRange(1, REPEATS), default=20, show_default=True, help="Runs at least.")
+@click.option("--device", type=click.IntRange(0, DEVICES), default=0, show_default=True, help="Which GPU.")
+@click.option(
+    "--top", type=click.IntRange(0, REPEATS), default=10, show_default=True, help="Layers to show of each stage."
+)
 @click.option("--output", type=click.Path(path_type=Path), help="Where results are kept. Default: BUNDLE/profile.")
 @click.option("--dry-run", is_flag=True, help="Print the trtexec commands, and do nothing.")
 @click.option("--read", "read_only", is_flag=True, help="Show what trtexec left there, by profile.sh for example.")

@@ -9,6 +9,7 @@ import click
 from PIL import Image
 
 from ..files import atomic_path, check_folder
+from ..geometry.limits import PHOTOS, SEEDS
 from ..scenes import FIRST_TEST_SEED, draw_scene
 from .common import fail_cleanly
 
@@ -17,12 +18,12 @@ from .common import fail_cleanly
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), default=Path("scenes"), show_default=True)
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=click.IntRange(0, SEEDS),
     default=FIRST_TEST_SEED,
     show_default=True,
     help=f"Of the first scene. The miniature models were trained on seeds below {FIRST_TEST_SEED}.",
 )
-@click.option("--count", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--count", type=click.IntRange(1, PHOTOS), default=1, show_default=True)
 @click.option("--held-out", is_flag=True, help="With combinations of colour and pattern that training never drew.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line per scene, with its captions.")
 @fail_cleanly

@@ -15,6 +15,7 @@ from rich.markup import escape
 from ..bundle.bundle import Bundle
 from ..errors import EngineError, OutputError, PhotoError
 from ..files import check_folder, is_hidden, is_lasting, told
+from ..geometry.limits import WORKERS
 from ..labelling.result import Result
 from ..photo.reading import SUFFIXES
 from ..pipelines.base import Segmenter
@@ -53,12 +54,12 @@ LOSSY = (".avif", ".jp2", ".jpeg", ".jpg", ".webp")
 @thread_option
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, WORKERS),
     help="Photos in work at once, in a thread each. Default: one more than --engines.",
 )
 @click.option(
     "--engines",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, WORKERS),
     default=1,
     show_default=True,
     help="Photos on which engines run at once; more pays for small models, and takes memory for each.",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DatasetError
+from ..geometry.limits import PHOTOS, SEEDS, shown
 from ..scenes import ALL_NAMES, FIRST_TEST_SEED, HELD_OUT, SEEN, STUFF, draw_scene
 from .sample import Sample
 
@@ -44,8 +45,9 @@ class ScenesDataset:
         Raises:
             DatasetError: no photos are wanted, or the seed is negative.
         """
-        if photos < 1 or first_seed < 0:
-            raise DatasetError(f"scenes need 1 or more photos and a seed of 0 or more, got {photos} and {first_seed}")
+        if not (1 <= photos <= PHOTOS and 0 <= first_seed <= SEEDS):
+            told = f"scenes need 1 to {PHOTOS:,} photos and a seed of 0 to {SEEDS:,}"
+            raise DatasetError(f"{told}, got {shown(photos)} and {shown(first_seed)}")
         self.names = [str(seed) for seed in range(first_seed, first_seed + photos)]
         self._held_out, self._all_names = held_out, all_names
 

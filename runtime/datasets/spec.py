@@ -85,7 +85,7 @@ def load_spec(name_or_path: str | Path) -> DatasetSpec:
     try:
         data = toml.loads(path.read_text(encoding="utf-8"))
         spec = msgspec.convert({"name": path.stem, **data}, DatasetSpec)
-    except (toml.DecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except ValueError as error:  # not TOML, not UTF-8, not a dataset, or a number too long for Python
         raise DatasetError(f"{path} does not describe a dataset: {error}") from error
     _check(spec, str(path))
     return spec

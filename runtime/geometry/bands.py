@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .limits import PASSED, refuse_more
 from .sizes import bilinear_taps
 
 BLOCK = 64
@@ -51,6 +52,27 @@ class Bands:
         """A matrix [to, from], cut into blocks."""
         shape = (matrix.shape[0], matrix.shape[1])
         return cls(shape, [_block(outputs, matrix[outputs]) for outputs in _cuts(*shape)])
+
+    @classmethod
+    def resized(cls, table: np.ndarray, n_out: int) -> Bands:
+        """`resize_rows` of a table as a map, block by block: the whole may be much larger than what is not 0 of it.
+
+        Args:
+            table: [n, from], a linear map.
+            n_out: its new number of rows.
+
+        Raises:
+            PhotoError: the whole is too large even to be passed through.
+        """
+        shape = (n_out, table.shape[1])
+        remedy = "Choose a larger stride or a smaller max_long_side, or scale the photo down."
+        refuse_more(n_out * table.shape[1], PASSED, f"a table of {n_out} × {table.shape[1]}", remedy)
+        left, right, share = bilinear_taps(len(table), n_out)
+        blocks = []
+        for outputs in _cuts(*shape):
+            part = share[outputs].astype(table.dtype)[:, None]
+            blocks.append(_block(outputs, table[left[outputs]] * (1 - part) + table[right[outputs]] * part))
+        return cls(shape, blocks)
 
     @classmethod
     def bilinear(cls, n_in: int, n_out: int) -> Bands:

@@ -6,16 +6,29 @@ from typing import Annotated
 
 import msgspec
 
+from .limits import CONTEXT, EMBEDDING, GRID, MODEL_SIDE
+
+Side = Annotated[int, msgspec.Meta(ge=0, le=MODEL_SIDE)]
+Cells = Annotated[int, msgspec.Meta(ge=1, le=GRID)]
+Level = Annotated[float, msgspec.Meta(ge=0, le=255)]
+
 
 class SamDimensions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The sizes of SAM's engines. Pixels, unless said otherwise."""
 
-    sam_side: int = 0
+    sam_side: Side = 0
     """Side of SAM's square input; 0 without SAM."""
-    sam_grid: int = 0
+    sam_grid: Annotated[int, msgspec.Meta(ge=0, le=GRID)] = 0
     """Tokens along a side of SAM's input."""
-    sam_padding: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    sam_padding: tuple[Level, Level, Level] = (0.0, 0.0, 0.0)
     """RGB value, 0 to 255, that SAM's normalisation maps to zero."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes of SAM's that contradict each other (msgspec tells it of the manifest's place)."""
+        if bool(self.sam_side) != bool(self.sam_grid) or (self.sam_grid and self.sam_side % self.sam_grid):
+            raise ValueError(
+                f"sam_side={self.sam_side} is no multiple of sam_grid={self.sam_grid}, or one of them is 0"
+            )
 
     @property
     def mask_side(self) -> int:
@@ -26,11 +39,11 @@ class SamDimensions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Dimensions(SamDimensions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The sizes that the training-free pipeline's engines fix. Pixels, unless said otherwise."""
 
-    clip_patch: Annotated[int, msgspec.Meta(ge=1)]
+    clip_patch: Cells
     """Side of CLIP's patches."""
-    feature_grid: tuple[int, int]
+    feature_grid: tuple[Cells, Cells]
     """Rows and columns of a window's features."""
-    embedding: int
+    embedding: Annotated[int, msgspec.Meta(ge=1, le=EMBEDDING)]
     """Length of a text embedding, E."""
-    context_length: int
+    context_length: Annotated[int, msgspec.Meta(ge=1, le=CONTEXT)]
     """Tokens of a text."""

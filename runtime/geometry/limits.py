@@ -29,6 +29,9 @@ SHORT_SIDE, WINDOW = 8_192, 4_096
 BATCH = 1_024
 """Windows, regions or prompts in one call of an engine: graphics cards are full with a tenth of it."""
 
+BLOCKS = 1_000
+"""Of a transformer: the deepest that is known here has 48."""
+
 AXIS, AXES = 1 << 24, 8
 """Sizes of an axis, and axes of an array, in a contract: SAM's largest axis has 4,096, its deepest array 5 axes."""
 
@@ -45,6 +48,9 @@ DATASET_CLASSES = 4_096
 PHOTOS = 1_000_000
 """Photos of one run: what is kept of each fits into memory."""
 
+SEEDS = (1 << 31) - 1
+"""The number of a drawn scene."""
+
 WORKERS = 1_024
 """Threads of one batch: each holds a photo."""
 
@@ -57,11 +63,16 @@ DEVICES = 255
 LARGEST = 1e9
 """Of factors and thresholds: it keeps infinity out."""
 
+FLOAT = 3.5e38
+"""Of a figure that was measured: what 32-bit floats hold, which keeps infinity out."""
+
 RESIZED = Limit(1 << 25, "pixels", "a photo is resized in 32-bit floats, of which so many take 400 MB")
 WINDOWS = Limit(4_096, "windows", "a hundred times those of published settings")
 REGIONS = Limit(16_384, "regions", "SAM's decoder answers each")
 ARRAY = Limit(2_000_000_000, "bytes", "of one array")
 TABLE = Limit(1 << 25, "numbers", "of a table from one axis to another, in 64-bit floats; so many take 268 MB")
+
+PASSED = Limit(1 << 27, "numbers", "of a table that is made piece by piece; so many take a second")
 
 
 def refuse_more(count: int, limit: Limit, what: str, remedy: str, error: type[OvdeployError] = PhotoError) -> None:

@@ -28,21 +28,22 @@ class PhotoTables:
     """From columns of the photo to halved columns."""
 
     @classmethod
-    def of(cls, rows: np.ndarray, columns: np.ndarray) -> PhotoTables:
+    def of(cls, rows: np.ndarray | Bands, columns: np.ndarray | Bands) -> PhotoTables:
         """The tables of a photo.
 
         Args:
             rows: [H, vh], the map from the logits' rows to the photo's.
             columns: [W, vw], likewise.
         """
-        height, width = len(rows), len(columns)
+        rows, columns = (table if isinstance(table, Bands) else Bands.of(table) for table in (rows, columns))
+        height, width = rows.shape[0], columns.shape[0]
         half_hw = half_size((height, width))
         upper, lower, share = bilinear_taps(height, half_hw[0])
         return cls(
             photo_hw=(height, width),
             half_hw=half_hw,
-            rows=Bands.of(rows),
-            columns=Bands.of(columns),
+            rows=rows,
+            columns=columns,
             half_rows=(upper, lower, share.astype(np.float32)),
             half_columns=Bands.bilinear(width, half_hw[1]),
         )

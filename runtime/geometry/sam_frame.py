@@ -50,4 +50,4 @@ def valid_tokens_hw(valid_hw: HW, dimensions: SamDimensions) -> HW:
 def _mask_axis(photo: int, padded: int, valid: int, dimensions: SamDimensions) -> Bands:
     """One axis of SAM's post-processing: low resolution → SAM's frame → its valid part → padded photo → photo."""
     frame = bilinear_matrix(dimensions.mask_side, dimensions.sam_side)
-    return Bands.of(resize_rows(resize_rows(frame[:valid], padded), photo))
+    return Bands.resized(resize_rows(frame[:valid], padded), photo)

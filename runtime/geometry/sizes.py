@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from .limits import TABLE, refuse_more
+
 HW = tuple[int, int]
 
 
@@ -58,9 +60,14 @@ def half_size(hw: HW) -> HW:
     return max(1, hw[0] // 2), max(1, hw[1] // 2)
 
 
+def window_count(length: int, crop: int, stride: int) -> int:
+    """How many windows an axis has: max(n − c + t − 1, 0)//t + 1."""
+    return max(length - crop + stride - 1, 0) // stride + 1
+
+
 def window_starts(length: int, crop: int, stride: int) -> tuple[int, ...]:
-    """Where the windows of one axis begin: max(n − c + t − 1, 0)//t + 1 of them, the last shifted back to fit."""
-    count = max(length - crop + stride - 1, 0) // stride + 1
+    """Where the windows of one axis begin, the last shifted back to fit."""
+    count = window_count(length, crop, stride)
     return tuple(max(min(i * stride, length - crop), 0) for i in range(count))
 
 
@@ -87,14 +94,21 @@ def resize_rows(array: np.ndarray, n_out: int) -> np.ndarray:
     Returns:
         [n_out, ...], of the same dtype.
     """
+    _refuse_large(n_out, *array.shape[1:])
     left, right, share = bilinear_taps(len(array), n_out)
     share = share.astype(array.dtype).reshape(-1, *[1] * (array.ndim - 1))
-    resized: np.ndarray = array[left] * (1 - share) + array[right] * share
+    resized: np.ndarray = array[left]
+    resized *= 1 - share
+    second = array[right]
+    second *= share  # in place: these tables are the largest of a plan
+    resized += second
     return resized
 
 
 def bilinear_matrix(n_in: int, n_out: int) -> np.ndarray:
     """`resize_rows` as a matrix: [n_out, n_in] float64, rows summing to 1."""
+    _refuse_large(n_out, n_in)
+    _refuse_large(n_in, n_in)
     return resize_rows(np.eye(n_in), n_out)
 
 
@@ -118,9 +132,21 @@ def splice_rows(piece: np.ndarray, starts: tuple[int, ...], length: int) -> np.n
         [length, pieces · k] float64: from the inputs of all pieces to the axis.
     """
     size, inputs = piece.shape
+    _refuse_large(length, len(starts), inputs)
     table = np.zeros((length, len(starts), inputs))
     count = np.zeros((length, 1, 1))
     for index, start in enumerate(starts):
         table[start : start + size, index] = piece
         count[start : start + size] += 1
-    return (table / count).reshape(length, -1)
+    table /= count
+    return table.reshape(length, -1)
+
+
+def _refuse_large(*shape: int) -> None:
+    """Refuse a table before it is allocated.
+
+    Raises:
+        PhotoError: it would hold too many numbers.
+    """
+    remedy = "Choose a larger stride or a smaller max_long_side, or scale the photo down."
+    refuse_more(math.prod(map(int, shape)), TABLE, f"a table of {' × '.join(map(str, shape))}", remedy)

@@ -15,12 +15,16 @@ import cv2
 import numpy as np
 
 from ..errors import EngineError
+from ..geometry.limits import ARRAY, refuse_more
 from ..geometry.photo_tables import PhotoTables
 from ..geometry.sizes import nearest_index
 
 TILE = 1 << 22
 """Bytes of a tile's probabilities, unless the fewest rows take more: small for the cache, large enough that calls cost
 little. (Measured: a quarter of it takes half as long again.)"""
+
+LINES = 3
+"""Rows of the smallest tile, at most."""
 
 KEPT = 1 << 26
 """Bytes that halved planes of all classes may take to be kept; else those that prompts want are computed again."""
@@ -127,6 +131,7 @@ def coarse_mask(
 
     Raises:
         EngineError: the scaled logits are not finite.
+        PhotoError: there are too many names for so wide a photo.
     """
     with np.errstate(over="ignore"):
         scaled = np.ascontiguousarray(logits.transpose(1, 0, 2)) * np.float32(logit_scale)
@@ -162,6 +167,8 @@ def _tiles(
         in memory that is used again.
     """
     count, width = scaled.shape[1], tables.photo_hw[1]
+    least = f"the probabilities of {count:,} names on {LINES} rows of a photo {width} pixels wide"
+    refuse_more(4 * LINES * count * width, ARRAY, least, "Name fewer classes, or scale the photo down.")
     cuts = tables.tiles(4 * count * width, TILE)
     height = max(rows.stop - rows.start for _, rows in cuts)
     room, equal = np.empty((height * count, width), np.float32), np.empty((height, count, width), bool)

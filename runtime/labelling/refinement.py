@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backends.base import Session
+from ..geometry.limits import ARRAY, REGIONS, refuse_more
 from ..geometry.sam_frame import SamFrame
 from ..recipe.parameters import Parameters
 from ..reporting import Clock
@@ -47,6 +48,10 @@ def prompt_regions(
         parameters: the parameters in force.
         clock: gets the time of every step.
         turn: held while the decoder runs.
+
+    Raises:
+        EngineError: the decoder failed.
+        PhotoError: there are too many regions; says what to change.
     """
     mask_side = frame.mask_rows.shape[1]
     with clock("regions"):
@@ -54,6 +59,9 @@ def prompt_regions(
         regions = find_regions(
             coarse.half, parameters.region_threshold, parameters.min_area, split=parameters.split_regions
         )
+    fewer = "Choose a larger min_area or region_threshold, or refine=false."
+    refuse_more(len(regions), REGIONS, "the regions to refine", fewer)
+    refuse_more(4 * len(regions) * mask_side**2, ARRAY, f"SAM's masks of {len(regions):,} regions", fewer)
     if not len(regions):
         return Prompted(regions, np.zeros((0, 1, mask_side, mask_side), np.float32), np.zeros(0, np.float32))
     with clock("prompts"):

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 from ..errors import ParameterError
+from ..geometry.limits import WORKERS, shown
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -36,10 +37,10 @@ def positive(name: str, value: int) -> int:
     """The value, or an error that names it.
 
     Raises:
-        ParameterError: it is below 1.
+        ParameterError: it is below 1, or more than threads can be.
     """
-    if value < 1:
-        raise ParameterError(f"{name}={value!r}: expected 1 or more")
+    if not 1 <= value <= WORKERS:
+        raise ParameterError(f"{name}={shown(value)}: expected 1 or more, and {WORKERS:,} at most")
     return value
 
 

@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from ..geometry.limits import LARGEST, PHOTOS
+
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=PHOTOS)]
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 Part = Literal["first_block", "last_block"]
 
@@ -46,5 +48,5 @@ class Int8Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Least cosine of a stage's outputs: its most sensitive products go back to float until it holds."""
     labels: Share = 0.95
     """Least share of pixels on which the masks must be those of the FP32 engines: the gate's budget."""
-    speedup: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    speedup: Annotated[float, msgspec.Meta(gt=0, le=LARGEST)] = 1.0
     """A stage, and the whole photo, must be more than so many times as fast as the best float engine."""

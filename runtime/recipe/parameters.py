@@ -10,34 +10,38 @@ import msgspec
 import numpy as np
 
 from ..errors import ParameterError, one_of
+from ..geometry.limits import BATCH, BLOCKS, LARGEST, LONGEST_SIDE, SHORT_SIDE, WINDOW, shown
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+Pixels = Annotated[int, msgspec.Meta(ge=1, le=LONGEST_SIDE**2)]
+Batch = Annotated[int, msgspec.Meta(ge=1, le=BATCH)]
+Window = Annotated[int, msgspec.Meta(ge=1, le=WINDOW)]
+Block = Annotated[int, msgspec.Meta(ge=1, le=BLOCKS)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # the upper bounds keep infinity out
-AboveZero = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
-Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]
+AboveZero = Annotated[float, msgspec.Meta(gt=0, le=LARGEST)]
+Score = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every parameter of every method. Sizes are in pixels, probabilities and scores in [0, 1]."""
 
-    short_side: Positive = 448
+    short_side: Annotated[int, msgspec.Meta(ge=1, le=SHORT_SIDE)] = 448
     """The photo's short side is resized to this …"""
-    max_long_side: Positive = 2048
+    max_long_side: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_SIDE)] = 2048
     """… unless its long side would pass this."""
-    max_pixels: Positive = 100_000_000
+    max_pixels: Pixels = 100_000_000
     """A photo with more pixels is refused."""
-    crop: Positive = 336
+    crop: Window = 336
     """Side of a window. Baked."""
-    stride: Positive = 224
+    stride: Window = 224
     """Step between windows."""
-    window_batch: Positive = 8
+    window_batch: Batch = 8
     """Windows per call of the `dino` and `clip_image` engines. Does not change the result."""
     similarity_beta: NotNegative = 1.2
     """β: similarities below β times their mean are masked out. Baked."""
     similarity_gamma: AboveZero = 3.0
     """γ: inverse temperature of the similarity's softmax. Baked."""
-    similarity_layers: tuple[Positive, ...] = ()
+    similarity_layers: Annotated[tuple[Block, ...], msgspec.Meta(max_length=BLOCKS)] = ()
     """S2CLIP: the CLIP blocks, counted from 1, whose similarity is used; none means the middle ones. Baked."""
     similarity_eta: Fraction = 0.5
     """S2CLIP: η, how much of the shallower blocks' similarity each deeper block keeps. Baked."""
@@ -74,7 +78,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """τ_iou: a refined region is used if SAM's own IoU estimate is above this."""
     mask_prompt_scale: NotNegative = 0.005
     """α: mask prompts are probabilities times this."""
-    prompt_batch: Positive = 16
+    prompt_batch: Batch = 16
     """Regions per call of the `sam_decoder` engine. Does not change the result."""
     as_published: bool = True
     """Reproduce the three departures of Trident's published code from its paper and SAM (as-published.md). Baked."""
@@ -108,7 +112,7 @@ def with_overrides(
             values[name] = plain
         elif not _same(plain, values[name]):
             raise ParameterError(
-                f"{name}={value!r} cannot be set here: {baked[name]} (this bundle has {values[name]!r}). "
+                f"{name}={shown(value)} cannot be set here: {baked[name]} (this bundle has {values[name]!r}). "
                 f"Set it in the recipe's [parameters] and run export-engines again."
             )
     try:
@@ -121,4 +125,6 @@ def _same(value: Any, baked: Any) -> bool:
     """Whether a value is the baked one; numbers to the precision of the engines."""
     if isinstance(baked, (tuple, str)):
         return (tuple(value) if isinstance(value, list) else value) == baked
-    return bool(np.isscalar(value)) and type(value) in (bool, int, float) and np.float32(value) == np.float32(baked)
+    if type(value) not in (bool, int, float) or not abs(value) <= LARGEST:
+        return False  # NumPy takes no integers of any length
+    return bool(np.float32(value) == np.float32(baked))

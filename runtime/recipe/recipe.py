@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import msgspec
 
 from ..errors import RecipeError, VocabularyError, one_of
+from ..geometry.limits import BLOCKS, LARGEST
 from ..toml import read_toml
 from ..words.vocabulary import parse_classes
 from .int8 import Int8Settings
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 TRAINING_FREE = "training-free"
 """The pipeline of a recipe that names none."""
 
-Tolerance = Annotated[float, msgspec.Meta(gt=0)]
+Tolerance = Annotated[float, msgspec.Meta(gt=0, le=LARGEST)]
 
 
 class ModelChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +35,7 @@ class ModelChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The tag that weights = "pretrained" stands for, in the library's own words."""
     weights: str = "pretrained"
     """`pretrained`, `package` (of the model `tiny`), `random:SEED`, or the path of a checkpoint."""
-    depth: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    depth: Annotated[int, msgspec.Meta(ge=1, le=BLOCKS)] | None = None
     """Keep only the last blocks of the transformers, so many. For trying out large models with random weights."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import ParameterError, one_of
+from ..geometry.limits import AXIS
 from .contract import Range, StageContract
 
 
@@ -39,7 +40,9 @@ def parse_ranges(texts: tuple[str, ...], valid: Mapping[str, Range]) -> dict[str
         except ValueError as error:
             raise ParameterError(f"{text!r}: expected AXIS=SMALLEST:USUAL:LARGEST, for example B=1:8:16") from error
         values = values * 3 if len(values) == 1 else values
-        if len(values) != 3 or not 1 <= values[0] <= values[1] <= values[2]:
-            raise ParameterError(f"{text!r}: expected three sizes from 1 up, each no smaller than the one before")
+        if len(values) != 3 or not 1 <= values[0] <= values[1] <= values[2] <= AXIS:
+            raise ParameterError(
+                f"{text!r}: expected three sizes from 1 to {AXIS:,}, each no smaller than the one before"
+            )
         parsed[name] = (values[0], values[1], values[2])
     return parsed

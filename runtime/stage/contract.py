@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from typing import Annotated
 
 import msgspec
 import numpy as np
 
 from ..errors import EngineError
+from ..geometry.limits import ARRAY, AXES, AXIS, refuse_more
 from .arrays import Array
 
-Dim = int | str
+Size = Annotated[int, msgspec.Meta(ge=1, le=AXIS)]
+Dim = Size | str
 
 Range = tuple[int, int, int]
 """The smallest, the usual and the largest size of an axis. Kernels are chosen for the usual one."""
@@ -23,7 +27,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Its name in the graph."""
     dtype: str
     """NumPy's name: float32, int32, …"""
-    shape: tuple[Dim, ...]
+    shape: Annotated[tuple[Dim, ...], msgspec.Meta(max_length=AXES)]
     """Fixed sizes as integers, dynamic ones by name; a name has one value within a call."""
     layout: str
     """The axes' meaning, in words."""
@@ -36,21 +40,35 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return any(isinstance(dim, str) for dim in self.shape)
 
     def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape with its named sizes filled in."""
-        return tuple(sizes[dim] if isinstance(dim, str) else dim for dim in self.shape)
+        """The shape with its named sizes filled in.
+
+        Raises:
+            EngineError: an array of this shape would be too large.
+        """
+        shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in self.shape)
+        size = math.prod(map(int, shape)) * np.dtype(self.dtype).itemsize
+        refuse_more(
+            size, ARRAY, f"{self.name} of shape {list(shape)}", "Fewer windows or prompts take less.", EngineError
+        )
+        return shape
 
 
 class Axis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The sizes that a recipe can give to a dynamic axis."""
 
-    smallest: int
+    smallest: Size
     """The least of them; plans take none below it."""
-    usual: int
+    usual: Size
     """Kernels are chosen for it, and operations are counted at it."""
-    largest: int
+    largest: Size
     """The largest of them; plans take none above it."""
-    example: int
+    example: Size
     """While the stage is traced: different from those that it meets, and from 1. Also few enough rows to try out."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes out of order (msgspec tells it of the manifest's place)."""
+        if not self.smallest <= self.usual <= self.largest:
+            raise ValueError(f"the sizes {self.smallest}, {self.usual}, {self.largest} are not in order")
 
     @property
     def range(self) -> Range:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ParameterError, VocabularyError, warn
 from ..files import atomic_path
-from ..geometry.limits import CLASSES
+from ..geometry.limits import CLASSES, Limit, refuse_more
 from .tokenizer import pieces
 
 BACKGROUND = "background"
@@ -100,6 +100,9 @@ def random_vocabulary(count: int, length: int, *, background: bool = False, seed
         background: whether class 0 is one.
         seed: the first classes of a larger vocabulary are those of a smaller one.
     """
+    refuse_more(
+        count, Limit(CLASSES, "classes", "masks have 16 bits"), "the vocabulary", "Take fewer.", VocabularyError
+    )
     rows = np.random.default_rng(seed).standard_normal((count, length))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return Vocabulary([f"class {index}" for index in range(count)], rows, background=background)

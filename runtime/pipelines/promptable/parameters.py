@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from ...recipe.parameters import Positive
+from ...recipe.parameters import Batch, Pixels
 
 
 class PromptingParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every parameter of the prompting pipeline."""
 
-    max_pixels: Positive = 100_000_000
+    max_pixels: Pixels = 100_000_000
     """A photo with more pixels is refused."""
-    prompt_batch: Positive = 16
+    prompt_batch: Batch = 16
     """Prompts per call of the decoder. Does not change the result."""

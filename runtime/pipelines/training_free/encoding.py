@@ -10,6 +10,7 @@ import numpy as np
 from ...backends.base import Session
 from ...errors import EngineError
 from ...geometry.dimensions import Dimensions
+from ...geometry.limits import ARRAY, refuse_more
 from ...geometry.sam_frame import SamFrame
 from ...recipe.parameters import Parameters
 from ...reporting import Clock
@@ -57,7 +58,9 @@ def encode_photo(
 
     Raises:
         EngineError: an engine failed, or what it returned does not fit.
+        PhotoError: the logits would be too large.
     """
+    _refuse_logits(len(embeddings), plan)
     with clock("windows"):
         windows = cut_windows(photo, plan, parameters.crop)
     features = encode_windows(windows, sessions, method, parameters.window_batch, clock)
@@ -85,6 +88,17 @@ def encode_photo(
         assert plan.sam is not None, "checked when the parameters were"
         whole = encoded_by_sam(plan.sam)
     return Encoded(logits, whole["features"] if whole else None)
+
+
+def _refuse_logits(queries: int, plan: Plan) -> None:
+    """Refuse logits that would be too large, before any engine runs.
+
+    Raises:
+        PhotoError: says how large, and what to change.
+    """
+    h, w = plan.photo.rows.shape[1], plan.photo.columns.shape[1]
+    fewer = "Name fewer classes, or choose a larger stride."
+    refuse_more(4 * queries * h * w, ARRAY, f"the logits of {queries:,} names on a grid of {w}×{h}", fewer)
 
 
 def _check_logits(logits: np.ndarray, queries: int, plan: Plan) -> None:

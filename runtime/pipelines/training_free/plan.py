@@ -5,14 +5,17 @@ A plan is computed once per size and cached. It is where the geometry of the pip
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import ParameterError
+from ...errors import BundleError, ParameterError
+from ...geometry.bands import Bands
 from ...geometry.dimensions import Dimensions
+from ...geometry.limits import ARRAY, RESIZED, WINDOWS, refuse_more
 from ...geometry.photo_tables import PhotoTables
 from ...geometry.sam_frame import SamFrame, sam_frame, valid_tokens_hw
 from ...geometry.sizes import (
@@ -24,6 +27,7 @@ from ...geometry.sizes import (
     resized_size,
     round_half_up,
     splice_rows,
+    window_count,
     window_starts,
 )
 from ...recipe.parameters import Parameters
@@ -68,7 +72,9 @@ def plan_photo(photo_hw: HW, parameters: Parameters, method: Method, dimensions:
         dimensions: sizes that the engines fix.
 
     Raises:
+        BundleError: the method needs SAM, and the dimensions have none.
         ParameterError: the stride does not fit the window or the method.
+        PhotoError: the photo would have too many pixels, windows or tables; says what to change.
     """
     if parameters.stride > parameters.crop:
         raise ParameterError(
@@ -108,7 +114,24 @@ class _Windows(NamedTuple):
         """The windows of a resized photo, its sides rounded up to a multiple."""
         crop = parameters.crop
         aligned_hw = aligned_size(resized_hw, multiple, crop)
+        _refuse_many(aligned_hw, parameters)
         return cls(aligned_hw, tuple(window_starts(length, crop, parameters.stride) for length in aligned_hw), crop)
+
+
+def _refuse_many(aligned_hw: HW, parameters: Parameters) -> None:
+    """Refuse a resized photo and windows that would be too many, before there is a list of them.
+
+    Raises:
+        PhotoError: says how many, and what to change.
+    """
+    h, w = aligned_hw
+    smaller = "Choose a smaller short_side or max_long_side."
+    refuse_more(h * w, RESIZED, f"the photo resized to {w}×{h}", smaller)
+    count = math.prod(window_count(length, parameters.crop, parameters.stride) for length in aligned_hw)
+    fewer = "Choose a larger stride, or a smaller short_side or max_long_side."
+    what = f"the windows of the photo resized to {w}×{h}, of side {parameters.crop} with stride {parameters.stride},"
+    refuse_more(count, WINDOWS, what, fewer)
+    refuse_more(count * 3 * parameters.crop**2 * 4, ARRAY, what, fewer)
 
 
 class _Joined(NamedTuple):
@@ -126,8 +149,11 @@ def _join_features(
     """Splice-then-segment: windows' features → SAM's valid tokens, and their logits → the photo.
 
     Raises:
+        BundleError: the bundle's sizes know no SAM.
         ParameterError: the stride is no multiple of CLIP's patch.
     """
+    if sam is None:
+        raise BundleError("this method splices features on SAM's grid, and the bundle's dimensions say sam_side=0")
     patch = dimensions.clip_patch
     if parameters.stride % patch:
         raise ParameterError(
@@ -135,10 +161,10 @@ def _join_features(
             f"windows are spliced on the grid of patches"
         )
     windows = _Windows.on(resized_hw, patch, parameters)
-    aggregated = _aggregated_frames(sam, parameters, dimensions) if sam else ()
+    aggregated = _aggregated_frames(sam, parameters, dimensions)
     tokens_hw = (aggregated[0].tokens_hw[0], sum(frame.tokens_hw[1] for frame in aggregated))
     splice = [_splice_axis(windows, axis, dimensions.feature_grid[axis], tokens_hw[axis], patch) for axis in (0, 1)]
-    to_photo = [bilinear_matrix(tokens_hw[axis], photo_hw[axis]) for axis in (0, 1)]
+    to_photo = [Bands.resized(np.eye(tokens_hw[axis]), photo_hw[axis]) for axis in (0, 1)]
     return _Joined(windows, PhotoTables.of(*to_photo), (splice[0], splice[1]), aggregated)
 
 
@@ -167,14 +193,14 @@ def _splice_axis(windows: _Windows, axis: int, grid: int, tokens: int, patch: in
     return resize_rows(image, tokens).reshape(tokens, len(starts), grid).astype(np.float32)
 
 
-def _window_logits_axis(windows: _Windows, axis: int, grid: int, photo: int) -> np.ndarray:
+def _window_logits_axis(windows: _Windows, axis: int, grid: int, photo: int) -> Bands:
     """One axis of segment-then-splice: each window's logits → its pixels → averaged → the photo's pixels.
 
     Returns:
-        [photo, windows · grid] float64.
+        From windows · grid to the photo.
     """
     window = bilinear_matrix(grid, windows.crop)
-    return resize_rows(splice_rows(window, windows.starts[axis], windows.aligned_hw[axis]), photo)
+    return Bands.resized(splice_rows(window, windows.starts[axis], windows.aligned_hw[axis]), photo)
 
 
 def _aggregated_frames(whole: SamFrame, parameters: Parameters, dimensions: Dimensions) -> tuple[SamFrame, ...]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovdeploy.runtime.geometry.bands import BLOCK, Bands, resize
-from ovdeploy.runtime.geometry.sizes import bilinear_matrix, splice_rows
+from ovdeploy.runtime.geometry.sizes import bilinear_matrix, resize_rows, splice_rows
 
 SIZES = [(1, 1), (1, 9), (9, 1), (7, 3), (48, 512), (64, 683), (400, 200), (BLOCK, BLOCK), (3, BLOCK + 1)]
 
@@ -87,3 +87,13 @@ def test_what_is_the_same_everywhere_stays_so(n, share):
     bands = Bands.bilinear(n, max(1, int(n * share)))
     assert (bands.across(np.ones((3, n), np.float32)) == 1).all()
     assert (bands.down(np.ones((n, 3), np.float32)) == 1).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(n_in=st.integers(1, 90), inputs=st.integers(1, 40), n_out=st.integers(1, 300), seed=st.integers(0, 99))
+def test_a_resized_table_made_piece_by_piece_is_the_whole_one_bit_for_bit(n_in, inputs, n_out, seed):
+    table = np.random.default_rng(seed).random((n_in, inputs)) * (np.random.default_rng(seed + 1).random(inputs) > 0.5)
+    if not table.any():
+        table[:, 0] = 1
+    whole = Bands.of(resize_rows(table, n_out))
+    assert Bands.resized(table, n_out).dense().tobytes() == whole.dense().tobytes()
