@@ -16,7 +16,10 @@ import pytest
 from ovdeploy.runtime import Bundle, Segmenter, Vocabulary, load_recipe
 from support.samples import ROOT, draw_photo, random_vocabulary
 
-NO_TORCH = "PyTorch is not installed, and $OVDEPLOY_TEST_BUNDLES names no folder of bundles (micro, complete)"
+NO_TORCH = (
+    "PyTorch is not installed, and $OVDEPLOY_TEST_BUNDLES names no folder of bundles (micro, complete, native: where "
+    "PyTorch is, `make test-bundles` makes it)"
+)
 ALLOWED_SKIPS = Path(__file__).parent / "allowed_skips.txt"
 GOLDEN = Path(os.environ.get("OVDEPLOY_GOLDEN", ROOT.parent / "shared" / "golden"))
 
@@ -80,12 +83,24 @@ def complete_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
     """The same with all optional stages, which were added afterwards. Shared: copy it before changing it."""
     if find_spec("torch") is None:
         return made_before("complete")
-    from ovdeploy.export.bundling.build import build_bundle
+    from support.made import complete
 
     micro_bundle, micro_networks = (request.getfixturevalue(name) for name in ("micro_bundle", "micro_networks"))
     path = tmp_path_factory.mktemp("bundles") / "complete"
-    shutil.copytree(micro_bundle, path)
-    build_bundle(micro_networks, path, stages=[use.name for use in micro_networks.recipe.uses if use.purpose])
+    complete(micro_networks, micro_bundle, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def native_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as `micro_bundle`, in every precision that engines have. Shared: copy it before changing it."""
+    if find_spec("torch") is None:
+        return made_before("native")
+    from support.made import native
+
+    micro_bundle, micro_networks = (request.getfixturevalue(name) for name in ("micro_bundle", "micro_networks"))
+    path = tmp_path_factory.mktemp("bundles") / "native"
+    native(micro_networks, micro_bundle, path)
     return path
 
 

@@ -16,6 +16,7 @@ from ..stage.precision import FP32
 from .base import Session
 from .measures import StageProfile
 from .options import SessionOptions
+from .trials import try_first
 
 
 class Backend(NamedTuple):
@@ -185,10 +186,16 @@ def open_session(
         backend: a key of `BACKENDS`, or "auto".
         threads: threads within an operator; None leaves the choice to the backend.
         options: all that may be said, instead of `threads`.
+
+    Raises:
+        EngineError: the backend refuses it, or crashed when it was tried in a process of its own.
+        BundleError: it is no engine of this contract.
+        MissingExtraError: the backend is not installed.
     """
     name = choose_backend(backend)
     chosen, given = BACKENDS[name], options or SessionOptions(threads=threads)
     check_backend_options(name, given.of_backend)
+    try_first(name, path, contract, given)
     session: Session = getattr(_module(chosen.module), chosen.opener)(path, contract, given)
     return session
 
@@ -218,6 +225,7 @@ def profile_graph(
     chosen = BACKENDS[backend]
     if not chosen.profiler:
         raise ParameterError(one_of("backend that measures single operations", backend, PROFILING))
+    try_first(backend, path, contract, options)
     module = _module(f"{chosen.module.rpartition('.')[0]}.profiling")
     profile: StageProfile = getattr(module, chosen.profiler)(path, contract, sizes, options, iterations)
     return profile

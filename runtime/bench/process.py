@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from multiprocessing import Pipe
 from types import TracebackType
 from typing import Any
 
+from ..backends.children import python_command
 from ..errors import EngineError
 from .memory import Memory
 from .plan import Outcome, Spec
@@ -42,7 +42,7 @@ class Process:
         self.started = time.perf_counter()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", WORKER, str(theirs.fileno())],
+                python_command(WORKER, str(theirs.fileno())),
                 pass_fds=[theirs.fileno()],
                 stdout=subprocess.DEVNULL,
                 env=_environment(spec.threads),
