@@ -18,7 +18,7 @@ from ovdeploy.runtime.recipe.registry import PIPELINES, pipeline_named
 from support.samples import ROOT
 
 ROOMS = (
-    ("errors", "files", "toml", "reporting"),
+    ("errors", "boundary", "files", "toml", "reporting"),
     ("geometry",),
     ("stage", "photo", "words", "scenes"),
     ("datasets",),

@@ -160,7 +160,7 @@ def _record(recorder: Recorder, dataset: Dataset, progress: Progress) -> tuple[l
         DatasetError: none can be used.
     """
     from ...runtime.datasets import IGNORED
-    from ...runtime.evaluation.run import OF_ONE_PHOTO
+    from ...runtime.errors import OF_ONE_PHOTO
 
     usable: list[str] = []
     unlabelled: list[str] = []

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..errors import ParameterError
+from ..errors import ParameterError, shown
 from ..stage.contract import Range
+
+MOST_THREADS = 256
+"""Threads that may be asked for, of an engine or for photos. More than cores are slower, and 100,000 never start."""
+
+MOST_DEVICES = 1023
+"""The largest number of a GPU."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,9 @@ class SessionOptions:
     """State that the sessions opened with these options share: a GPU's stream."""
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise ParameterError(f"threads={self.threads!r}: expected 1 or more, or None for the backend's own choice")
-        if self.device < 0:
-            raise ParameterError(f"device={self.device!r}: expected the number of a GPU, 0 or more")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise ParameterError(
+                f"threads={shown(self.threads)}: expected 1 to {MOST_THREADS}, or None for the backend's own choice"
+            )
+        if not 0 <= self.device <= MOST_DEVICES:
+            raise ParameterError(f"device={shown(self.device)}: expected the number of a GPU, 0 to {MOST_DEVICES}")

@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.status import Status
 
+from ..backends.options import MOST_THREADS
 from ..bench.chart import draw_chart
 from ..bench.plan import RunnerSpec, product_specs, rival_spec, runners_of
 from ..bench.process import Process
@@ -48,7 +49,9 @@ runner's rounds spreads over more than {NOISY:.0%} of their median. Figures are 
 @click.option("--classes", help='By comma, synonyms by semicolon: "cup; mug, table". Default: the recipe\'s, if any.')
 @click.option("--class-count", type=click.IntRange(min=1), help="So many random unit embeddings instead of words.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of every runner.  [default: each one's choice]")
+@click.option(
+    "--threads", type=click.IntRange(1, MOST_THREADS), help="Threads of every runner.  [default: each one's choice]"
+)
 @click.option("--weights", multiple=True, metavar="ROLE=SOURCE", help="For --against torch, if weights were files.")
 @click.option(
     "--sweep",

@@ -6,6 +6,7 @@ gate of `calibrate` refused its engines; 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.status import Status
 
+from ..backends.options import MOST_THREADS
 from ..errors import OvdeployError
 from ..recipe.parameters_file import load_parameters
 from ..reporting import Reporter
@@ -58,17 +60,27 @@ def progress_bar(console: Console, *columns: ProgressColumn, quiet: bool = False
 
 
 def fail_cleanly(command: Command) -> Command:
-    """Turn our own errors into one line on standard error and exit code 1; others keep their trace."""
+    """Turn our own errors and the system's into a line on standard error and exit code 1; others keep their trace."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
         except OvdeployError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {printable(error)}", err=True)
+            sys.exit(1)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who reads our output has read enough; click ends quietly
+                raise
+            click.echo(f"error: {printable(error)}", err=True)
             sys.exit(1)
 
     return wrapped  # type: ignore[return-value]
+
+
+def printable(text: object) -> str:
+    """A text for a terminal: names of files that are not UTF-8 with their bytes as `\\udcff`, for byte 255."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
@@ -127,7 +139,9 @@ engine_options = together(
     click.option("--precision", default="fp32", show_default=True, help="One that the bundle holds."),
 )
 thread_option = click.option(
-    "--threads", type=click.IntRange(min=1), help="Threads within an operator.  [default: the backend's choice]"
+    "--threads",
+    type=click.IntRange(1, MOST_THREADS),
+    help="Threads within an operator.  [default: the backend's choice]",
 )
 gpu_options = together(
     click.option(

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..backends.base import Session
 from ..backends.options import SessionOptions
+from ..boundary.arguments import public
 from ..bundle.bundle import Bundle, Manifest
 from ..errors import BundleError, EngineError, PhotoError
 from ..labelling.result import Result
@@ -102,6 +103,7 @@ class Segmenter(ABC):
     engines: Engines
 
     @classmethod
+    @public()
     def load(
         cls,
         bundle: str | Path,
@@ -182,6 +184,7 @@ class Segmenter(ABC):
             BundleError: the text engine is needed and not in the bundle.
         """
 
+    @public("photo", "vocabulary")
     def segment(self, photo: Photo, vocabulary: Vocabulary, *, parameters: Mapping[str, Any] | None = None) -> Result:
         """Name every pixel of a photo.
 
@@ -198,6 +201,7 @@ class Segmenter(ABC):
         """
         return self._prepared(vocabulary, parameters, 1)(photo)
 
+    @public("vocabulary")
     def segment_many(
         self,
         photos: Iterable[Photo],

@@ -8,13 +8,14 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..backends.base import Session
 from ..bundle.bundle import Bundle
 from ..bundle.opening import graph_precision
-from ..errors import VocabularyError
+from ..errors import VocabularyError, shown
 from ..files import atomic_path, cache_root
 from ..words.tokenizer import ClipTokenizer
 
@@ -59,9 +60,10 @@ class TextEmbedder:
         Raises:
             VocabularyError: there are no templates, or one lacks `{}`.
         """
-        if isinstance(templates, str) or not templates or any("{}" not in template for template in templates):
+        if not _are_templates(templates):
             raise VocabularyError(
-                f"every template needs a {{}} for the name, and there must be a list of at least one; got {templates!r}"
+                f"every template needs a {{}} for the name, and there must be a list of at least one; "
+                f"got {shown(templates)}"
             )
         key = json.dumps([self._identity, list(templates), name])
         path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.npy"
@@ -117,6 +119,12 @@ def text_embedder(
         return open_engine(), ClipTokenizer(bundle.tokenizer_path(), length)
 
     return TextEmbedder(open_text, " ".join([*hashes, *made]))
+
+
+def _are_templates(templates: Any) -> bool:
+    if not isinstance(templates, list | tuple):
+        return False
+    return bool(templates) and all(isinstance(each, str) and "{}" in each for each in templates)
 
 
 def ensemble(features: np.ndarray) -> np.ndarray:

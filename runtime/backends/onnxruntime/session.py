@@ -128,9 +128,7 @@ class OnnxRuntimeSession(Session):
             if names != sorted(expected):
                 raise BundleError(f"{path} {what} {names}, its contract says {sorted(expected)}")
 
-    def close(self) -> None:
-        """Free the graph and its memory arena."""
-        super().close()
+    def _free(self) -> None:
         self._session = None
 
 
