@@ -11,6 +11,8 @@ OvdeployError
 ├── BundleError          a bundle that is missing, damaged, unsafe or of another schema
 ├── BusyError            a place that another process is writing
 ├── EngineError          an engine that refused its input, failed, or returned NaN
+├── FileError            the system refused a file or a folder (an OSError too)
+├── WrongTypeError       an argument of another type than the function takes (a TypeError too)
 ├── MissingExtraError    an optional dependency is not installed
 ├── WeightsError         a checkpoint that does not fit the model (build box)
 └── ExportError          a stage that could not be exported (build box)
@@ -25,10 +27,21 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 
 class OvdeployError(Exception):
-    """Root of everything this package raises on purpose."""
+    """Root of everything this package raises on purpose.
+
+    All kinds can be pickled and copied, whatever their constructors take: message and attributes stay.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args, self._kept())
+
+    def _kept(self) -> dict[str, Any]:
+        """The attributes that a copy has too."""
+        return dict(self.__dict__)
 
 
 class RecipeError(OvdeployError):
@@ -79,6 +92,25 @@ class EngineError(OvdeployError):
         self.stage = stage
 
 
+class FileError(OvdeployError, OSError):
+    """The system refused a file or a folder: no permission, no room, a name that it does not take.
+
+    Attributes:
+        errno: the system's number of the reason; None where it gave none.
+    """
+
+    def __init__(self, message: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+    def _kept(self) -> dict[str, Any]:
+        return {**super()._kept(), "errno": self.errno}
+
+
+class WrongTypeError(OvdeployError, TypeError):
+    """An argument is of a Python type that the function does not take."""
+
+
 class WeightsError(OvdeployError):
     """A checkpoint is missing or does not fit the model."""
 
@@ -88,9 +120,16 @@ class ExportError(OvdeployError):
 
 
 class MissingExtraError(OvdeployError):
-    """An optional dependency is needed and not installed."""
+    """An optional dependency is needed and not installed.
+
+    Attributes:
+        package: what is missing, as pip names it.
+        extra: of ours, that brings it.
+        purpose: what needs it.
+    """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
+        self.package, self.extra, self.purpose = package, extra, purpose
         super().__init__(
             f"{purpose} needs {package!r}, which is not installed; install it with: pip install 'ovdeploy[{extra}]'"
         )
@@ -130,6 +169,19 @@ def hearing() -> Iterator[list[str]]:
         _heard.reset(token)
 
 
+OF_ONE_PHOTO = (PhotoError, DatasetError, EngineError, OSError)
+"""Errors that may befall one photo and not the next: a batch tells them and goes on. `FileError` is an OSError."""
+
+
+def _again(kind: type[OvdeployError], args: tuple[Any, ...], kept: dict[str, Any]) -> OvdeployError:
+    """An error as it was, without its constructor, which may take something else than its message."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    for name, value in kept.items():
+        setattr(error, name, value)
+    return error
+
+
 @contextmanager
 def needing(package: str, extra: str, purpose: str) -> Iterator[None]:
     """Import what an extra brings: where an import fails, say what installs it.
@@ -148,9 +200,24 @@ def needing(package: str, extra: str, purpose: str) -> Iterator[None]:
         raise MissingExtraError(package, extra, purpose) from error
 
 
-def one_of(kind: str, name: str, valid: Iterable[str]) -> str:
+def one_of(kind: str, name: Any, valid: Iterable[str]) -> str:
     """The sentence that answers an unknown name with the valid ones, the likeliest first."""
     names = sorted(valid)
-    close = difflib.get_close_matches(str(name), names, n=1)
+    close = difflib.get_close_matches(name[:SHOWN], names, n=1) if isinstance(name, str) else []
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"unknown {kind} {name!r}.{hint} Valid: {', '.join(names)}."
+    return f"unknown {kind} {shown(name)}.{hint} Valid: {', '.join(names)}."
+
+
+SHOWN = 200
+"""Characters of a value in a message."""
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: Python's notation, not endlessly long, whatever the value's own methods do."""
+    if type(value) is int and value.bit_length() > 64:
+        return f"a number of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except Exception:  # numbers of more digits than Python writes out, objects that are broken
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from .errors import OutputError
+from .boundary.reading import is_there, opened, reason, why_no_file
+from .errors import FileError, OutputError, OvdeployError
 
 CACHE_VARIABLE = "OVDEPLOY_CACHE"
 
@@ -35,8 +36,18 @@ _swept: set[str] = set()
 
 def cache_root() -> Path:
     """Where what can be made again is kept: `$OVDEPLOY_CACHE`, or `ovdeploy` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get(CACHE_VARIABLE) or Path(base) / "ovdeploy")
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen) if chosen else _user_caches() / "ovdeploy"
+
+
+def _user_caches() -> Path:
+    """The user's folder for caches. A user without a home (a service, a container) has one among temporary files."""
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"ovdeploy-{os.getuid()}"
 
 
 @contextmanager
@@ -49,17 +60,57 @@ def atomic_path(path: str | Path, mode: int = 0o666) -> Iterator[Path]:
     Args:
         path: the file.
         mode: its rights, as far as the user's umask allows them.
+
+    Raises:
+        FileError: the system refuses it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep_once(path.parent)
-    temporary = _temporary(path.parent)
+    if is_there(path) and (why := why_no_file(path)):
+        raise FileError(f"{path} cannot be written: {why}")
+    make_folder(path.parent)
+    with writing(path):
+        _sweep_once(path.parent)
+        temporary = _temporary(path.parent)
+        try:
+            yield temporary
+            os.chmod(temporary, mode & ~_umask())  # mkstemp makes files private; a result follows the user's umask
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """What the system refuses within is told as a refusal to write this path.
+
+    Raises:
+        FileError: no permission, no room, a name that is too long, a folder where a file should be, …
+    """
     try:
-        yield temporary
-        os.chmod(temporary, mode & ~_umask())  # mkstemp makes files private; a result should follow the user's umask
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OvdeployError:
+        raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: str | Path, error: OSError | ValueError) -> FileError:
+    if isinstance(error, OSError):
+        return FileError(f"{path} cannot be written: {error.strerror or error}", error.errno)
+    return FileError(f"{path} cannot be written: {reason(error)}")
+
+
+def make_folder(path: str | Path) -> None:
+    """Make a folder and those above it; one that is there stays.
+
+    Raises:
+        FileError: the system refuses it.
+    """
+    with writing(path):
+        try:
+            Path(path).mkdir(parents=True, exist_ok=True)
+        except ValueError as error:  # NUL, or characters that no name can have
+            raise _unwritable(path, error) from error
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -143,9 +194,13 @@ def told(error: OSError) -> str:
 
 
 def sha256_of(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in pieces."""
+    """Hexadecimal SHA-256 of a file, read in pieces.
+
+    Raises:
+        FileError: it cannot be read.
+    """
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with opened(path, FileError, "the file") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .boundary.reading import read_bytes, reason
 from .errors import OvdeployError
 
 if sys.version_info >= (3, 11):
@@ -15,6 +16,10 @@ else:
 
 DecodeError = tomllib.TOMLDecodeError
 loads = tomllib.loads
+
+LIMIT, DOTS = 1 << 18, 200
+"""Bytes of a TOML file, and dots in one line of it. The parser's time grows with the square of a key's parts and of
+some other lengths: 30 MB would take hours, and so would one key of 128 KiB. Within these bounds it is a second."""
 
 
 def read_toml(path: str | Path, error: type[OvdeployError], what: str) -> dict[str, Any]:
@@ -28,9 +33,14 @@ def read_toml(path: str | Path, error: type[OvdeployError], what: str) -> dict[s
     Raises:
         OvdeployError: of the type given; the file cannot be read, or is not TOML.
     """
+    content = read_bytes(path, error, what, LIMIT)
     try:
-        return loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as reason:
-        raise error(f"{path}: {what} cannot be read ({reason.strerror})") from reason
-    except ValueError as reason:  # not TOML, not UTF-8, or a number too long for Python
-        raise error(f"{path} is not a TOML file: {reason}") from reason
+        return loads(_bounded(content.decode("utf-8")))
+    except (ValueError, RecursionError) as damage:  # ValueError: also of numbers with thousands of digits
+        raise error(f"{path} is not a TOML file: {reason(damage)}") from damage
+
+
+def _bounded(text: str) -> str:
+    if any(line.count(".") > DOTS for line in text.splitlines()):
+        raise ValueError(f"a line has more than {DOTS} dots; break it, if it is meant so")
+    return text

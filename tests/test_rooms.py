@@ -18,7 +18,7 @@ from ovdeploy.runtime.recipe.registry import PIPELINES, pipeline_named
 from support.samples import ROOT
 
 ROOMS = (
-    ("errors", "files", "kept", "toml", "reporting"),
+    ("errors", "boundary", "files", "kept", "toml", "reporting"),
     ("geometry",),
     ("stage", "photo", "words", "scenes"),
     ("datasets",),

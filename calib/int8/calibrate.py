@@ -92,7 +92,7 @@ def calibrate(request: Request, tell: Reporter) -> Outcome:
         tell: is told what happens.
 
     Raises:
-        PhotoError: a photo cannot be read, or there are too few.
+        PhotoError: there are too few photos that can be read.
         BundleError: the output is no place for a bundle, or the bundle lacks FP32 engines.
         RecipeError: the settings name what is not there.
         BusyError: another process writes to the same output.
@@ -100,7 +100,7 @@ def calibrate(request: Request, tell: Reporter) -> Outcome:
     check_output(request.bundle, request.output)
     photos = choose_photos(
         request.images, request.gate_images, photos=request.settings.photos, gate_photos=request.settings.gate_photos,
-        limit=request.limit,
+        limit=request.limit, tell=tell,
     )  # fmt: skip
     with locked(request.output, "calibrate"):
         return _Calibration(request, photos, tell).run()

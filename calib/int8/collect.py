@@ -40,9 +40,7 @@ class Recorder(Session):
         self._tell(self.contract, feeds)
         return self._inner.run_unchecked(feeds, into)
 
-    def close(self) -> None:
-        """Close both."""
-        super().close()
+    def _free(self) -> None:
         self._inner.close()
 
 

@@ -14,7 +14,8 @@ from rich.table import Table
 from ...runtime.backends.registry import available_backends, choose_backend
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.calibration import Calibration
-from ...runtime.cli.common import bundle_argument, fail_cleanly, line_reporter, parse_settings
+from ...runtime.cli.common import bundle_argument, fail_cleanly, parse_settings
+from ...runtime.cli.progress import line_reporter
 from ...runtime.cli.words import class_entries, classes_file_option
 from ...runtime.errors import needing
 from ...runtime.files import check_folder

@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...runtime.errors import PhotoError
+from ...runtime.errors import OF_ONE_PHOTO, PhotoError
 from ...runtime.photo.reading import as_photo
+from ...runtime.reporting import Reporter, silent
 
 EVERY = 3
 """Where one folder is given for both, every third photo is kept for the gate."""
-
-TOLD = 5
 
 
 class Photo(NamedTuple):
@@ -53,8 +52,9 @@ def choose_photos(
     gate_photos: int,
     limit: int | None = None,
     max_pixels: int = 100_000_000,
+    tell: Reporter = silent,
 ) -> Photos:
-    """Read the photos and divide them; what is there twice counts once.
+    """Read the photos and divide them; what is there twice counts once, what cannot be read is told and left out.
 
     Args:
         images: to calibrate on, and to judge by where `gate_images` is None.
@@ -63,12 +63,13 @@ def choose_photos(
         gate_photos: least number to judge by.
         limit: most to calibrate on, evenly chosen; None means all.
         max_pixels: of a photo.
+        tell: is told of photos that are left out.
 
     Raises:
-        PhotoError: one cannot be read, or there are too few.
+        PhotoError: there are too few that can be read.
     """
-    read = _read(images, max_pixels)
-    gate = _read(gate_images, max_pixels) if gate_images is not None else read[EVERY - 1 :: EVERY]
+    read = _read(images, max_pixels, tell)
+    gate = _read(gate_images, max_pixels, tell) if gate_images is not None else read[EVERY - 1 :: EVERY]
     judged = {photo.sha256 for photo in gate}
     calibration = [photo for photo in read if photo.sha256 not in judged]
     if limit is not None and len(calibration) > limit:
@@ -82,18 +83,14 @@ def choose_photos(
     return Photos(tuple(calibration), tuple(gate))
 
 
-def _read(paths: Sequence[Path], max_pixels: int) -> list[Photo]:
+def _read(paths: Sequence[Path], max_pixels: int, tell: Reporter) -> list[Photo]:
     found: dict[str, Photo] = {}
-    broken = []
     for path in sorted(paths):
         try:
             pixels = as_photo(path, max_pixels)
-        except PhotoError as error:
-            broken.append(str(error))
+        except OF_ONE_PHOTO as error:
+            tell(str(error), about="left out", lasting=True)
             continue
         sha256 = hashlib.sha256(np.array(pixels.shape).tobytes() + pixels.tobytes()).hexdigest()
         found.setdefault(sha256, Photo(path, sha256, float(pixels.std())))
-    if broken:
-        more = f"; and {len(broken) - TOLD} more" if len(broken) > TOLD else ""
-        raise PhotoError(f"{len(broken)} photos cannot be read: {'; '.join(broken[:TOLD])}{more}. Take them away.")
     return list(found.values())

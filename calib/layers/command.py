@@ -13,7 +13,8 @@ from rich.table import Table
 
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.opening import open_stage
-from ...runtime.cli.common import bundle_argument, engine_options, fail_cleanly, parse_settings, progress_bar
+from ...runtime.cli.common import bundle_argument, engine_options, fail_cleanly, parse_settings
+from ...runtime.cli.progress import progress_bar
 from ...runtime.errors import PhotoError
 from ...runtime.files import atomic_path, check_folder
 from ...runtime.geometry.limits import BLOCKS, PHOTOS

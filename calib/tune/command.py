@@ -20,11 +20,11 @@ from ...runtime.cli.common import (
     engine_options,
     fail_cleanly,
     parameter_options,
-    progress_bar,
     read_overrides,
     thread_option,
 )
 from ...runtime.cli.dataset_options import EPILOG, dataset_options, open_dataset, template_option
+from ...runtime.cli.progress import progress_bar
 from ...runtime.errors import DatasetError, ParameterError
 from ...runtime.files import cache_root, check_folder
 from ...runtime.geometry.limits import REPEATS
@@ -163,7 +163,7 @@ def _record(recorder: Recorder, dataset: Dataset, progress: Progress) -> tuple[l
         DatasetError: none can be used.
     """
     from ...runtime.datasets import IGNORED
-    from ...runtime.evaluation.run import OF_ONE_PHOTO
+    from ...runtime.errors import OF_ONE_PHOTO
 
     usable: list[str] = []
     unlabelled: list[str] = []

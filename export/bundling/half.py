@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from ...runtime.boundary.reading import listed
 from ...runtime.bundle.bundle import Manifest
 from ...runtime.errors import ExportError
 from ...runtime.files import is_hidden, sha256_of
@@ -128,7 +129,8 @@ def calibration_photos(folder: Path | None, most: int = 8) -> list[Path]:
     """
     if folder is None:
         return [demo_photo()]
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not is_hidden(path))
+    photos = (path for path in listed(folder, ExportError) if path.suffix.lower() in SUFFIXES)
+    found = [path for path in photos if not is_hidden(path)]
     if not found:
         raise ExportError(f"{folder} holds no photos ({', '.join(sorted(SUFFIXES))})")
     count = min(most, len(found))

@@ -11,7 +11,8 @@ from rich.console import Console
 from ...runtime.backends.tensorrt.libraries import LIBRARIES
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.cli.build_plans import build_with_bar, make_options, plan_options
-from ...runtime.cli.common import fail_cleanly, line_reporter
+from ...runtime.cli.common import fail_cleanly
+from ...runtime.cli.progress import line_reporter
 from ...runtime.files import check_folder
 from ...runtime.pipelines.promptable.interactive import Prompter
 from ...runtime.recipe.parameters_file import with_parameters

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from ...runtime.backends.registry import choose_backend
 from ...runtime.bundle.bundle import Bundle
-from ...runtime.cli.common import bundle_argument, engine_options, fail_cleanly, line_reporter
+from ...runtime.cli.common import bundle_argument, engine_options, fail_cleanly
+from ...runtime.cli.progress import line_reporter
 from ...runtime.photo.reading import demo_photo
 from ..models.extra import require_export_extra
 from .options import weight_options

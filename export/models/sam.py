@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import segment_anything
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from torch import nn
 from ...runtime.errors import WeightsError
 from .families import MICRO, TINY, ModelFamily, StateDict
 from .miniature.networks import build_sam as build_miniature
+from .weights import read_checkpoint
 
 RELEASE = "https://dl.fbaipublicfiles.com/segment_anything/{}.pth"
 
@@ -34,8 +37,7 @@ def pretrained_sam(name: str, tag: str) -> StateDict:
         torch.hub.download_url_to_file(RELEASE.format(tag), path, hash_prefix=prefix)
     except (OSError, RuntimeError) as error:
         raise WeightsError(f"SAM's checkpoint {tag} cannot be fetched: {error}") from error
-    state: StateDict = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+    return read_checkpoint(Path(path))
 
 
 SAM = ModelFamily(lambda: [MICRO, TINY, "vit_b", "vit_l", "vit_h"], build_sam, pretrained_sam)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 import zlib
 from collections.abc import Mapping
@@ -12,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from ...runtime.boundary.arguments import public
+from ...runtime.boundary.reading import why_no_file
 from ...runtime.bundle.bundle import Provenance
 from ...runtime.errors import WeightsError
 from ...runtime.recipe.recipe import ModelChoice
@@ -34,6 +34,7 @@ RANDOM_SCALES = (
 """Standard deviations of random tensors that no fan-in describes: embeddings, and what is added to attention."""
 
 
+@public()
 def load_model(role: str, choice: ModelChoice, source: str | None = None) -> tuple[nn.Module, Provenance]:
     """Make a model and fill it with weights.
 
@@ -71,19 +72,20 @@ def load_model(role: str, choice: ModelChoice, source: str | None = None) -> tup
     return module, Provenance(model=choice.model, source=told, sha256=state_digest(module.state_dict()))
 
 
+@public()
 def read_checkpoint(path: Path) -> StateDict:
     """Read a state dict without running what is in the file: safetensors, or torch's format with `weights_only`.
 
     Raises:
         WeightsError: missing, or not a state dict that can be read safely.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such checkpoint (expected 'pretrained', 'random:SEED' or a file)")
+    if why := why_no_file(path):
+        raise WeightsError(f"{path}: no such checkpoint ({why}; expected 'pretrained', 'random:SEED' or a file)")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         data = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except Exception as error:  # on damaged files the unpickler raises nearly anything
         raise WeightsError(
             f"{path} is not a checkpoint of plain tensors. It is damaged, or it holds code, and such files are not "
             f"opened; save the model's state dict by safetensors or torch.save."

@@ -17,7 +17,8 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 from safetensors.torch import save_file
 from torch import nn
 
-from ...runtime.cli.common import fail_cleanly, progress_bar
+from ...runtime.cli.common import fail_cleanly
+from ...runtime.cli.progress import progress_bar
 from ...runtime.files import atomic_path
 from ...runtime.scenes.names import FIRST_TEST_SEED
 from ...runtime.words.tokenizer import ClipTokenizer

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import weakref
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
@@ -33,6 +36,8 @@ class Session:
         self.contract = contract
         self.listener: Callable[[dict[str, int]], None] | None = None
         self._closed = False
+        self._home = os.getpid()
+        _living.add(self)
 
     def run(self, feeds: Mapping[str, Array], into: Mapping[str, Array] | None = None) -> dict[str, np.ndarray]:
         """Run the engine once.
@@ -62,8 +67,7 @@ class Session:
             EngineError: the session is closed, the feeds do not fit, the engine fails, or an output is missing or of
                 another type or shape than the contract says.
         """
-        if self._closed:
-            raise EngineError(f"the {self.contract.stage} engine is closed; open it again", self.contract.stage)
+        self._refuse_unusable()
         into = into or {}
         sizes = self.contract.check_feeds(feeds)
         self.contract.check_into(into, sizes)
@@ -147,8 +151,19 @@ class Session:
             raise
 
     def close(self) -> None:
-        """Free what the engine holds."""
-        self._closed = True
+        """Free what the engine holds. In a process that was forked from the one that opened it this does nothing."""
+        if not self._closed and self._home == os.getpid():
+            self._closed = True
+            self._free()
+
+    def _free(self) -> None:
+        """Let go of what the engine holds; called once."""
+
+    def _refuse_unusable(self) -> None:
+        stage = self.contract.stage
+        if self._closed:
+            raise EngineError(f"the {stage} engine is closed; open it again", stage)
+        refuse_forked(self._home, f"the {stage} engine", stage)
 
     def __enter__(self) -> Session:
         return self
@@ -157,6 +172,38 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def refuse_forked(home: int, what: str, stage: str = "") -> None:
+    """Refuse to use engines in another process than the one that opened them: their threads were not forked with it.
+
+    Args:
+        home: the process that opened them.
+        what: they are called.
+        stage: of the engine, if it is one.
+
+    Raises:
+        EngineError: this is another process.
+    """
+    if home != os.getpid():
+        raise EngineError(
+            f"{what} was opened by process {home}, and this is {os.getpid()}, forked from it: an engine's threads do "
+            f"not live on in a fork. Open the bundle here, or start processes by 'spawn'",
+            stage,
+        )
+
+
+_living: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _never_freed() -> None:
+    """Keep a forked process from taking engines apart: it would wait for threads that it does not have."""
+    for session in list(_living):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_never_freed)
 
 
 def array_device(array: Array) -> str:

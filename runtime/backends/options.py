@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..errors import ParameterError
-from ..geometry.limits import DEVICES, shown
+from ..errors import ParameterError, shown
+from ..geometry.limits import DEVICES
 from ..stage.contract import Range
+
+MOST_THREADS = 256
+"""Threads that may be asked for, of an engine or for photos. More than cores are slower, and 100,000 never start."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class SessionOptions:
     """State that the sessions opened with these options share: a GPU's stream."""
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise ParameterError(f"threads={self.threads!r}: expected 1 or more, or None for the backend's own choice")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise ParameterError(
+                f"threads={shown(self.threads)}: expected 1 to {MOST_THREADS}, or None for the backend's own choice"
+            )
         if not 0 <= self.device <= DEVICES:
             raise ParameterError(f"device={shown(self.device)}: expected the number of a GPU, 0 to {DEVICES}")

@@ -12,7 +12,9 @@ from typing import Any
 
 import msgspec
 
-from ..errors import BundleError, RecipeError, one_of
+from ..boundary.arguments import public
+from ..boundary.reading import read_bytes, reason, why_no_file
+from ..errors import SHOWN, BundleError, RecipeError, one_of, shown
 from ..files import sha256_of, write_bytes
 from ..recipe.recipe import Recipe, with_typed_parameters
 from ..stage.census import Census, check_census
@@ -106,6 +108,7 @@ class Bundle:
         """What identifies the bundle: the SHA-256 of its manifest, which names every file by its own."""
 
     @classmethod
+    @public()
     def load(cls, path: str | Path, *, verify_key: str | Path | None = None) -> Bundle:
         """Read a bundle's manifest.
 
@@ -133,8 +136,10 @@ class Bundle:
         path = Path(path)
         path = path.parent if path.name == MANIFEST else path
         manifest_path = path / MANIFEST
-        if not manifest_path.is_file():
-            raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}. Make one with: export-engines RECIPE")
+        if why := why_no_file(manifest_path):
+            raise BundleError(
+                f"{path} is not a bundle: it has no {MANIFEST} ({why}). Make one with: export-engines RECIPE"
+            )
         bundle = cls(path, *_decode(manifest_path))
         for entry in bundle._all_files():
             bundle._inside(entry.path)
@@ -149,6 +154,7 @@ class Bundle:
         """Precisions in which at least one stage is there."""
         return tuple(sorted({p for stage in self.manifest.stages.values() for p in stage.engines}))
 
+    @public()
     def stage(self, name: str) -> StageEntry:
         """The manifest's entry of a stage.
 
@@ -156,12 +162,14 @@ class Bundle:
             BundleError: the bundle does not hold it.
         """
         if name not in self.manifest.stages:
+            told = name if len(name) < SHOWN else shown(name)
             raise BundleError(
-                f"{self.path} holds no {name} stage; it has {', '.join(self.manifest.stages)}. "
+                f"{self.path} holds no {told} stage; it has {', '.join(self.manifest.stages)}. "
                 f"Export it with: export-engines {self.recipe.origin} --stages {name}"
             )
         return self.manifest.stages[name]
 
+    @public()
     def engine_path(self, stage: str, precision: str) -> Path:
         """The path of a stage's engine, after its size and SHA-256 (and its external data's) have been verified.
 
@@ -179,13 +187,16 @@ class Bundle:
         check_census(self.census(stage, precision), precision, f"{path}", again)
         return path
 
+    @public()
     def census(self, stage: str, precision: str) -> Census | None:
         """The precision that a stage's engine really has; None if nobody counted.
 
         FP32 graphs are taken on the manifest's word, since counting means reading them.
         """
-        precision = self.stage(stage).resolved(precision)
-        entry = self.stage(stage).engines[precision]
+        engines, precision = self.stage(stage).engines, self.stage(stage).resolved(precision)
+        if precision not in engines:
+            raise BundleError(f"{self.path}, stage {stage}: {one_of('precision', precision, engines)}")
+        entry = engines[precision]
         path = self.path / entry.files[0].path
         if precision == FP32 or path.suffix != ".onnx":
             return entry.census
@@ -195,6 +206,7 @@ class Bundle:
             return entry.census
         return census_of_file(path, self.stage(stage).contract)
 
+    @public()
     def tokenizer_path(self) -> Path:
         """The path of the verified `tokenizer.json`.
 
@@ -214,6 +226,7 @@ class Bundle:
         """Stages that photos need and the bundle was exported without."""
         return [name for name in self.recipe.running_stages if name not in self.manifest.stages]
 
+    @public()
     def verified(self, entry: FileEntry) -> Path:
         """The path of a file, after its size and SHA-256 have been compared with the manifest.
 
@@ -222,8 +235,8 @@ class Bundle:
         """
         path = self._inside(entry.path)
         again = f"Copy the bundle again, or rebuild it with: export-engines {self.recipe.origin} --force"
-        if not path.is_file():
-            raise BundleError(f"{path} is missing. {again}")
+        if why := why_no_file(path):
+            raise BundleError(f"{path} is missing ({why}). {again}")
         size = path.stat().st_size
         if size != entry.bytes:
             raise BundleError(f"{path} has {size} bytes, the manifest says {entry.bytes}. {again}")
@@ -266,12 +279,12 @@ def _decode(path: Path) -> tuple[Manifest, str]:
     What depends on the recipe's pipeline (its parameters, the sizes) is converted when the pipeline is known.
     """
     try:
-        said = msgspec.json.decode(path.read_bytes())
+        said = msgspec.json.decode(read_bytes(path, BundleError, "the manifest"))
         manifest = msgspec.convert(migrated(said, path), Manifest)
         recipe = with_typed_parameters(manifest.recipe)
         recipe.family.check(recipe)
         sizes = msgspec.convert(manifest.dimensions, recipe.family.sizes)
         check_sizes(str(path), recipe, sizes, {name: stage.contract for name, stage in manifest.stages.items()})
         return msgspec.structs.replace(manifest, recipe=recipe, dimensions=sizes), digest_of(said)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecipeError) as error:
-        raise BundleError(f"{path} cannot be read: {error}. Export the bundle again.") from error
+    except (msgspec.MsgspecError, ValueError, RecursionError, RecipeError) as error:
+        raise BundleError(f"{path} cannot be read: {reason(error)}. Export the bundle again.") from error

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ..boundary.reading import is_file, is_there, listed
 from ..errors import BundleError, ParameterError, one_of
 from .bundle import MANIFEST, Bundle
 
@@ -20,7 +21,7 @@ class Place(NamedTuple):
 
 def is_bundle(folder: Path) -> bool:
     """Whether a bundle lies in a folder: of any version, readable or not."""
-    return (folder / MANIFEST).is_file()
+    return is_file(folder / MANIFEST)
 
 
 def bundle_in(folder: Path) -> Bundle | None:
@@ -33,7 +34,7 @@ def bundle_in(folder: Path) -> Bundle | None:
 
 def holds_other_files(folder: Path) -> bool:
     """Whether a folder holds something that no bundle may take the place of: files, and no manifest among them."""
-    return folder.exists() and not is_bundle(folder) and any(folder.iterdir())
+    return is_there(folder) and not is_bundle(folder) and any(listed(folder, BundleError))
 
 
 def place_of(name: str, rivals: Iterable[str]) -> Place:

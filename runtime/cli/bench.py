@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.status import Status
 
+from ..backends.options import MOST_THREADS
 from ..bench.chart import draw_chart
 from ..bench.plan import RunnerSpec, product_specs, rival_spec, runners_of
 from ..bench.process import Process
@@ -23,10 +24,11 @@ from ..bundle.bundle import Bundle
 from ..errors import ParameterError, one_of
 from ..evaluation.pictures import save
 from ..files import check_folder, write_bytes
-from ..geometry.limits import CLASSES, PHOTOS, REPEATS, WORKERS
+from ..geometry.limits import CLASSES, PHOTOS, REPEATS
 from ..photo.reading import demo_photo, load_photo, resize
 from ..words.vocabulary import Vocabulary, random_vocabulary
-from .common import bundle_argument, fail_cleanly, parse_pairs, parse_settings, status_reporter
+from .common import bundle_argument, fail_cleanly, parse_pairs, parse_settings
+from .progress import status_reporter
 from .words import class_entries, classes_file_option
 
 CLASSES_WITHOUT_WORDS = 6
@@ -51,7 +53,9 @@ runner's rounds spreads over more than {NOISY:.0%} of their median. Figures are 
 @click.option("--classes", help='By comma, synonyms by semicolon: "cup; mug, table". Default: the recipe\'s, if any.')
 @click.option("--class-count", type=click.IntRange(1, CLASSES), help="So many random unit embeddings instead of words.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a parameter; may be repeated.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of every runner.  [default: each one's choice]")
+@click.option(
+    "--threads", type=click.IntRange(1, MOST_THREADS), help="Threads of every runner.  [default: each one's choice]"
+)
 @click.option("--weights", multiple=True, metavar="ROLE=SOURCE", help="For --against torch, if weights were files.")
 @click.option(
     "--sweep",
@@ -61,7 +65,7 @@ runner's rounds spreads over more than {NOISY:.0%} of their median. Figures are 
 )
 @click.option("--soak", type=click.IntRange(4, PHOTOS), metavar="N", help="Memory over N photos, mixed sizes.")
 @click.option("--many", type=click.IntRange(2, PHOTOS), metavar="N", help="segment_many on N files, and a loop.")
-@click.option("--workers", type=click.IntRange(1, WORKERS), help="Of segment_many.")
+@click.option("--workers", type=click.IntRange(1, MOST_THREADS), help="Of segment_many.")
 @click.option("--json", "json_file", metavar="FILE", help="Write everything as JSON; - prints it, and no tables.")
 @click.option("--chart", type=click.Path(path_type=Path), help="Draw a bar chart (PNG).")
 @fail_cleanly

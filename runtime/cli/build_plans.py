@@ -17,7 +17,8 @@ from ..bundle.plan_building import build_plans as build
 from ..files import check_folder
 from ..geometry.limits import DEVICES, LARGEST
 from ..stage.axes import parse_ranges
-from .common import bundle_argument, fail_cleanly, progress_bar
+from .common import bundle_argument, fail_cleanly
+from .progress import progress_bar
 
 GIBIBYTE = 1 << 30
 

@@ -32,11 +32,11 @@ from .common import (
     fail_cleanly,
     parameter_options,
     parse_pairs,
-    progress_bar,
     read_overrides,
     thread_option,
 )
 from .dataset_options import EPILOG, dataset_options, open_dataset, template_option
+from .progress import progress_bar
 
 TOLD = 10
 """Errors of single photos that are told as they come; all are in the table of photos."""

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from ..bundle.bundle import Bundle
 from ..errors import needing
-from .common import bundle_argument, fail_cleanly, line_reporter
+from .common import bundle_argument, fail_cleanly
+from .progress import line_reporter
 
 if TYPE_CHECKING:
     from ..backends.tensorrt.library import Library

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 import cv2
-import msgspec
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..boundary.reading import array_of, read_bytes, to_json
 from ..errors import PromptError
 from ..files import atomic_path, check_folder, write_bytes
 from ..pipelines.promptable.interactive import Prompter
@@ -77,7 +77,7 @@ def prompt(
     told = {"image": str(image), "output": str(stem), **_describe(answer)}
     _write(stem, photo.photo, answer, prompts, told)
     if as_json:
-        click.echo(msgspec.json.encode(told).decode())
+        click.echo(to_json(told).decode())
         return
     for index, entry in enumerate(told["masks"]):
         mark = "*" if index == answer.best else " "
@@ -97,10 +97,11 @@ def _numbers(text: str, counts: tuple[int, ...], expected: str) -> list[float]:
 
 def _best_logits(path: Path) -> np.ndarray:
     """The best mask's logits of a round before: they are written first."""
+    content = read_bytes(path, PromptError, "the mask")
     try:
-        best: np.ndarray = np.load(path, allow_pickle=False)[0]
+        best: np.ndarray = array_of(content)[0]
         return best
-    except (OSError, ValueError, IndexError) as error:
+    except Exception as error:  # NumPy raises many kinds on damaged files
         raise PromptError(f"{path} is not a NAME.prompt.npy of `ovdeploy prompt`: {error}") from error
 
 
@@ -121,7 +122,7 @@ def _write(stem: Path, photo: np.ndarray, answer: PromptedMasks, prompts: dict[s
         _overlay(photo, answer.masks[answer.best], prompts).save(temporary, format="PNG")
     with atomic_path(f"{stem}.npy") as temporary, open(temporary, "wb") as file:
         np.save(file, answer.low_res_logits[[answer.best, *np.delete(np.arange(len(answer.iou)), answer.best)]])
-    write_bytes(f"{stem}.json", msgspec.json.format(msgspec.json.encode(told), indent=1))
+    write_bytes(f"{stem}.json", to_json(told, indent=1))
 
 
 def _overlay(photo: np.ndarray, mask: np.ndarray, prompts: dict[str, Any]) -> Image.Image:

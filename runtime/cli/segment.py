@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 import sys
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
@@ -12,10 +13,11 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from ..backends.options import MOST_THREADS
+from ..boundary.reading import is_folder, is_there, listed, to_json
 from ..bundle.bundle import Bundle
-from ..errors import EngineError, OutputError, PhotoError
-from ..files import check_folder, is_hidden, is_lasting, told
-from ..geometry.limits import WORKERS
+from ..errors import OF_ONE_PHOTO, EngineError, OutputError, PhotoError
+from ..files import check_folder, is_lasting, told
 from ..labelling.result import Result
 from ..photo.reading import SUFFIXES
 from ..pipelines.base import Segmenter
@@ -26,11 +28,11 @@ from .common import (
     fail_cleanly,
     gpu_options,
     parameter_options,
-    progress_bar,
+    printable,
     read_overrides,
-    status_reporter,
     thread_option,
 )
+from .progress import progress_bar, status_reporter
 from .words import class_entries, classes_file_option
 
 RESULTS = (".overlay.png", ".mask.png")
@@ -54,12 +56,12 @@ LOSSY = (".avif", ".jp2", ".jpeg", ".jpg", ".webp")
 @thread_option
 @click.option(
     "--workers",
-    type=click.IntRange(1, WORKERS),
+    type=click.IntRange(1, MOST_THREADS),
     help="Photos in work at once, in a thread each. Default: one more than --engines.",
 )
 @click.option(
     "--engines",
-    type=click.IntRange(1, WORKERS),
+    type=click.IntRange(1, MOST_THREADS),
     default=1,
     show_default=True,
     help="Photos on which engines run at once; more pays for small models, and takes memory for each.",
@@ -133,11 +135,11 @@ def segment(
             for (path, target), result in zip(work, results, strict=True):
                 try:
                     _write(_sound(result), path, output, target, as_json)
-                except (PhotoError, EngineError, OSError) as error:  # of this photo; the next may be fine
+                except OF_ONE_PHOTO as error:  # of this photo; the next may be fine
                     failed += 1
                     if isinstance(error, OSError) and is_lasting(error):
                         raise OutputError(_ending(path, output, error)) from error
-                    click.echo(f"error: {error}", err=True)
+                    click.echo(f"error: {printable(error)}", err=True)
     if not as_json:
         click.echo(f"{len(paths) - failed} of {len(paths)} photos segmented, in {output}", err=True)
     sys.exit(1 if failed else 0)
@@ -150,13 +152,27 @@ def expand(images: Iterable[str]) -> Iterator[Path]:
     """
     for image in images:
         path = Path(image)
-        if path.is_dir():
-            photos = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.endswith(RESULTS))
-            yield from sorted(photo for photo in photos if not is_hidden(photo)) or [path]
-        elif path.exists():
+        if is_folder(path):
+            yield from _photos_in(path) or [path]
+        elif is_there(path):
             yield path
         else:
-            yield from (Path(p) for p in sorted(glob.glob(image, recursive=True)) or [image])
+            yield from _matching(image) or [path]
+
+
+def _photos_in(folder: Path) -> list[Path]:
+    try:
+        there = listed(folder, PhotoError)
+    except PhotoError:
+        return []  # reading it as a photo tells why
+    return [path for path in there if path.suffix.lower() in SUFFIXES and not path.name.endswith(RESULTS)]
+
+
+def _matching(pattern: str) -> list[Path]:
+    try:
+        return [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+    except (OSError, ValueError, re.error):  # it is no pattern either: reading it as a photo tells why
+        return []
 
 
 def output_names(paths: list[Path]) -> list[str]:
@@ -206,7 +222,7 @@ def _progress(
     with progress_bar(console, quiet=quiet) as progress:
         task = progress.add_task("segmenting", total=len(work))
         for path, name in work:
-            progress.update(task, description=escape(path.name))
+            progress.update(task, description=escape(printable(path.name)))
             yield path, name
             progress.advance(task)
 
@@ -222,7 +238,5 @@ def _write(result: Result, path: Path, output: Path, name: str, as_json: bool) -
     result.save_mask(output / f"{name}.mask.png")
     result.save_json(output / f"{name}.json")
     if as_json:
-        import msgspec
-
         line = {"image": str(path), "output": str(output / name), **result.to_dict()}
-        click.echo(msgspec.json.encode(line).decode())
+        click.echo(to_json(line).decode())

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ..boundary.arguments import public
+from ..boundary.reading import is_folder, is_there, read_text, reason
 from ..errors import DatasetError
 from ..photo.reading import load_photo
 from .labels import label_table, read_labels
@@ -27,6 +29,7 @@ class FolderDataset:
         names: the photos' names, in the list's order, else sorted.
     """
 
+    @public()
     def __init__(self, spec: DatasetSpec, root: str | Path, *, photos: int | None = None) -> None:
         """Find the layout in a folder.
 
@@ -76,6 +79,7 @@ class FolderDataset:
         described = hashlib.sha256(msgspec.json.encode(self.spec)).hexdigest()
         return {"name": self.spec.name, "description": described}
 
+    @public()
     def read(self, name: str) -> Sample:
         """A photo and its labels.
 
@@ -88,11 +92,11 @@ class FolderDataset:
 
     def _photo_path(self, name: str) -> Path:
         paths = [self.folder / pattern.replace(PLACE, name) for pattern in self.spec.photos]
-        return next((path for path in paths if path.is_file()), paths[0])
+        return next((path for path in paths if is_there(path)), paths[0])
 
     def _labels(self, name: str, photo_hw: tuple[int, int]) -> np.ndarray:
         paths = {files.path: self.folder / files.path.replace(PLACE, name) for files in self.spec.labels}
-        found = [(path, self._tables[pattern]) for pattern, path in paths.items() if path.is_file()]
+        found = [(path, self._tables[pattern]) for pattern, path in paths.items() if is_there(path)]
         if not found:
             raise DatasetError(f"{name}: no label map; looked for {' and '.join(map(str, paths.values()))}")
         return read_labels(*found[0], photo_hw)
@@ -100,21 +104,17 @@ class FolderDataset:
     def _find_names(self) -> list[str]:
         if self.spec.list is None:
             return sorted({name for pattern in self.spec.photos for name in _names_like(self.folder, pattern)})
-        path = self.folder / self.spec.list
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DatasetError(f"{path}: the list of photos cannot be read ({error})") from error
+        lines = read_text(self.folder / self.spec.list, DatasetError, "the list of photos").splitlines()
         return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
 def _find_folder(spec: DatasetSpec, root: Path) -> Path:
     """The first place below `root` that has the layout's beginnings."""
-    if not root.is_dir():
+    if not is_folder(root):
         raise DatasetError(f"{root}: there is no such folder")
     starts = [_fixed_part(pattern) for pattern in spec.photos]
     for folder in (root / below for below in spec.folders):
-        if any((folder / start).is_dir() for start in starts):
+        if any(is_folder(folder / start) for start in starts):
             return folder
     looked = " or ".join(f"{below}/{starts[0]}".lstrip("/") for below in spec.folders)
     raise DatasetError(f"{root} is not laid out as {spec.name}: there is no {looked} in it")
@@ -129,6 +129,9 @@ def _names_like(folder: Path, pattern: str) -> list[str]:
     """Names that `{}` stands for in the files that fit the pattern, folders included, hidden ones not."""
     before, _, after = pattern.partition(PLACE)
     start, _, prefix = before.rpartition("/")
-    found = (path.relative_to(folder / start).as_posix() for path in (folder / start).rglob(f"*{after}"))
-    shown = (path for path in found if not any(part.startswith(".") for part in path.split("/")))
-    return [path[len(prefix) : -len(after)] for path in shown if path.startswith(prefix)]
+    try:
+        found = [path.relative_to(folder / start).as_posix() for path in (folder / start).rglob(f"*{after}")]
+    except (OSError, ValueError, NotImplementedError) as error:  # the last of patterns that rglob does not take
+        raise DatasetError(f"{folder / start}: the folder cannot be searched ({reason(error)})") from error
+    seen = (path for path in found if not any(part.startswith(".") for part in path.split("/")))
+    return [path[len(prefix) : -len(after)] for path in seen if path.startswith(prefix)]

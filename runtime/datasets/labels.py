@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ..boundary.reading import is_there, opened
 from ..errors import DatasetError
 from ..geometry.sizes import HW
 from .sample import IGNORED
@@ -49,10 +50,10 @@ def read_values(path: Path, max_pixels: int) -> np.ndarray:
     Raises:
         DatasetError: missing, damaged, too large, or an image whose pixels are no single numbers.
     """
-    if not path.is_file():
+    if not is_there(path):
         raise DatasetError(f"{path}: there is no such label map")
     try:
-        with Image.open(path) as image:
+        with opened(path, DatasetError, "the label map") as file, Image.open(file) as image:
             if image.mode not in INDEX_MODES:
                 raise DatasetError(
                     f"{path}: a label map has one number a pixel, and this image is {image.mode}; "

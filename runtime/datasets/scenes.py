@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DatasetError
-from ..geometry.limits import PHOTOS, SEEDS, shown
+from ..boundary.arguments import public
+from ..errors import DatasetError, one_of, shown
+from ..geometry.limits import PHOTOS, SEEDS
 from ..scenes import ALL_NAMES, FIRST_TEST_SEED, HELD_OUT, SEEN, STUFF, draw_scene
 from .sample import Sample
 
@@ -26,6 +27,7 @@ class ScenesDataset:
     entries = ALL_NAMES
     background = False
 
+    @public()
     def __init__(
         self,
         photos: int = 300,
@@ -70,8 +72,15 @@ class ScenesDataset:
             "classes": list(self.classes),
         }
 
+    @public()
     def read(self, name: str) -> Sample:
-        """Draw a scene."""
+        """Draw a scene.
+
+        Raises:
+            DatasetError: it is none of these scenes' names.
+        """
+        if name not in self.names:
+            raise DatasetError(one_of("scene", name, self.names[:3]))
         scene = draw_scene(int(name), held_out=self._held_out)
         names = set(ALL_NAMES) if self._all_names else {*scene.names, *STUFF}
         given = tuple(index for index, each in enumerate(ALL_NAMES) if each in names)

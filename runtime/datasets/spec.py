@@ -8,9 +8,11 @@ from typing import Annotated
 
 import msgspec
 
-from .. import toml
+from ..boundary.arguments import public
+from ..boundary.reading import is_there
 from ..errors import DatasetError, VocabularyError, one_of
 from ..geometry.limits import DATASET_CLASSES
+from ..toml import read_toml
 from ..words.vocabulary import BACKGROUND, parse_classes
 
 PLACE = "{}"
@@ -71,6 +73,7 @@ def available_specs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
+@public()
 def load_spec(name_or_path: str | Path) -> DatasetSpec:
     """Read a benchmark's description by its name, or from a TOML file of the user's.
 
@@ -80,12 +83,12 @@ def load_spec(name_or_path: str | Path) -> DatasetSpec:
     """
     known = available_specs()
     path = known.get(str(name_or_path), Path(name_or_path))
-    if not path.is_file():
+    if not is_there(path):
         raise DatasetError(f"{one_of('dataset', str(name_or_path), known)} Or give the path of a TOML file.")
+    data = read_toml(path, DatasetError, "the dataset's description")
     try:
-        data = toml.loads(path.read_text(encoding="utf-8"))
         spec = msgspec.convert({"name": path.stem, **data}, DatasetSpec)
-    except ValueError as error:  # not TOML, not UTF-8, not a dataset, or a number too long for Python
+    except msgspec.ValidationError as error:
         raise DatasetError(f"{path} does not describe a dataset: {error}") from error
     _check(spec, str(path))
     return spec

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.sample import IGNORED, Dataset, Sample
-from ..errors import DatasetError, PhotoError
+from ..errors import OF_ONE_PHOTO
 from .predictors import Predictor, Settings, to_dataset
 
 
@@ -54,7 +54,7 @@ def mean_colours(dataset: Dataset) -> np.ndarray:
     for name in dataset.names:
         try:
             sample = dataset.read(name)
-        except (PhotoError, DatasetError, OSError):
+        except OF_ONE_PHOTO:
             continue  # the run tells of it
         counted = sample.labels != IGNORED
         labels, pixels = sample.labels[counted], sample.photo[counted]

@@ -8,18 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from ..datasets.sample import IGNORED, Dataset, Sample
-from ..errors import DatasetError, EngineError, ParameterError, PhotoError
+from ..errors import OF_ONE_PHOTO, ParameterError
 from .boundary import boundary_scores
 from .journal import BUNDLE, Entry, Journal, Measured, column_name
 from .metrics import confusion
 from .predictors import Predictor
 
-OF_ONE_PHOTO = (PhotoError, DatasetError, EngineError, OSError)
-"""Errors that may befall one photo and not the next."""
-
 TURNS = 3
 """How often photos are done whose lines somebody removed while the run went on."""
-
 Masks = dict[tuple[str, str], np.ndarray]
 """[H, W] class index by predictor and kind."""
 

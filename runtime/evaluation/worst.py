@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.sample import Dataset, Sample
+from ..errors import OF_ONE_PHOTO
 from .journal import BUNDLE, Entry, column_name
 from .pictures import draw_comparison, save
 from .predictors import Predictor
-from .run import OF_ONE_PHOTO, Masks, predict_all
+from .run import Masks, predict_all
 from .summary import Summary, photo_row
 
 

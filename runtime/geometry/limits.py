@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..errors import OvdeployError, PhotoError
+from ..errors import OvdeployError, PhotoError, shown
 
 
 class Limit(NamedTuple):
@@ -51,9 +51,6 @@ PHOTOS = 1_000_000
 SEEDS = (1 << 31) - 1
 """The number of a drawn scene."""
 
-WORKERS = 1_024
-"""Threads of one batch: each holds a photo."""
-
 REPEATS = 1_000_000
 """Rounds, trials and runs of one measurement."""
 
@@ -91,13 +88,3 @@ def refuse_more(count: int, limit: Limit, what: str, remedy: str, error: type[Ov
     if count > limit.most:
         told = f"{what} would be {shown(count)} {limit.of}, the limit is {limit.most:,} ({limit.why})"
         raise error(f"{told}. {remedy}")
-
-
-def shown(value: object) -> str:
-    """A value as messages show it: no longer than a line, and whatever it is."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return (
-            f"{value:,}" if abs(value) < 10**18 else f"a number of {value.bit_length()} bits"
-        )  # long ones have no text
-    told = repr(value)
-    return told if len(told) <= 100 else f"{told[:97]}…"

@@ -14,9 +14,9 @@ import msgspec
 import tomli_w
 from onnx import ModelProto, NodeProto
 
-from .. import toml
 from ..errors import RecipeError, one_of
 from ..files import write_bytes
+from ..toml import read_toml
 from .model import MOVEMENT, View, words
 from .patterns import NORMS, affine_after, ancestors, decomposed_norms
 from .weights import SMALLEST_NORMAL
@@ -56,9 +56,10 @@ def read_islands(path: Path) -> IslandRecipe:
     Raises:
         RecipeError: missing, not TOML, or with keys and values that do not belong there.
     """
+    found = read_toml(path, RecipeError, "the file of islands")
     try:
-        recipe = msgspec.convert(toml.loads(path.read_text(encoding="utf-8")), IslandRecipe)
-    except (OSError, UnicodeDecodeError, toml.DecodeError, msgspec.ValidationError) as error:
+        recipe = msgspec.convert(found, IslandRecipe)
+    except msgspec.ValidationError as error:
         raise RecipeError(f"{path} is not a file of islands: {error}") from error
     for stage in recipe.stages.values():
         for name in stage.classes:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from ..boundary.arguments import public
 from ..files import atomic_path, write_bytes
 from ..photo.overlay import draw_overlay, palette, small_indices
 from ..photo.writing import image_format
@@ -65,6 +66,7 @@ class Result:
     precision: str = ""
     warnings: tuple[str, ...] = ()
 
+    @public()
     def overlay(self, *, opacity: float = 0.55, legend: bool = True) -> Image.Image:
         """The photo with every class in its colour, and a legend of the classes that occur.
 
@@ -74,6 +76,7 @@ class Result:
         """
         return draw_overlay(self.photo, self.mask, self.names, opacity=opacity, legend=legend)
 
+    @public()
     def save_mask(self, path: str | Path) -> None:
         """Write the mask as a PNG of class indices: in the overlay's colours, or 16-bit grey past 256 classes."""
         if len(self.names) <= 256:
@@ -84,16 +87,24 @@ class Result:
         with atomic_path(path) as temporary:
             image.save(temporary, format="PNG")
 
+    @public()
     def save_overlay(self, path: str | Path) -> None:
-        """Write the overlay; the suffix chooses the format."""
+        """Write the overlay; the suffix chooses the format.
+
+        Raises:
+            ParameterError: Pillow writes no such format.
+            FileError: the system refuses the path.
+        """
         kind = image_format(path)
         with atomic_path(path) as temporary:
             self.overlay().save(temporary, format=kind)
 
+    @public()
     def save_json(self, path: str | Path) -> None:
         """Write `to_dict()` as JSON."""
         write_bytes(path, msgspec.json.format(msgspec.json.encode(self.to_dict()), indent=1))
 
+    @public()
     def to_dict(self) -> dict[str, Any]:
         """Areas, boxes, scores and timings, as plain values."""
         counts = np.bincount(self.mask.reshape(-1), minlength=len(self.names))

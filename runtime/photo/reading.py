@@ -6,11 +6,14 @@ import threading
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from ..boundary.arguments import public
+from ..boundary.reading import is_empty, is_folder, is_there, opened, why_no_file
 from ..errors import PhotoError
 from ..geometry.limits import LONGEST_SIDE
 from ..geometry.sizes import HW
@@ -47,6 +50,7 @@ class Taken:
     """[H, W, 3] uint8 RGB."""
 
 
+@public()
 def load_photo(path: str | Path, max_pixels: int = MOST_PIXELS) -> np.ndarray:
     """Read a photo upright, as 8-bit RGB.
 
@@ -59,20 +63,19 @@ def load_photo(path: str | Path, max_pixels: int = MOST_PIXELS) -> np.ndarray:
     Raises:
         PhotoError: missing, empty, truncated, not an image, of a kind without a fixed range, or too large.
     """
-    path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         raise PhotoError(f"{path}: no photos in this folder (looked for {', '.join(SUFFIXES)})")
-    if not path.is_file():
-        raise PhotoError(f"{path}: no such photo")
-    if path.stat().st_size == 0:
-        raise PhotoError(f"{path}: the file is empty")
+    if not is_there(path):
+        raise PhotoError(f"{path}: no such photo ({why_no_file(path)})")
     try:
-        with _opened(path) as image:
+        with opened(path, PhotoError, "the photo") as file, _opened(file) as image:
             _refuse_huge(image.size[::-1], max_pixels, str(path))
-            return _upright_rgb(image, path)
+            return _upright_rgb(image, Path(path))
     except PhotoError:
         raise
     except UnidentifiedImageError as error:
+        if is_empty(path):
+            raise PhotoError(f"{path}: the file is empty") from error
         raise PhotoError(f"{path}: not an image in a format that is read ({', '.join(FORMATS)})") from error
     except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
         raise PhotoError(f"{path}: the photo is damaged or truncated ({error})") from error
@@ -146,13 +149,13 @@ def _refuse_huge(hw: tuple[int, ...], max_pixels: int, what: str) -> None:
         raise PhotoError(f"{what}: {hw[1]}×{hw[0]} has a side above {LONGEST_SIDE} pixels; cut it into pieces")
 
 
-def _opened(path: Path) -> Image.Image:
+def _opened(file: BinaryIO | Path) -> Image.Image:
     """Open without Pillow's own limit on pixels, a global of the process: `max_pixels` takes its place."""
     with _pillow_limit:
         theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             Image.init()
-            return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])  # older Pillows lack AVIF
+            return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])  # older Pillows lack AVIF
         finally:
             Image.MAX_IMAGE_PIXELS = theirs
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..backends.base import Session
 from ..backends.options import SessionOptions
+from ..boundary.arguments import public
 from ..bundle.bundle import Bundle, Manifest
 from ..errors import BundleError, EngineError, PhotoError
 from ..labelling.result import Result
@@ -105,6 +106,7 @@ class Segmenter(ABC):
     engines: Engines
 
     @classmethod
+    @public()
     def load(
         cls,
         bundle: str | Path,
@@ -187,6 +189,7 @@ class Segmenter(ABC):
             BundleError: the text engine is needed and not in the bundle.
         """
 
+    @public("photo", "vocabulary")
     def segment(self, photo: Photo, vocabulary: Vocabulary, *, parameters: Mapping[str, Any] | None = None) -> Result:
         """Name every pixel of a photo.
 
@@ -203,6 +206,7 @@ class Segmenter(ABC):
         """
         return self._prepared(vocabulary, parameters, 1)(photo)
 
+    @public("vocabulary")
     def segment_many(
         self,
         photos: Iterable[Photo],
@@ -292,9 +296,5 @@ class Segmenter(ABC):
 
 
 def open_trial(bundle: str | Path, **how: Any) -> Segmenter:
-    """Open what `bench` and `calibrate` run on photos: a segmenter, or what stands for one where there is none.
-
-    Args and errors are those of `open_bundle`.
-    """
-    opened: Segmenter = open_bundle(Segmenter, bundle, find=lambda opened: opened.recipe.family.trial, **how)
-    return opened
+    """What `bench` and `calibrate` run on photos: a segmenter, or what stands for one. As `open_bundle` else."""
+    return open_bundle(Segmenter, bundle, find=lambda opened: opened.recipe.family.trial, **how)  # type: ignore[no-any-return]

@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from ..errors import ParameterError
-from ..geometry.limits import WORKERS, shown
+from ..backends.options import MOST_THREADS
+from ..errors import ParameterError, shown
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -34,13 +34,13 @@ def in_order(function: Callable[[Item], Answer], items: Iterable[Item], workers:
 
 
 def positive(name: str, value: int) -> int:
-    """The value, or an error that names it.
+    """A number of threads, or an error that names it.
 
     Raises:
-        ParameterError: it is below 1, or more than threads can be.
+        ParameterError: it is below 1, or above `MOST_THREADS`.
     """
-    if not 1 <= value <= WORKERS:
-        raise ParameterError(f"{name}={shown(value)}: expected 1 or more, and {WORKERS:,} at most")
+    if not 1 <= value <= MOST_THREADS:
+        raise ParameterError(f"{name}={shown(value)}: expected 1 to {MOST_THREADS}")
     return value
 
 

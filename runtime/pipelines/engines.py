@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
-from ..backends.base import HOST, Session
+from ..backends.base import HOST, Session, refuse_forked
 from ..backends.options import SessionOptions
 from ..backends.registry import choose_backend
 from ..bundle.bundle import Bundle
 from ..bundle.opening import open_stage
-from ..errors import BundleError
+from ..errors import BundleError, EngineError
 from ..stage.precision import FP32
 
 Calls = dict[str, list[dict[str, int]]]
@@ -57,6 +58,7 @@ class Engines(Mapping[str, Session]):
         self._opening = threading.Lock()
         self._one_at_a_time = threading.RLock()
         self._calls: Calls | None = None
+        self._closed, self._home = False, os.getpid()
         self.backend, self.precision = backend, precision
 
     @classmethod
@@ -104,11 +106,14 @@ class Engines(Mapping[str, Session]):
 
         Raises:
             BundleError: there is none, or the bundle lacks it.
+            EngineError: they were closed, or opened by the process that this one was forked from.
         """
+        refuse_forked(self._home, "this bundle")
         with self._opening:
             if stage not in self._open:
                 if self._open_one is None:
                     raise BundleError(f"there is no session for {stage} here, and it is needed")
+                self.refuse_closed()
                 self._open[stage] = self._open_one(stage)
                 self._listen(stage)
             return self._open[stage]
@@ -159,8 +164,21 @@ class Engines(Mapping[str, Session]):
         for session in self._open.values():
             session.tune()
 
+    def refuse_closed(self) -> None:
+        """Refuse what needs engines after they were closed.
+
+        Raises:
+            EngineError: they were.
+        """
+        if self._closed:
+            raise EngineError("the engines are closed; open the bundle again")
+        refuse_forked(self._home, "this bundle")
+
     def close(self) -> None:
-        """Close all that are open."""
+        """Close all that are open, for good. In a process that was forked from the one that opened them, do nothing."""
+        if self._home != os.getpid():
+            return
+        self._closed = True
         for session in self._open.values():
             session.close()
 

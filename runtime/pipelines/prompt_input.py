@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import PromptError
+from ..errors import PromptError, shown
 from ..geometry.sam_frame import SamFrame
 from ..geometry.sizes import HW
 
@@ -82,7 +82,7 @@ def _points_of(prompt: Prompt, photo_hw: HW) -> tuple[np.ndarray, np.ndarray]:
         )
     labels = np.ones(len(points)) if prompt.labels is None else _numbers(prompt.labels, "labels", (len(points),))
     if not np.isin(labels, (0, 1)).all():
-        raise PromptError(f"labels are 1 (on the object) or 0 (off it), got {labels.tolist()}")
+        raise PromptError(f"labels are 1 (on the object) or 0 (off it), got {shown(labels.tolist())}")
     if prompt.box is None:
         return points, labels
     box = _numbers(prompt.box, "box", (4,))
@@ -111,13 +111,20 @@ def _mask_of(prompt: Prompt, side: int) -> np.ndarray | None:
     """A prompt's mask, [1, side, side] float32; None without one."""
     if prompt.mask is None:
         return None
-    mask = np.asarray(prompt.mask)
+    mask = _array(prompt.mask, "mask")
     squeezed = mask[0] if mask.ndim == 3 and len(mask) == 1 else mask
     if squeezed.dtype.kind != "f":
         raise PromptError(
             f"a mask prompt is low-resolution logits (low_res_logits[i] of an answer), got an array of {mask.dtype}"
         )
     return _numbers(squeezed, "mask", (side, side)).astype(np.float32)[None]
+
+
+def _array(values: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except Exception as error:  # likewise
+        raise PromptError(f"{what}: expected an array of numbers, got {shown(values)}") from error
 
 
 def _numbers(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarray:
@@ -128,12 +135,12 @@ def _numbers(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarra
     """
     try:
         array = np.asarray(values, np.float64)
-    except (TypeError, ValueError) as error:
-        raise PromptError(f"{what}: expected numbers, got {values!r}") from error
+    except Exception as error:  # an object's own methods may raise anything
+        raise PromptError(f"{what}: expected numbers, got {shown(values)}") from error
     fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
     if not fits:
         told = [("N" if n is None else n) for n in shape]
         raise PromptError(f"{what}: expected shape {told}, got {list(array.shape)}".replace("'", ""))
     if not np.isfinite(array).all():
-        raise PromptError(f"{what}: there is NaN or infinity in {array.tolist()}")
+        raise PromptError(f"{what}: there is NaN or infinity in {shown(array.tolist())}")
     return array

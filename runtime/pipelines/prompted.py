@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.base import Session
+from ..boundary.arguments import public
 from ..geometry.bands import resize
 from ..geometry.sam_frame import SamFrame
 from ..reporting import Clock
@@ -63,6 +64,7 @@ class PromptablePhoto:
         self._batch = batch
         self._turn = turn
 
+    @public()
     def predict(
         self, points: Any = None, labels: Any = None, *, box: Any = None, mask: Any = None, multimask: bool = True
     ) -> PromptedMasks:
@@ -82,6 +84,7 @@ class PromptablePhoto:
         """
         return self.predict_many([Prompt(points, labels, box, mask)], multimask=multimask)[0]
 
+    @public()
     def predict_many(self, prompts: Sequence[Prompt], *, multimask: bool = True) -> list[PromptedMasks]:
         """Masks of several objects, in as few calls of the engine as the batch size allows.
 

@@ -7,13 +7,14 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..backends.base import Session
 from ..bundle.bundle import Bundle
 from ..bundle.opening import graph_precision
-from ..errors import VocabularyError
+from ..errors import VocabularyError, shown
 from ..files import cache_root
 from ..kept.arrays import read_arrays, write_arrays
 from ..kept.form import Form
@@ -64,9 +65,10 @@ class TextEmbedder:
         Raises:
             VocabularyError: there are no templates, or one lacks `{}`.
         """
-        if isinstance(templates, str) or not templates or any("{}" not in template for template in templates):
+        if not _are_templates(templates):
             raise VocabularyError(
-                f"every template needs a {{}} for the name, and there must be a list of at least one; got {templates!r}"
+                f"every template needs a {{}} for the name, and there must be a list of at least one; "
+                f"got {shown(templates)}"
             )
         key = json.dumps([self._identity, list(templates), name])
         path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.embedding"
@@ -135,11 +137,16 @@ def _refuse_cut(name: str, texts: Sequence[str], tokenizer: ClipTokenizer) -> No
     """
     longest = max(map(tokenizer.cut, texts))
     if longest:
-        shown = name if len(name) <= 60 else f"{name[:60]}…"
         raise VocabularyError(
-            f"the name {shown!r} makes {longest} tokens with its template, and CLIP reads {tokenizer.context_length}: "
-            f"the rest would be cut off. Shorten it"
+            f"the name {shown(name)} makes {longest} tokens with its template, and CLIP reads "
+            f"{tokenizer.context_length}: the rest would be cut off. Shorten it"
         )
+
+
+def _are_templates(templates: Any) -> bool:
+    if not isinstance(templates, list | tuple):
+        return False
+    return bool(templates) and all(isinstance(each, str) and "{}" in each for each in templates)
 
 
 def ensemble(features: np.ndarray) -> np.ndarray:

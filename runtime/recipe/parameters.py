@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 import numpy as np
 
-from ..errors import ParameterError, one_of
-from ..geometry.limits import BATCH, BLOCKS, LARGEST, LONGEST_SIDE, SHORT_SIDE, WINDOW, shown
+from ..boundary.arguments import WIDEST
+from ..errors import ParameterError, one_of, shown
+from ..geometry.limits import BATCH, BLOCKS, LARGEST, LONGEST_SIDE, SHORT_SIDE, WINDOW
 
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=LONGEST_SIDE**2)]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=BATCH)]
@@ -107,10 +108,9 @@ def with_overrides(
     for name, value in overrides.items():
         if name not in values:
             raise ParameterError(one_of("parameter", name, values))
-        plain = value.item() if isinstance(value, np.generic) else value
         if name not in baked:
-            values[name] = plain
-        elif not _same(plain, values[name]):
+            values[name] = _plain(name, value)
+        elif not _same(value, values[name]):
             raise ParameterError(
                 f"{name}={shown(value)} cannot be set here: {baked[name]} (this bundle has {values[name]!r}). "
                 f"Set it in the recipe's [parameters] and run export-engines again."
@@ -121,10 +121,40 @@ def with_overrides(
         raise ParameterError(f"a parameter has a value that it cannot take: {error}") from error
 
 
+def _plain(name: str, value: Any) -> Any:
+    """A value as a file could hold it: a number, text, or a list of such.
+
+    Raises:
+        ParameterError: it is something else, a number of more than 64 bits, or text that is no Unicode.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if type(value) in (list, tuple):
+        return type(value)(_plain(name, each) for each in value) if _is_flat(value) else _refuse(name, value)
+    if value is None or type(value) in (bool, float):
+        return value
+    fits_int = type(value) is int and value.bit_length() <= WIDEST
+    fits_text = type(value) is str and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return value if fits_int or fits_text else _refuse(name, value)
+
+
+def _is_flat(values: list[Any] | tuple[Any, ...]) -> bool:
+    return not any(isinstance(value, list | tuple) for value in values)
+
+
+def _refuse(name: str, value: Any) -> Any:
+    raise ParameterError(
+        f"{name}={shown(value)}: expected a number, True or False, text, or a list of numbers or texts"
+    )
+
+
 def _same(value: Any, baked: Any) -> bool:
     """Whether a value is the baked one; numbers to the precision of the engines."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if type(plain) not in (bool, int, float, str, list, tuple):
+        return False
     if isinstance(baked, (tuple, str)):
-        return (tuple(value) if isinstance(value, list) else value) == baked
-    if type(value) not in (bool, int, float) or not abs(value) <= LARGEST:
+        return (tuple(plain) if isinstance(plain, list) else plain) == baked
+    if type(plain) not in (bool, int, float) or not abs(plain) <= LARGEST:
         return False  # NumPy takes no integers of any length
-    return bool(np.float32(value) == np.float32(baked))
+    return bool(np.float32(plain) == np.float32(baked))

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 import tomli_w
 
+from ..boundary.arguments import public
+from ..boundary.reading import reason
 from ..errors import ParameterError, one_of
 from ..files import write_bytes
 from ..toml import read_toml
@@ -22,6 +24,7 @@ from .recipe import Recipe
 TABLE = "parameters"
 
 
+@public()
 def load_parameters(path: str | Path) -> dict[str, Any]:
     """Read an overlay.
 
@@ -41,6 +44,7 @@ def load_parameters(path: str | Path) -> dict[str, Any]:
     return values
 
 
+@public()
 def save_parameters(path: str | Path, values: Mapping[str, Any], comments: Iterable[str] = ()) -> None:
     """Write an overlay.
 
@@ -48,11 +52,20 @@ def save_parameters(path: str | Path, values: Mapping[str, Any], comments: Itera
         path: the file.
         values: plain values by name.
         comments: lines to put on top.
+
+    Raises:
+        ParameterError: TOML has no such values.
+        FileError: the system refuses the path.
     """
     head = "".join(f"# {line}\n" for line in comments)
-    write_bytes(path, (head + tomli_w.dumps({TABLE: dict(values)})).encode())
+    try:
+        text = (head + tomli_w.dumps({TABLE: dict(values)})).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ParameterError(f"{path}: these values cannot be written as TOML: {reason(error)}") from error
+    write_bytes(path, text)
 
 
+@public()
 def with_parameters(recipe: Recipe, path: str | Path) -> Recipe:
     """A recipe with the parameters of an overlay, baked ones included: for an export.
 

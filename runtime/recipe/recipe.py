@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import msgspec
 
+from ..boundary.arguments import public
+from ..boundary.reading import is_there
 from ..errors import RecipeError, VocabularyError, one_of
 from ..geometry.limits import BLOCKS, LARGEST
 from ..toml import read_toml
@@ -147,6 +149,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The arguments of `export-engines` for this recipe."""
         return self.name + (f" --preset {self.preset.name}" if self.preset else "")
 
+    @public()
     def override(self, overrides: Mapping[str, Any] | None) -> Any:
         """Its parameters with some values replaced.
 
@@ -162,6 +165,7 @@ def available_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)}
 
 
+@public()
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """Read a recipe by its name or from a TOML file of the user's.
 
@@ -170,7 +174,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     """
     shipped = available_recipes()
     path = shipped.get(str(name_or_path), Path(name_or_path))
-    if not path.is_file():
+    if not is_there(path):
         raise RecipeError(f"{one_of('recipe', str(name_or_path), shipped)} Or give the path of a TOML file.")
     data = read_toml(path, RecipeError, "the recipe")
     return recipe_from({"name": path.stem, **data}, str(path))

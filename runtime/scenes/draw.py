@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..boundary.arguments import public
+from ..errors import ParameterError, shown
 from .captions import captions_of
 from .materials import CREAM, PATTERN_COVER, STUFF_TEXTURES, Rng, fractal
 from .names import ALL_NAMES, COLOURS, HELD_OUT, SEEN, parts
@@ -45,6 +47,7 @@ class _Thing:
     radius: float
 
 
+@public()
 def draw_scene(seed: int, *, held_out: bool = False) -> Scene:
     """Draw a scene; the same seed gives the same scene.
 
@@ -52,7 +55,12 @@ def draw_scene(seed: int, *, held_out: bool = False) -> Scene:
         seed: 0 or more. Training draws below `FIRST_TEST_SEED`.
         held_out: whether combinations that training never draws are among the things. Then, as far as there is room,
             each shares its colour with another thing and its pattern with another, so that neither alone tells it.
+
+    Raises:
+        ParameterError: the seed is negative.
     """
+    if seed < 0:
+        raise ParameterError(f"seed={shown(seed)}: expected 0 or more")
     rng = np.random.default_rng([seed, int(held_out)])
     hw, unit = _size(rng)
     image, labels, stuff = _backdrop(rng, hw, unit)

@@ -17,6 +17,10 @@ import numpy as np
 import regex
 from tokenizers import Tokenizer
 
+from ..boundary.reading import read_text
+from ..errors import BundleError
+
+AGAIN = "Copy the bundle again, or export it again with --force."
 START, END = "<start_of_text>", "<end_of_text>"
 PIECES = regex.compile(
     rf"{START}|{END}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+", regex.IGNORECASE
@@ -33,9 +37,14 @@ class ClipTokenizer:
         Args:
             path: the bundle's `tokenizer.json`.
             context_length: tokens of a text, start and end included; longer texts are cut.
+
+        Raises:
+            BundleError: the file cannot be read, or is no tokenizer.
         """
-        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer = _read(path)
         ids = {token: self._tokenizer.token_to_id(token) for token in (START, END)}
+        if None in ids.values():
+            raise BundleError(f"{path} is no tokenizer of CLIP's: it lacks {START} or {END}. {AGAIN}")
         self._special = {token: number for token, number in ids.items() if number is not None}
         self.context_length = context_length
 
@@ -69,6 +78,17 @@ class ClipTokenizer:
 def pieces(text: str) -> tuple[str, ...]:
     """The words and signs that CLIP sees of a text: texts with the same ones have the same tokens."""
     return tuple(piece.lower() for piece in PIECES.findall(clean(text)))
+
+
+def _read(path: str | Path) -> Tokenizer:
+    text = read_text(path, BundleError, "the tokenizer")
+    try:
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:  # the library raises Exception itself
+        raise BundleError(f"{path} is no tokenizer ({error}). {AGAIN}") from error
+    if tokenizer.pre_tokenizer is None:
+        raise BundleError(f"{path} is no tokenizer of CLIP's: it has no byte-level pre-tokenizer. {AGAIN}")
+    return tokenizer
 
 
 def clean(text: str) -> str:

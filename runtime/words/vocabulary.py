@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ParameterError, VocabularyError, warn
+from ..boundary.arguments import public
+from ..boundary.reading import opened, read_arrays, why_no_file
+from ..errors import ParameterError, VocabularyError, shown, warn
 from ..files import atomic_path
 from ..geometry.limits import CLASSES, Limit, refuse_more
 from .tokenizer import pieces
@@ -28,6 +30,7 @@ class Vocabulary:
         background: whether class 0 stands for everything that has no name.
     """
 
+    @public("classes", "embeddings")
     def __init__(self, classes: Sequence[str], embeddings: np.ndarray, *, background: bool | None = None) -> None:
         """A vocabulary from embeddings that are at hand.
 
@@ -44,7 +47,7 @@ class Vocabulary:
         self.names = tuple(words[0] for words in self.synonyms)
         try:
             self.embeddings = np.array(embeddings, np.float32, order="C")  # a copy: theirs may change later
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # an object's own methods may raise anything
             raise VocabularyError(f"the embeddings are not an array of numbers: {error}") from error
         counts = [len(words) for words in self.synonyms]
         self.query_starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.intp)
@@ -63,6 +66,7 @@ class Vocabulary:
     def __repr__(self) -> str:
         return f"Vocabulary({['; '.join(words) for words in self.synonyms]}, embeddings={list(self.embeddings.shape)})"
 
+    @public()
     def save(self, path: str | Path) -> None:
         """Write the vocabulary to one `.npz` file, so that a box can do without the text engine."""
         header = json.dumps({"classes": self.synonyms, "background": self.background})
@@ -70,6 +74,7 @@ class Vocabulary:
             np.savez(file, header=np.frombuffer(header.encode(), np.uint8), embeddings=self.embeddings)
 
     @classmethod
+    @public()
     def load(cls, path: str | Path, *, background: bool | None = None) -> Vocabulary:
         """Read a vocabulary written by `save`.
 
@@ -81,13 +86,14 @@ class Vocabulary:
             VocabularyError: missing, or not such a file.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                header, embeddings = json.loads(file["header"].tobytes()), file["embeddings"]
+            with opened(path, VocabularyError, "the vocabulary") as file:
+                arrays = read_arrays(file, ("header", "embeddings"))
+            header, embeddings = json.loads(arrays["header"].tobytes()), arrays["embeddings"]
             classes = [f"{SEPARATOR} ".join(words) for words in header["classes"]]
             known = header["background"] if background is None else background
             return cls(classes, embeddings, background=known)
         except Exception as error:  # zipfile, numpy and json raise many kinds on damaged files
-            state = "it is damaged, or something else" if Path(path).is_file() else "there is no such file"
+            state = why_no_file(path) or "it is damaged, or something else"
             raise VocabularyError(f"{path} is not a vocabulary saved by Vocabulary.save: {state}") from error
 
 
@@ -115,15 +121,20 @@ def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
         VocabularyError: a bare string, no classes or too many, an empty name, or a name that stands twice.
     """
     if isinstance(classes, str):
-        raise VocabularyError(f"expected a list of class names, got the string {classes!r}; write [{classes!r}]")
-    entries = list(classes)
+        raise VocabularyError(
+            f"expected a list of class names, got the string {shown(classes)}; write it in brackets: [{shown(classes)}]"
+        )
+    try:
+        entries = list(classes)
+    except Exception as error:  # not iterable, or the user's own iterator fails
+        raise VocabularyError(f"expected a list of class names, got {shown(classes)}") from error
     if len(entries) > CLASSES:
         raise VocabularyError(
             f"the list has {len(entries):,} classes, and masks hold indices of {CLASSES:,} at most (16 bits); "
             f"name fewer, or segment with a part of them at a time"
         )
     if wrong := [entry for entry in entries if not isinstance(entry, str)]:
-        raise VocabularyError(f"expected class names, got {wrong[0]!r} among them")
+        raise VocabularyError(f"expected class names, got {shown(wrong[0])} among them")
     synonyms = tuple(tuple(word.strip() for word in entry.split(SEPARATOR)) for entry in entries)
     if not synonyms:
         raise VocabularyError('the list of classes is empty; name at least one, for example ["cup; mug", "table"]')
@@ -131,9 +142,9 @@ def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     for index, words in enumerate(synonyms):
         for word in words:
             if not word:
-                raise VocabularyError(f"class {index} has an empty name in {'; '.join(words)!r}; remove it")
+                raise VocabularyError(f"class {index} has an empty name in {shown('; '.join(words))}; remove it")
             if word.casefold() in seen:
-                raise VocabularyError(f"{word!r} stands twice in the list of classes; name everything once")
+                raise VocabularyError(f"{shown(word)} stands twice in the list of classes; name everything once")
             seen.add(word.casefold())
     return synonyms
 

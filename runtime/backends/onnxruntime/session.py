@@ -129,9 +129,7 @@ class OnnxRuntimeSession(Session):
         _bind_address(binding.bind_output, name, room, room.ctypes.data, HOST, 0)
         return None if room is array else room
 
-    def close(self) -> None:
-        """Free the graph and its memory arena."""
-        super().close()
+    def _free(self) -> None:
         self._session = None
 
 

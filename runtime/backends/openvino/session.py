@@ -120,9 +120,7 @@ class OpenVinoSession(Session):
         if came != PRECISIONS[precision].hint:
             raise EngineError(f"{self.contract.stage}: OpenVINO computes in {came}, not in {precision} as asked")
 
-    def close(self) -> None:
-        """Free the compiled model."""
-        super().close()
+    def _free(self) -> None:
         self._compiled = None
         self._kept = None
 

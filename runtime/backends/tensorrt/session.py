@@ -212,11 +212,7 @@ class TensorRTSession(Session):
     def _dtype(self, name: str) -> np.dtype:
         return np.dtype(self.contract.output(name).dtype)
 
-    def close(self) -> None:
-        """Free the engine, its graphs and its memory."""
-        if self._closed:
-            return
-        super().close()
+    def _free(self) -> None:
         blocks = (*self._buffers.values(), *self._rooms.values())
         memories: list[CudaBlock | Pinned] = [*blocks, *self._pinned.values(), self._staged, self._scratch]
         with contextlib.suppress(EngineError):  # a GPU that failed fails again here, and was told of

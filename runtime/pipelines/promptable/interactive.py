@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...backends.base import Session
+from ...boundary.arguments import public
 from ...bundle.bundle import Bundle
 from ...geometry.dimensions import SamDimensions
 from ...geometry.sam_frame import sam_frame
@@ -56,6 +57,7 @@ class Prompter:
         self._parameters = parameters or PromptingParameters()
 
     @classmethod
+    @public()
     def load(
         cls,
         bundle: str | Path,
@@ -90,6 +92,7 @@ class Prompter:
         )  # fmt: skip
         return opened
 
+    @public("photo")
     def encode(self, photo: str | Path | np.ndarray | Taken) -> PromptablePhoto:
         """Encode a photo, as SamPredictor does it: its longest side resized to SAM's, nothing aligned to patches.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...backends.base import Session
+from ...boundary.arguments import public
 from ...bundle.bundle import Bundle, Manifest
 from ...errors import BundleError, ParameterError, VocabularyError, hearing
 from ...labelling.result import Result
@@ -62,6 +63,7 @@ class TrainingFreeSegmenter(Segmenter):
             raise BundleError(f"method {manifest.recipe.method!r} needs a session for {', '.join(missing)}")
         self.parameters = self._parameters(manifest.recipe.parameters, parameters)
 
+    @public("classes", "templates")
     def vocabulary(
         self,
         classes: Iterable[str] | None = None,
@@ -73,6 +75,7 @@ class TrainingFreeSegmenter(Segmenter):
         """Embed class names: see `Segmenter.vocabulary`."""
         if self._embedder is None or self.manifest.text is None:
             raise VocabularyError("there is no text engine here; use Vocabulary.load or Vocabulary(names, embeddings)")
+        self.engines.refuse_closed()
         if classes is None:
             recipe = self.manifest.recipe
             if not recipe.classes:
@@ -107,6 +110,7 @@ class TrainingFreeSegmenter(Segmenter):
 
         return segment
 
+    @public("photo")
     def prompt(self, photo: Photo) -> PromptablePhoto:
         """Encode a photo once for interactive prompts: see `Segmenter.prompt`."""
         if SAM not in self.engines:
@@ -114,6 +118,7 @@ class TrainingFreeSegmenter(Segmenter):
         encoder, decoder = self.engines[SAM], self.engines[PROMPT_DECODER]
         return Prompter(self.manifest.dimensions, encoder, decoder, self.parameters, self.engines.turn).encode(photo)
 
+    @public()
     def warmup(self) -> None:
         """Run everything once on a photo of noise."""
         rng = np.random.default_rng(0)

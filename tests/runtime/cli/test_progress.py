@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from ovdeploy.runtime import OvdeployWarning
-from ovdeploy.runtime.cli import common
-from ovdeploy.runtime.cli.common import Lines, line_reporter, progress_bar, warnings_told
+from ovdeploy.runtime.cli.common import warnings_told
+from ovdeploy.runtime.cli.progress import Lines, line_reporter, progress_bar
 from ovdeploy.runtime.errors import hearing, warn
 
 
@@ -40,7 +40,7 @@ def test_a_terminal_gets_no_lines():
 
 
 def test_a_bar_that_is_no_terminals_says_how_far_it_is(monkeypatch):
-    monkeypatch.setattr(common, "INTERVAL", 0.0)
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
     where = console(terminal=False)
     with progress_bar(where) as bar:
         task = bar.add_task("photos", total=3)
@@ -50,7 +50,7 @@ def test_a_bar_that_is_no_terminals_says_how_far_it_is(monkeypatch):
 
 
 def test_a_quiet_bar_says_nothing(monkeypatch):
-    monkeypatch.setattr(common, "INTERVAL", 0.0)
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
     where = console(terminal=False)
     with progress_bar(where, quiet=True) as bar:
         bar.advance(bar.add_task("photos", total=3))
@@ -58,7 +58,7 @@ def test_a_quiet_bar_says_nothing(monkeypatch):
 
 
 def test_what_a_status_line_would_show_is_said_in_lines(monkeypatch):
-    monkeypatch.setattr(common, "INTERVAL", 0.0)
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
     where = console(terminal=False)
     with where.status("") as status:
         tell = line_reporter(where, status)

@@ -91,7 +91,7 @@ def test_a_description_of_the_users_own(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("", "[", "does not describe"),
+        ("", "[", "not a TOML file"),
         ('title = "two"', "", "title"),
         ("values", "valeus", "valeus"),
         ('"{}.jpg"', '"photos.jpg"', "does not describe"),

@@ -122,7 +122,7 @@ def test_an_unknown_recipe_is_answered_with_those_there_are():
 def test_what_is_no_text_is_refused(tmp_path):
     (tmp_path / "own.toml").write_bytes(b"\xff\xfe\x00")
     assert "not a TOML file" in refusal(tmp_path / "own.toml")
-    assert "unknown recipe" in refusal(tmp_path)
+    assert "it is a folder" in refusal(tmp_path)
 
 
 def test_optional_stages_are_asked_for_by_name_and_only_where_the_models_allow_them():
