@@ -23,6 +23,7 @@ from ovdeploy.runtime.cli.inspect import inspect
 from ovdeploy.runtime.errors import BundleError, PhotoError, RecipeError
 from ovdeploy.runtime.recipe.int8 import Int8Settings
 from ovdeploy.runtime.reporting import silent
+from support.damage import cut, in_place_of_files, some
 from support.samples import draw_photo
 
 CLASSES = ["cup", "table"]
@@ -129,6 +130,28 @@ def test_stages_that_are_slower_stay_float_and_with_none_left_nothing_is_written
     assert not outcome.accepted and "no stage is faster" in outcome.calibration.gate.refused[0]
     assert "0.50 times as fast" in outcome.calibration.stages["dino"].reason
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "report"]
+
+
+def test_whatever_happens_to_what_is_kept_the_same_engines_come_of_it(micro_bundle, photos, tmp_path, cache):
+    """Every file is damaged, each in another way; then all are cut, also while the calibration goes on."""
+    first = run(request_of(micro_bundle, photos, tmp_path / "first"))
+    ways = itertools.cycle([*in_place_of_files().values(), *(damage for _, damage in some(9))])
+    files = sorted(path for path in (cache / "calibrate").rglob("*") if path.is_file())
+    assert len(files) > 20
+    for path, damage in zip(files, ways, strict=False):
+        damage(path)
+    second = run(request_of(micro_bundle, photos, tmp_path / "second"))
+
+    def tell(event, **about):
+        for path in (cache / "calibrate").rglob("*.arrays"):
+            if path.is_file() and path.stat().st_size:
+                cut(0.5)(path)
+
+    third = run(request_of(micro_bundle, photos, tmp_path / "third"), tell)
+    assert first.accepted and first.calibration == second.calibration == third.calibration
+    engines = [{path.name: path.read_bytes() for path in (tmp_path / name).glob("*.int8.onnx")}
+               for name in ("first", "second", "third")]  # fmt: skip
+    assert engines[0] and engines[0] == engines[1] == engines[2]
 
 
 def test_one_stage_that_is_slower_stays_float(micro_bundle, photos, tmp_path):
