@@ -58,6 +58,7 @@ def checks_blocks() -> Iterator[str]:
         "Types are strict, and unknown keys are refused.",
         "Every path lies in the folder, also after links are followed.",
         "A file's size and SHA-256 are compared with the manifest before it is opened.",
+        "A graph reads no file beside itself but those that its engine lists, wherever in the graph it names them.",
         "An engine has the precision that it goes by, as its census says. Where the package `onnx` is installed, the "
         "graph is counted again.",
     )
