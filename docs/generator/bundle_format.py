@@ -69,6 +69,7 @@ def checks_blocks() -> Iterator[str]:
         "A file's size and SHA-256 are compared with the manifest before it is opened.",
         "A graph has the inputs and outputs of its contract: names, types, fixed sizes, free axes, and, where the "
         "library tells, which axes are one and the same.",
+        "A graph reads no file beside itself but those that its engine lists, wherever in the graph it names them.",
         "An engine has the precision that it goes by, as its census says. Where the package `onnx` is installed, the "
         "graph is counted again.",
     )

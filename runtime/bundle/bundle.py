@@ -26,6 +26,7 @@ from .entries import EngineEntry as EngineEntry
 from .entries import FileEntry as FileEntry
 from .entries import PlanEntry as PlanEntry
 from .entries import StageEntry as StageEntry
+from .external import check_external
 from .migration import SCHEMA_VERSION as SCHEMA_VERSION
 from .migration import migrated
 from .seal import digest_of, sealed
@@ -181,7 +182,10 @@ class Bundle:
         engines, precision = self.stage(stage).engines, self.stage(stage).resolved(precision)
         if precision not in engines:
             raise BundleError(f"{self.path}, stage {stage}: {one_of('precision', precision, engines)}")
-        path, *_ = (self.verified(entry) for entry in engines[precision].files)
+        files = engines[precision].files
+        path, *_ = (self.verified(entry) for entry in files)
+        if path.suffix == ".onnx":
+            check_external(path, files[0].path, [entry.path for entry in files[1:]])
         again = MAKERS.get(precision, "export-engines {recipe} --precision {precision} --force")
         again = again.format(recipe=self.recipe.name, precision=precision, bundle=self.path)
         check_census(self.census(stage, precision), precision, f"{path}", again)

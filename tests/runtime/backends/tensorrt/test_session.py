@@ -411,3 +411,31 @@ def test_the_fake_rejects_what_the_bindings_lack():
 def test_a_bundle_is_loaded_again_with_its_plans(planned):
     assert Bundle.load(planned.path).manifest == planned.manifest
     assert msgspec.json.encode(planned.manifest)
+
+
+@pytest.mark.parametrize("into", [False, True])
+@pytest.mark.parametrize("change", ["transposed", "cut", "flat", "another batch"])
+def test_a_plan_whose_outputs_are_not_the_contracts_is_refused_before_it_runs(world, bundle, change, into):
+    """Its room has the contract's size, so it would write past the end of it, or leave some as it was."""
+    planned = build_plans(bundle, stages=["dino"], library=world.library)
+    contract = planned.stage("dino").contract
+    features = contract.output("features")
+    shapes = {
+        "transposed": (features.shape[1], features.shape[0], *features.shape[2:]),
+        "cut": (*features.shape[:-1], features.shape[-1] - 1),
+        "flat": features.shape[:-1],
+        "another batch": (1, *features.shape[1:]),
+    }
+    other = msgspec.structs.replace(features, shape=shapes[change])
+    outputs = tuple(other if spec.name == "features" else spec for spec in contract.outputs)
+    options = SessionOptions(of_backend=of_backend(world))
+    path = plan_path(planned, "dino", "fp32", options, world.library)
+    wrong = msgspec.structs.replace(contract, outputs=outputs)
+    with TensorRTSession(path, wrong, options, LIBRARIES[world.library]) as session:
+        windows = np.ones((2, *contract.inputs[0].shape[1:]), np.float32)
+        room = {"features": session.empty("features", B=2)} if into else {}
+        before = len(world.record.arguments("IExecutionContext.execute_async_v3"))
+        with pytest.raises(EngineError, match=r"dino: features must have shape") as caught:
+            session.run({"windows": windows}, room)
+        assert caught.value.stage == "dino"
+        assert len(world.record.arguments("IExecutionContext.execute_async_v3")) == before
