@@ -12,6 +12,7 @@ from .errors import (
     BundleError,
     DatasetError,
     EngineError,
+    FileError,
     MissingExtraError,
     OvdeployError,
     ParameterError,
@@ -19,6 +20,7 @@ from .errors import (
     PromptError,
     RecipeError,
     VocabularyError,
+    WrongTypeError,
 )
 from .labelling.result import Region, Result
 from .photo.reading import load_photo
@@ -36,6 +38,7 @@ __all__ = [
     "BundleError",
     "DatasetError",
     "EngineError",
+    "FileError",
     "MissingExtraError",
     "OvdeployError",
     "ParameterError",
@@ -53,6 +56,7 @@ __all__ = [
     "Segmenter",
     "Vocabulary",
     "VocabularyError",
+    "WrongTypeError",
     "available_recipes",
     "load_parameters",
     "load_photo",
