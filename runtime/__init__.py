@@ -13,6 +13,7 @@ from .errors import (
     BundleError,
     DatasetError,
     EngineError,
+    FileError,
     MissingExtraError,
     OutputError,
     OvdeployError,
@@ -22,6 +23,7 @@ from .errors import (
     PromptError,
     RecipeError,
     VocabularyError,
+    WrongTypeError,
 )
 from .labelling.result import Region, Result
 from .photo.reading import load_photo
@@ -39,6 +41,7 @@ __all__ = [
     "BundleError",
     "DatasetError",
     "EngineError",
+    "FileError",
     "MissingExtraError",
     "OutputError",
     "OvdeployError",
@@ -58,6 +61,7 @@ __all__ = [
     "Segmenter",
     "Vocabulary",
     "VocabularyError",
+    "WrongTypeError",
     "available_recipes",
     "load_parameters",
     "load_photo",

@@ -130,8 +130,9 @@ class MissingExtraError(OvdeployError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         self.package, self.extra, self.purpose = package, extra, purpose
+        what, named = (each if isinstance(each, str) else shown(each) for each in (purpose, extra))
         super().__init__(
-            f"{purpose} needs {package!r}, which is not installed; install it with: pip install 'ovdeploy[{extra}]'"
+            f"{what} needs {shown(package)}, which is not installed; install it with: pip install 'ovdeploy[{named}]'"
         )
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from ..boundary.arguments import public
 from ..boundary.reading import read_bytes, reason, why_no_file
-from ..errors import SHOWN, BundleError, RecipeError, one_of, shown
+from ..errors import SHOWN, BundleError, RecipeError, one_of
 from ..files import sha256_of, write_bytes
 from ..recipe.recipe import Recipe, with_typed_parameters
 from ..stage.census import Census, check_census
@@ -163,9 +163,8 @@ class Bundle:
             BundleError: the bundle does not hold it.
         """
         if name not in self.manifest.stages:
-            told = name if len(name) < SHOWN else shown(name)
             raise BundleError(
-                f"{self.path} holds no {told} stage; it has {', '.join(self.manifest.stages)}. "
+                f"{self.path} holds no {name[:SHOWN]} stage; it has {', '.join(self.manifest.stages)}. "
                 f"Export it with: export-engines {self.recipe.origin} --stages {name}"
             )
         return self.manifest.stages[name]

@@ -122,7 +122,7 @@ def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """
     if isinstance(classes, str):
         raise VocabularyError(
-            f"expected a list of class names, got the string {shown(classes)}; write it in brackets: [{shown(classes)}]"
+            f"expected a list of class names, got the string {shown(classes)}; write [{shown(classes)}]"
         )
     try:
         entries = list(classes)

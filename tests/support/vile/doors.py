@@ -192,7 +192,7 @@ CLOSING = {"close"}
 NOT_MADE = {"Segmenter", "Prompter", "PromptablePhoto"}
 """Classes that users open by `load`, and do not construct."""
 
-THEIRS = {("Segmenter.segment_many", "photos"), ("Segmenter.load", "wrap")}
+THEIRS = {("Segmenter.segment_many", "photos"), ("Segmenter.load", "wrap"), ("save_parameters", "comments")}
 """Iterators and functions of the user's: their own errors come through unchanged."""
 
 
