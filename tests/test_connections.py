@@ -28,6 +28,7 @@ ARGUMENTS = {
     "lint": ("bundle",),
     "doctor": (),
     "scenes": ("--output", "drawn"),
+    "sign": ("bundle", "--key", "none.pem"),
     "build-plans": ("bundle",),
     "profile": ("bundle", "--stages", "head", "--iterations", "1"),
     "bench": ("bundle", "--rounds", "1", *WORDS),
@@ -39,8 +40,8 @@ ARGUMENTS = {
 }
 """How each command is called."""
 
-REFUSED = {"build-plans": 1, "calibrate": 3}
-"""Exit codes that are no fault here: there is no GPU to build plans on, and the gate may find INT8 slower."""
+REFUSED = {"build-plans": 1, "calibrate": 3, "sign": 1}
+"""Exit codes that are no fault here: no GPU to build plans on, INT8 that the gate finds slower, no key to sign with."""
 
 NEEDS_TORCH = ("parity",)
 

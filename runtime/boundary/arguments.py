@@ -151,6 +151,8 @@ def _path_taken() -> Taken:
 
 
 def _instance(kind: type) -> Taken:
+    if getattr(kind, "_is_protocol", False):  # a function by its signature, such as a `Reporter`
+        return Taken("a function", callable)
     return Taken(f"a {kind.__name__}", lambda value: isinstance(value, kind))
 
 

@@ -57,7 +57,7 @@ class TextAssets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Assets that turn words into what a text engine takes."""
 
     tokenizer: FileEntry
-    """`tokenizer.json`."""
+    """`tokenizer.HASH.json`."""
     templates: tuple[str, ...]
     """Prompt templates; `{}` stands for the name."""
 

@@ -207,7 +207,7 @@ def _describe(folder: Path, identity: dict[str, Any]) -> None:
     try:
         write_bytes(folder / RUN, msgspec.json.format(msgspec.json.encode(identity), indent=1))
     except OSError as error:
-        raise ParameterError(f"{folder / RUN} cannot be written ({error.strerror}); give another --output") from error
+        raise ParameterError(f"{error.strerror or error}; give another --output") from error
 
 
 def _described(folder: Path) -> Any:

@@ -10,6 +10,7 @@ from onnx import numpy_helper
 
 from ovdeploy.runtime import Bundle
 from ovdeploy.runtime.bundle.bundle import file_entry, write_manifest
+from support.bundles import engine_file
 
 
 def run(command, *arguments):
@@ -18,7 +19,7 @@ def run(command, *arguments):
 
 def scale_layer(folder, stage, which):
     """Multiply one weight matrix of an engine by 1.01, and write its hash into the manifest again."""
-    path = folder / f"{stage}.fp32.onnx"
+    path = engine_file(folder, stage)
     model = onnx.load(path)
     matrices = [t for t in model.graph.initializer if len(t.dims) >= 2 and t.data_type == onnx.TensorProto.FLOAT]
     matrices = [t for t in matrices if min(t.dims[:2]) >= 16]

@@ -45,7 +45,7 @@ def test_a_value_is_shown_whatever_its_methods_do():
         def __repr__(self):
             raise RuntimeError
 
-    assert errors.shown(10**5000) == "a value of type int"
+    assert errors.shown(10**5000) == "a number of 16610 bits"
     assert errors.shown(Broken()) == "a value of type Broken"
     assert len(errors.shown("x" * 10**6)) == errors.SHOWN
     assert "unknown stage" in errors.one_of("stage", Broken(), ["dino"])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ovdeploy.runtime import EngineError, ParameterError, PhotoError, Result, VocabularyError
+from ovdeploy.runtime.geometry.limits import BATCH
 from ovdeploy.runtime.pipelines.batch import in_order
 from ovdeploy.runtime.pipelines.training_free.segmenter import TrainingFreeSegmenter
 from support.samples import draw_photo, random_vocabulary
@@ -205,7 +206,7 @@ def watched(micro_bundle, device, entered, left):
     return TrainingFreeSegmenter(segmenter.manifest, sessions)
 
 
-ALL_AT_ONCE = {"region_threshold": 0.0, "min_area": 1, "prompt_batch": 10**6, "window_batch": 10**6}
+ALL_AT_ONCE = {"region_threshold": 0.0, "min_area": 1, "prompt_batch": BATCH, "window_batch": BATCH}
 
 
 def test_photos_take_turns_where_buffers_are_used_again(micro_bundle, vocabulary):

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovdeploy.runtime import OvdeployWarning, Vocabulary, VocabularyError, available_recipes, load_recipe
+from ovdeploy.runtime import Bundle, OvdeployWarning, Vocabulary, VocabularyError, available_recipes, load_recipe
 from ovdeploy.runtime.datasets import available_specs, load_spec
 from ovdeploy.runtime.words.tokenizer import ClipTokenizer, pieces
 from ovdeploy.runtime.words.vocabulary import check_words, parse_classes
 
 
 def tokenizer(micro_bundle) -> ClipTokenizer:
-    return ClipTokenizer(micro_bundle / "tokenizer.json", 77)
+    return ClipTokenizer(Bundle.load(micro_bundle).tokenizer_path(), 77)
 
 
 def test_a_name_that_would_be_cut_is_refused_with_its_name_and_count(segmenter):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -32,6 +33,16 @@ class Format(NamedTuple):
     """json, toml, npz or bytes: what its contents are made of."""
 
 
+def _seal(path: Path) -> None:
+    """Give a manifest the digest of what it now says: else the digest alone would be tried."""
+    from ovdeploy.runtime.bundle.seal import sealed
+
+    with contextlib.suppress(Exception):  # what is no JSON, or too deep, stays as it is
+        data = json.loads(path.read_bytes())
+        if isinstance(data, dict):
+            path.write_text(json.dumps(sealed(data)))
+
+
 def _manifest(world: World, path: Path) -> None:
     """A bundle whose other files are those of the good one."""
     from ovdeploy.runtime import Bundle
@@ -40,6 +51,7 @@ def _manifest(world: World, path: Path) -> None:
         link = path.parent / file.name
         if file.name != path.name and not link.is_symlink():
             link.symlink_to(file)
+    _seal(path)
     bundle = Bundle.load(path.parent)
     bundle.ranges()
     bundle.missing_stages()
@@ -188,7 +200,9 @@ FORMATS: dict[str, Format] = {
         "i.toml", lambda w: b'precision = "fp16"\n[stages.dino]\nclasses = ["norms"]\n', _islands, "toml"
     ),
     "vocabulary": Format("v.npz", _vocabulary_bytes, _vocabulary, "npz"),
-    "tokenizer": Format("tokenizer.json", lambda w: (w.bundle / "tokenizer.json").read_bytes(), _tokenizer, "json"),
+    "tokenizer": Format(
+        "tokenizer.json", lambda w: next(w.bundle.glob("tokenizer.*json")).read_bytes(), _tokenizer, "json"
+    ),
     "photo.png": Format("a.png", _image("PNG"), _photo),
     "photo.jpg": Format("a.jpg", _image("JPEG"), _photo),
     "photo.tif": Format("a.tif", _image("TIFF"), _photo),

@@ -52,7 +52,7 @@ def invoke(*arguments):
 def test_the_bundle_holds_two_stages_and_no_words(sam_bundle):
     bundle = Bundle.load(sam_bundle)
     assert list(bundle.manifest.stages) == ["sam_encoder", "sam_prompt_decoder"] == list(bundle.recipe.stages)
-    assert bundle.manifest.text is None and not (sam_bundle / "tokenizer.json").exists()
+    assert bundle.manifest.text is None and not list(sam_bundle.glob("tokenizer*"))
     assert list(bundle.manifest.provenance) == ["sam"] and bundle.missing_stages() == []
     with pytest.raises(BundleError, match="takes no words"):
         bundle.tokenizer_path()

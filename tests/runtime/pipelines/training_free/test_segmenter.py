@@ -6,6 +6,7 @@ from PIL import Image
 
 from ovdeploy.runtime import Bundle, EngineError, ParameterError, PhotoError, Segmenter, Vocabulary, VocabularyError
 from ovdeploy.runtime.errors import OvdeployError
+from ovdeploy.runtime.geometry.limits import BATCH
 from ovdeploy.runtime.pipelines.training_free.segmenter import TrainingFreeSegmenter
 from support.samples import draw_photo, random_vocabulary
 from support.segmenting import ENGINES, EVERYTHING, assert_same, faked, random_outputs
@@ -122,7 +123,7 @@ def test_without_refinement_the_mask_is_the_coarse_mask_and_there_are_no_regions
 
 
 @pytest.mark.parametrize("name", ["window_batch", "prompt_batch"])
-@pytest.mark.parametrize("size", [1, 3, 10**6])
+@pytest.mark.parametrize("size", [1, 3, BATCH])
 def test_batches_do_not_change_the_result(segmenter, vocabulary, photo, name, size):
     parameters = EVERYTHING | {"stride": 32, "iou_threshold": 0.4}
     expected = segmenter.segment(photo, vocabulary, parameters=parameters)
