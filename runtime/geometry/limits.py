@@ -26,8 +26,8 @@ LONGEST_SIDE = 65_535
 SHORT_SIDE, WINDOW = 8_192, 4_096
 """Sides that a photo's short side is resized to, and that a window has: eight times what any published setting is."""
 
-BATCH = 1_024
-"""Windows, regions or prompts in one call of an engine: graphics cards are full with a tenth of it."""
+BATCH = 1_000_000
+"""Windows, regions or prompts in one call of an engine, at most: more than there can be. What there is is counted."""
 
 BLOCKS = 1_000
 """Of a transformer: the deepest that is known here has 48."""
