@@ -65,6 +65,8 @@ def atomic_path(path: str | Path, mode: int = 0o666) -> Iterator[Path]:
         FileError: the system refuses it.
     """
     path = Path(path)
+    if why := no_name(path):
+        raise FileError(f"{path!r} cannot be written: {why}")
     if is_there(path) and (why := why_no_file(path)):
         raise FileError(f"{path} cannot be written: {why}")
     make_folder(path.parent)
@@ -77,6 +79,14 @@ def atomic_path(path: str | Path, mode: int = 0o666) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def no_name(path: Path) -> str:
+    """Why no file can have this name, in words; empty if one can."""
+    try:
+        return "a name has no NUL" if b"\0" in os.fsencode(path) else ""
+    except ValueError as error:
+        return reason(error)
 
 
 @contextmanager

@@ -4,7 +4,7 @@
    of dynamic axes known to the runtime alone.
 2. Recipes name their pipeline and have `models` by role; `text` holds tokenizer and templates, or nothing; contracts
    have their `axes`.
-3. `digest`: of all that the manifest says. Plans may be TensorRT-RTX's, for targets.
+3. A `digest` of all that the manifest says. Plans may be TensorRT-RTX's, for targets.
 """
 
 from __future__ import annotations

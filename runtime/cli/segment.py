@@ -17,7 +17,7 @@ from ..backends.options import MOST_THREADS
 from ..boundary.reading import is_folder, is_there, listed, to_json
 from ..bundle.bundle import Bundle
 from ..errors import OF_ONE_PHOTO, EngineError, OutputError, PhotoError
-from ..files import check_folder, is_lasting, told
+from ..files import check_folder, is_hidden, is_lasting, told
 from ..labelling.result import Result
 from ..photo.reading import SUFFIXES
 from ..pipelines.base import Segmenter
@@ -165,7 +165,8 @@ def _photos_in(folder: Path) -> list[Path]:
         there = listed(folder, PhotoError)
     except PhotoError:
         return []  # reading it as a photo tells why
-    return [path for path in there if path.suffix.lower() in SUFFIXES and not path.name.endswith(RESULTS)]
+    photos = (path for path in there if path.suffix.lower() in SUFFIXES and not path.name.endswith(RESULTS))
+    return [photo for photo in photos if not is_hidden(photo)]
 
 
 def _matching(pattern: str) -> list[Path]:

@@ -137,9 +137,10 @@ def _refuse_cut(name: str, texts: Sequence[str], tokenizer: ClipTokenizer) -> No
     """
     longest = max(map(tokenizer.cut, texts))
     if longest:
+        told = shown(name if len(name) <= 60 else f"{name[:60]}…")
         raise VocabularyError(
-            f"the name {shown(name)} makes {longest} tokens with its template, and CLIP reads "
-            f"{tokenizer.context_length}: the rest would be cut off. Shorten it"
+            f"the name {told} makes {longest} tokens with its template, and CLIP reads {tokenizer.context_length}: "
+            f"the rest would be cut off. Shorten it"
         )
 
 

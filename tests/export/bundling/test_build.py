@@ -150,7 +150,7 @@ def test_an_interrupted_export_leaves_no_half_bundle_and_goes_on(
     build_bundle(networks, target)
     assert exported == ["sam_encoder", "head", "sam_decoder"], "what was done is not done again"
     bundle = Bundle.load(target)
-    assert all(bundle.engine_path(stage, "fp32").is_file() for stage in bundle.manifest.stages)
+    assert all(bundle.verified(entry).is_file() for entry in bundle.manifest.files())
     assert [path.name for path in tmp_path.iterdir()] == ["b"], "nothing is left beside it"
 
 

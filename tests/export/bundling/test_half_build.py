@@ -189,7 +189,7 @@ def test_the_command_makes_half_engines(folder, tmp_path):
     missing = CliRunner().invoke(
         export_engines, ["micro", "--precision", "fp16", "--islands", str(tmp_path / "no.toml")]
     )
-    assert missing.exit_code == 1 and "not a file of islands" in missing.stderr
+    assert missing.exit_code == 1 and "the file of islands cannot be read" in missing.stderr
 
 
 def test_the_search_reads_words_by_the_models_own_table():

@@ -103,7 +103,7 @@ def test_recipes_of_islands_are_read_as_they_were_written(tmp_path):
         ("precision = 3", "precision"),
         ("[stages.dino]\nclasses = ['softmaxx']", "Did you mean 'softmax'"),
         ("[stages.dino]\nlayers = []", "layers"),
-        ("this is not", "not a file of islands"),
+        ("this is not", "is not a TOML file"),
     ],
 )
 def test_files_that_are_no_recipe_are_refused(tmp_path, text, told):
