@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.status import Status
 
 from ..backends.options import MOST_THREADS
-from ..errors import OvdeployError
+from ..errors import OvdeployError, printable
 from ..recipe.parameters_file import load_parameters
 from ..reporting import Reporter
 
@@ -76,11 +76,6 @@ def fail_cleanly(command: Command) -> Command:
             sys.exit(1)
 
     return wrapped  # type: ignore[return-value]
-
-
-def printable(text: object) -> str:
-    """A text for a terminal: names of files that are not UTF-8 with their bytes as `\\udcff`, for byte 255."""
-    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:

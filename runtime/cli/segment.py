@@ -16,7 +16,7 @@ from rich.markup import escape
 from ..backends.options import MOST_THREADS
 from ..boundary.reading import is_folder, is_there, listed, to_json
 from ..bundle.bundle import Bundle
-from ..errors import OF_ONE_PHOTO, EngineError, PhotoError
+from ..errors import OF_ONE_PHOTO, EngineError, PhotoError, printable
 from ..labelling.result import Result
 from ..photo.reading import SUFFIXES
 from ..pipelines.base import Segmenter
@@ -26,7 +26,6 @@ from .common import (
     fail_cleanly,
     gpu_options,
     parameter_options,
-    printable,
     progress_bar,
     read_overrides,
     thread_option,

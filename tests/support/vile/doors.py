@@ -120,6 +120,7 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "Bundle.census": lambda w: {"stage": "dino", "precision": "fp32"},
     "Bundle.verified": lambda w: {"entry": w.opened.manifest.text.tokenizer},
     "EngineError": lambda w: {"message": "what came", "stage": "dino"},
+    "FileError": lambda w: {"message": "what came", "errno": 2},
     "MissingExtraError": lambda w: {"package": "onnx", "extra": "graph", "purpose": "counting"},
     "Parameters": lambda w: {},
     "Prompt": lambda w: {"points": [[1, 2]]},
