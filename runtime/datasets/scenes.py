@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..boundary.arguments import public
-from ..errors import DatasetError, one_of
+from ..errors import DatasetError, one_of, shown
 from ..scenes import ALL_NAMES, FIRST_TEST_SEED, HELD_OUT, SEEN, STUFF, draw_scene
 from .sample import Sample
+
+MOST = 1_000_000
+"""Scenes of one dataset; their names are a list."""
 
 
 class ScenesDataset:
@@ -44,10 +47,12 @@ class ScenesDataset:
             all_names: whether all names are given for every photo, or only those present in it and all stuff.
 
         Raises:
-            DatasetError: no photos are wanted, or the seed is negative.
+            DatasetError: no photos are wanted, or too many, or the seed is negative.
         """
-        if photos < 1 or first_seed < 0:
-            raise DatasetError(f"scenes need 1 or more photos and a seed of 0 or more, got {photos} and {first_seed}")
+        if not 1 <= photos <= MOST or first_seed < 0:
+            raise DatasetError(
+                f"scenes need 1 to {MOST} photos and a seed of 0 or more, got {shown(photos)} and {shown(first_seed)}"
+            )
         self.names = [str(seed) for seed in range(first_seed, first_seed + photos)]
         self._held_out, self._all_names = held_out, all_names
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from ..files import atomic_path
 
 BACKGROUND = "background"
 SEPARATOR = ";"
+
+MOST, LONGEST = 1_000_000, 1000
+"""Entries of a list of classes, and characters of a name. CLIP reads 77 tokens, seldom more than 400 characters."""
 
 
 class Vocabulary:
@@ -120,9 +124,11 @@ def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
             f"expected a list of class names, got the string {shown(classes)}; write [{shown(classes)}]"
         )
     try:
-        entries = list(classes)
+        entries = list(islice(classes, MOST + 1))
     except Exception as error:  # not iterable, or the user's own iterator fails
         raise VocabularyError(f"expected a list of class names, got {shown(classes)}") from error
+    if len(entries) > MOST:
+        raise VocabularyError(f"the list of classes has more than {MOST} entries; is it the right list?")
     if wrong := [entry for entry in entries if not isinstance(entry, str)]:
         raise VocabularyError(f"expected class names, got {shown(wrong[0])} among them")
     synonyms = tuple(tuple(word.strip() for word in entry.split(SEPARATOR)) for entry in entries)
@@ -133,6 +139,8 @@ def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
         for word in words:
             if not word:
                 raise VocabularyError(f"class {index} has an empty name in {shown('; '.join(words))}; remove it")
+            if len(word) > LONGEST:
+                raise VocabularyError(f"{shown(word)} has {len(word)} characters, the most of a name are {LONGEST}")
             if word.casefold() in seen:
                 raise VocabularyError(f"{shown(word)} stands twice in the list of classes; name everything once")
             seen.add(word.casefold())

@@ -44,5 +44,5 @@ def test_the_identity_knows_what_is_drawn_and_not_how_much():
 
 @pytest.mark.parametrize("wrong", [{"photos": 0}, {"photos": 1, "first_seed": -1}])
 def test_scenes_that_cannot_be_drawn_are_refused(wrong):
-    with pytest.raises(DatasetError, match="1 or more"):
+    with pytest.raises(DatasetError, match="1 to 1000000 photos"):
         ScenesDataset(**wrong)
