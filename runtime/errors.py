@@ -222,3 +222,8 @@ def shown(value: Any) -> str:
     except Exception:  # numbers of more digits than Python writes out, objects that are broken
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def printable(text: object) -> str:
+    """A text for a terminal: names of files that are not UTF-8 with their bytes as `\\udcff`, for byte 255."""
+    return str(text).encode("utf-8", "backslashreplace").decode()

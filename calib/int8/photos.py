@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...runtime.errors import OF_ONE_PHOTO, PhotoError
+from ...runtime.errors import OF_ONE_PHOTO, PhotoError, printable
 from ...runtime.photo.reading import as_photo
 from ...runtime.reporting import Reporter, silent
 
@@ -89,7 +89,7 @@ def _read(paths: Sequence[Path], max_pixels: int, tell: Reporter) -> list[Photo]
         try:
             pixels = as_photo(path, max_pixels)
         except OF_ONE_PHOTO as error:
-            tell(str(error), about="left out", lasting=True)
+            tell(printable(error), about="left out", lasting=True)
             continue
         sha256 = hashlib.sha256(np.array(pixels.shape).tobytes() + pixels.tobytes()).hexdigest()
         found.setdefault(sha256, Photo(path, sha256, float(pixels.std())))

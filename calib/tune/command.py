@@ -163,7 +163,7 @@ def _record(recorder: Recorder, dataset: Dataset, progress: Progress) -> tuple[l
         DatasetError: none can be used.
     """
     from ...runtime.datasets import IGNORED
-    from ...runtime.errors import OF_ONE_PHOTO
+    from ...runtime.errors import OF_ONE_PHOTO, printable
 
     usable: list[str] = []
     unlabelled: list[str] = []
@@ -172,9 +172,9 @@ def _record(recorder: Recorder, dataset: Dataset, progress: Progress) -> tuple[l
         try:
             labels = recorder.record(name).labels
         except OF_ONE_PHOTO as error:
-            failed[name] = str(error)
+            failed[printable(name)] = printable(error)
             if len(failed) <= TOLD:
-                click.echo(f"left out: {error}", err=True)
+                click.echo(f"left out: {printable(error)}", err=True)
             continue
         (usable if (labels != IGNORED).any() else unlabelled).append(name)
     if len(failed) > TOLD:

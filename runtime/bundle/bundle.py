@@ -128,6 +128,7 @@ class Bundle:
         return bundle
 
     @classmethod
+    @public()
     def written_here(cls, path: str | Path) -> Bundle:
         """The same for a bundle that this machine writes itself, of which no signature is asked.
 

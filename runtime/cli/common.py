@@ -20,7 +20,7 @@ import click
 
 from ..backends.options import MOST_THREADS
 from ..bundle.signature import VERIFY_VARIABLE
-from ..errors import OvdeployError, OvdeployWarning
+from ..errors import OvdeployError, OvdeployWarning, printable
 from ..geometry.limits import DEVICES
 from ..recipe.parameters_file import load_parameters
 
@@ -65,11 +65,6 @@ def warnings_told() -> Iterator[None]:
 
         warnings.showwarning = show
         yield
-
-
-def printable(text: object) -> str:
-    """A text for a terminal: names of files that are not UTF-8 with their bytes as `\\udcff`, for byte 255."""
-    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:

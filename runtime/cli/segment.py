@@ -16,7 +16,7 @@ from rich.markup import escape
 from ..backends.options import MOST_THREADS
 from ..boundary.reading import is_folder, is_there, listed, to_json
 from ..bundle.bundle import Bundle
-from ..errors import OF_ONE_PHOTO, EngineError, OutputError, PhotoError
+from ..errors import OF_ONE_PHOTO, EngineError, OutputError, PhotoError, printable
 from ..files import check_folder, is_hidden, is_lasting, told
 from ..labelling.result import Result
 from ..photo.reading import SUFFIXES
@@ -28,7 +28,6 @@ from .common import (
     fail_cleanly,
     gpu_options,
     parameter_options,
-    printable,
     read_overrides,
     thread_option,
 )

@@ -45,7 +45,7 @@ class ScenesDataset:
             all_names: whether all names are given for every photo, or only those present in it and all stuff.
 
         Raises:
-            DatasetError: no photos are wanted, or the seed is negative.
+            DatasetError: no photos are wanted, or too many, or the seed is negative.
         """
         if not (1 <= photos <= PHOTOS and 0 <= first_seed <= SEEDS):
             told = f"scenes need 1 to {PHOTOS:,} photos and a seed of 0 to {SEEDS:,}"

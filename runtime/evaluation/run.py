@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from ..datasets.sample import IGNORED, Dataset, Sample
-from ..errors import OF_ONE_PHOTO, ParameterError
+from ..errors import OF_ONE_PHOTO, DatasetError, ParameterError, printable
 from .boundary import boundary_scores
 from .journal import BUNDLE, Entry, Journal, Measured, column_name
 from .metrics import confusion
@@ -60,12 +60,14 @@ def _entry(
 ) -> Entry:
     """A photo through every predictor."""
     try:
+        if name != printable(name):
+            raise DatasetError(f"{printable(name)}: the name is not UTF-8; rename the file")
         sample = dataset.read(name)
         masks, milliseconds = predict_all(predictors, sample)
         entry = Entry(photo=name, measured=measure(sample, masks, len(dataset.classes)), milliseconds=milliseconds)
         keep(name, sample, masks, entry)
     except OF_ONE_PHOTO as error:
-        entry = Entry(photo=name, error=str(error))
+        entry = Entry(photo=printable(name), error=printable(error))
     return entry
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..boundary.arguments import public
+from ..errors import ParameterError, shown
 from ..files import atomic_path, write_bytes
 from ..photo.overlay import draw_overlay, palette, small_indices
 from ..photo.writing import image_format
@@ -73,7 +74,12 @@ class Result:
         Args:
             opacity: of the colours, 0 to 1.
             legend: whether a legend is added below the photo.
+
+        Raises:
+            ParameterError: the opacity is not between 0 and 1.
         """
+        if not 0 <= opacity <= 1:
+            raise ParameterError(f"opacity={shown(opacity)}: expected a number from 0 to 1")
         return draw_overlay(self.photo, self.mask, self.names, opacity=opacity, legend=legend)
 
     @public()

@@ -14,7 +14,7 @@ from ..backends.options import SessionOptions
 from ..backends.registry import choose_backend
 from ..bundle.bundle import Bundle
 from ..bundle.opening import open_stage
-from ..errors import BundleError, EngineError
+from ..errors import BundleError, EngineError, ParameterError, shown
 from ..stage.precision import FP32
 
 Calls = dict[str, list[dict[str, int]]]
@@ -87,7 +87,7 @@ class Engines(Mapping[str, Session]):
         chosen = choose_backend(backend, precision)
         shared = options or SessionOptions()
         return cls(
-            open_one=lambda stage: wrap(open_stage(bundle, stage, precision, chosen, shared)),
+            open_one=lambda stage: _wrapped(open_stage(bundle, stage, precision, chosen, shared), wrap),
             backend=chosen,
             precision=precision,
         )
@@ -181,6 +181,18 @@ class Engines(Mapping[str, Session]):
         self._closed = True
         for session in self._open.values():
             session.close()
+
+
+def _wrapped(session: Session, wrap: Wrap) -> Session:
+    try:
+        put: Any = wrap(session)
+    except BaseException:
+        session.close()
+        raise
+    if not isinstance(put, Session):
+        session.close()
+        raise ParameterError(f"wrap: expected a function that gives a Session for a session, it gave {shown(put)}")
+    return put
 
 
 def _note(calls: Calls, stage: str, sizes: dict[str, int]) -> None:

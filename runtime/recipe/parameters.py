@@ -151,7 +151,8 @@ def _refuse(name: str, value: Any) -> Any:
 def _same(value: Any, baked: Any) -> bool:
     """Whether a value is the baked one; numbers to the precision of the engines."""
     plain = value.item() if isinstance(value, np.generic) else value
-    if type(plain) not in (bool, int, float, str, list, tuple):
+    parts = plain if type(plain) in (list, tuple) else (plain,)
+    if any(type(part) not in (bool, int, float, str) for part in parts):
         return False
     if isinstance(baked, (tuple, str)):
         return (tuple(plain) if isinstance(plain, list) else plain) == baked

@@ -15,7 +15,7 @@ import tomli_w
 
 from ..boundary.arguments import public
 from ..boundary.reading import reason
-from ..errors import ParameterError, one_of
+from ..errors import ParameterError, one_of, shown
 from ..files import write_bytes
 from ..toml import read_toml
 from .parameters import Parameters
@@ -57,12 +57,18 @@ def save_parameters(path: str | Path, values: Mapping[str, Any], comments: Itera
         ParameterError: TOML has no such values.
         FileError: the system refuses the path.
     """
-    head = "".join(f"# {line}\n" for line in comments)
     try:
+        head = "".join(f"# {_line(line)}\n" for line in comments)
         text = (head + tomli_w.dumps({TABLE: dict(values)})).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise ParameterError(f"{path}: these values cannot be written as TOML: {reason(error)}") from error
+        raise ParameterError(f"{path}: this cannot be written as TOML: {reason(error)}") from error
     write_bytes(path, text)
+
+
+def _line(comment: Any) -> str:
+    if not isinstance(comment, str) or len(comment.splitlines()) > 1:
+        raise TypeError(f"{shown(comment)} is no line of text")
+    return comment
 
 
 @public()

@@ -18,8 +18,9 @@ import regex
 from tokenizers import Tokenizer
 
 from ..boundary.reading import read_text
-from ..errors import BundleError
+from ..errors import BundleError, shown
 
+LARGEST = np.iinfo(np.int32).max
 AGAIN = "Copy the bundle again, or export it again with --force."
 START, END = "<start_of_text>", "<end_of_text>"
 PIECES = regex.compile(
@@ -43,8 +44,9 @@ class ClipTokenizer:
         """
         self._tokenizer = _read(path)
         ids = {token: self._tokenizer.token_to_id(token) for token in (START, END)}
-        if None in ids.values():
+        if not all(number is not None and number <= LARGEST for number in ids.values()):
             raise BundleError(f"{path} is no tokenizer of CLIP's: it lacks {START} or {END}. {AGAIN}")
+        self._path = path
         self._special = {token: number for token, number in ids.items() if number is not None}
         self.context_length = context_length
 
@@ -64,7 +66,15 @@ class ClipTokenizer:
     def _merge(self, piece: str) -> list[int]:
         """The tokens of one piece: its UTF-8 bytes as characters, merged."""
         characters = "".join(part for part, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(piece))
-        return [token.id for token in self._tokenizer.model.tokenize(characters)]
+        try:
+            ids = [token.id for token in self._tokenizer.model.tokenize(characters)]
+        except BaseException as error:  # a panic of the library is no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            raise BundleError(f"{self._path} cannot cut {shown(piece)} ({error}). {AGAIN}") from error
+        if any(number > LARGEST for number in ids):
+            raise BundleError(f"{self._path} has numbers of tokens above {LARGEST}. {AGAIN}")
+        return ids
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Tokens of several texts: [P, context_length] int32, padded with zeros."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from .tokenizer import pieces
 
 BACKGROUND = "background"
 SEPARATOR = ";"
+
+MOST, LONGEST = 1_000_000, 1000
+"""Entries of a list of classes, and characters of a name. CLIP reads 77 tokens, seldom more than 400 characters."""
 
 
 class Vocabulary:
@@ -125,7 +129,7 @@ def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
             f"expected a list of class names, got the string {shown(classes)}; write [{shown(classes)}]"
         )
     try:
-        entries = list(classes)
+        entries = list(islice(classes, MOST + 1))
     except Exception as error:  # not iterable, or the user's own iterator fails
         raise VocabularyError(f"expected a list of class names, got {shown(classes)}") from error
     if len(entries) > CLASSES:
@@ -143,6 +147,8 @@ def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
         for word in words:
             if not word:
                 raise VocabularyError(f"class {index} has an empty name in {shown('; '.join(words))}; remove it")
+            if len(word) > LONGEST:
+                raise VocabularyError(f"{shown(word)} has {len(word)} characters, the most of a name are {LONGEST}")
             if word.casefold() in seen:
                 raise VocabularyError(f"{shown(word)} stands twice in the list of classes; name everything once")
             seen.add(word.casefold())

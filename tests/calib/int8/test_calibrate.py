@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -282,15 +283,17 @@ def test_outputs_that_hold_something_else_are_refused(micro_bundle, photos, tmp_
         run(request_of(micro_bundle, photos, tmp_path / "other"))
 
 
-def test_the_command_refuses_too_few_and_unreadable_photos(micro_bundle, photos, tmp_path):
+def test_the_command_refuses_too_few_photos_and_leaves_out_what_cannot_be_read(micro_bundle, photos, tmp_path):
     given = [str(micro_bundle), "--images", str(photos), "--output", str(tmp_path / "int8")]
     few = CliRunner().invoke(command, [*given, "--photos", "5"])
     assert few.exit_code == 1 and "4 different photos to calibrate on, at least 5" in few.output
     shutil.copytree(photos, tmp_path / "photos")
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no photo")
     given[2] = str(tmp_path / "photos")
-    broken = CliRunner().invoke(command, given)
-    assert broken.exit_code == 1 and "left out: " in broken.output and "broken.jpg" in broken.output
+    os.mkfifo(tmp_path / "photos" / "fifo.png")
+    broken = CliRunner().invoke(command, [*given, "--photos", "5"])
+    assert broken.exit_code == 1 and "4 different photos to calibrate on, at least 5" in broken.output
+    assert broken.output.count("left out") == 2 and "broken.jpg" in broken.output and "a FIFO" in broken.output
 
 
 def test_the_command_tells_a_refusal_by_its_exit_code(micro_bundle, photos, tmp_path):

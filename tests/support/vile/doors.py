@@ -115,11 +115,13 @@ ERROR: Callable[[World], dict[str, Any]] = lambda world: {"message": "what came"
 GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "Bundle": lambda w: {"path": w.bundle, "manifest": w.opened.manifest},
     "Bundle.load": lambda w: {"path": w.bundle},
+    "Bundle.written_here": lambda w: {"path": w.bundle},
     "Bundle.stage": lambda w: {"name": "dino"},
     "Bundle.engine_path": lambda w: {"stage": "dino", "precision": "fp32"},
     "Bundle.census": lambda w: {"stage": "dino", "precision": "fp32"},
     "Bundle.verified": lambda w: {"entry": w.opened.manifest.text.tokenizer},
     "EngineError": lambda w: {"message": "what came", "stage": "dino"},
+    "FileError": lambda w: {"message": "what came", "errno": 2},
     "MissingExtraError": lambda w: {"package": "onnx", "extra": "graph", "purpose": "counting"},
     "Parameters": lambda w: {},
     "Prompt": lambda w: {"points": [[1, 2]]},
