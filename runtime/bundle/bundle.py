@@ -105,8 +105,7 @@ class Bundle:
     def __init__(self, path: Path, manifest: Manifest, digest: str = "") -> None:
         self.path = path
         self.manifest = manifest
-        self.digest = digest or digest_of(manifest_data(manifest))
-        """What identifies the bundle: the SHA-256 of its manifest, which names every file by its own."""
+        self._digest = digest
 
     @classmethod
     @public()
@@ -146,6 +145,11 @@ class Bundle:
         for entry in bundle._all_files():
             bundle._inside(entry.path)
         return bundle
+
+    @property
+    def digest(self) -> str:
+        """What identifies the bundle: the SHA-256 of its manifest, which names every file by its own."""
+        return self._digest or digest_of(manifest_data(self.manifest))
 
     @property
     def recipe(self) -> Recipe:

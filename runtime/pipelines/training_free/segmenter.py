@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...backends.base import Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle, Manifest
 from ...errors import BundleError, ParameterError, VocabularyError, hearing
+from ...geometry.limits import CLASSES
 from ...labelling.result import Result
 from ...photo.reading import Taken
 from ...recipe.parameters import Parameters
@@ -82,17 +84,16 @@ class TrainingFreeSegmenter(Segmenter):
                 raise VocabularyError(f"the recipe {recipe.name!r} has no classes of its own; name some")
             classes = recipe.classes
             background = recipe.background if background is None else background
-        classes = classes if isinstance(classes, str) else list(classes)  # a generator gives them once
-        prompts = self.manifest.text.templates if templates is None else templates
-        prompts = prompts if isinstance(prompts, str) else list(prompts)
-        words = [word for synonyms in parse_classes(classes) for word in synonyms]
+        given = _listed(classes)
+        prompts = _listed(self.manifest.text.templates if templates is None else templates)
+        words = [word for synonyms in parse_classes(given) for word in synonyms]
         check_words(words)
         embeddings = []
         with self.engines.turn:
             for index, word in enumerate(words):
                 progress(f"embedding names, {index + 1} of {len(words)}", share=index / len(words))
                 embeddings.append(self._embedder.embed(word, prompts))
-        return Vocabulary(classes, np.stack(embeddings), background=background)
+        return Vocabulary(given, np.stack(embeddings), background=background)
 
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
@@ -150,3 +151,13 @@ def open_segmenter(bundle: Bundle, engines: Engines, parameters: Mapping[str, An
     engines.open(bundle.recipe.running_stages)
     embedder = text_embedder(bundle, TEXT, engines.precision, engines.backend, lambda: engines[TEXT])
     return TrainingFreeSegmenter(bundle.manifest, engines, embedder=embedder, parameters=parameters)
+
+
+def _listed(values: Any) -> Any:
+    """What a generator gives, which it gives once; what is no list of words is left for others to refuse."""
+    if isinstance(values, str):
+        return values
+    try:
+        return list(islice(values, CLASSES + 1))
+    except Exception:  # not iterable, or the user's own iterator fails
+        return values

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import random
+import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,9 +49,9 @@ def _manifest(world: World, path: Path) -> None:
     from ovdeploy.runtime import Bundle
 
     for file in world.bundle.iterdir():
-        link = path.parent / file.name
-        if file.name != path.name and not link.is_symlink():
-            link.symlink_to(file)
+        there = path.parent / file.name
+        if file.name != path.name and file.is_file() and not there.exists():
+            shutil.copyfile(file, there)  # a link would lead out of the bundle
     _seal(path)
     bundle = Bundle.load(path.parent)
     bundle.ranges()
@@ -166,7 +167,7 @@ def _checkpoint_bytes(world: World) -> bytes:
     import torch
 
     file = io.BytesIO()
-    torch.save({"a": torch.arange(20.0), "b": {"c": 1}}, file)
+    torch.save({"a": torch.arange(20.0), "b": torch.ones(2, 3)}, file)
     return file.getvalue()
 
 
@@ -184,9 +185,7 @@ ENTRY = {
 FORMATS: dict[str, Format] = {
     "manifest": Format("bundle.json", lambda w: (w.bundle / "bundle.json").read_bytes(), _manifest, "json"),
     "recipe": Format("mine.toml", _toml_of("micro.toml"), _load_recipe, "toml"),
-    "parameters": Format(
-        "p.toml", lambda w: b"[parameters]\nstride = 100\nprompts = ['box']\n", _load_parameters, "toml"
-    ),
+    "parameters": Format("p.toml", lambda w: b"[parameters]\nstride = 100\n", _load_parameters, "toml"),
     "dataset": Format(
         "d.toml",
         lambda w: (
@@ -197,7 +196,7 @@ FORMATS: dict[str, Format] = {
         "toml",
     ),
     "islands": Format(
-        "i.toml", lambda w: b'precision = "fp16"\n[stages.dino]\nclasses = ["norms"]\n', _islands, "toml"
+        "i.toml", lambda w: b'precision = "fp16"\n[stages.dino]\nclasses = ["softmax"]\n', _islands, "toml"
     ),
     "vocabulary": Format("v.npz", _vocabulary_bytes, _vocabulary, "npz"),
     "tokenizer": Format(
@@ -212,7 +211,6 @@ FORMATS: dict[str, Format] = {
     "mask prompt": Format("m.prompt.npy", _npy, _mask),
     "checkpoint": Format("c.pt", _checkpoint_bytes, _checkpoint),
     "list of names": Format("names.txt", lambda w: b"one\n", _names),
-    "journal": Format("journal.jsonl", lambda w: json.dumps(ENTRY).encode() + b"\n", _journal, "json"),
     "run of a journal": Format("run.json", lambda w: b'{"bundle": "x"}', _journal, "json"),
 }
 
