@@ -224,7 +224,8 @@ def with_typed_parameters(recipe: Recipe) -> Recipe:
         msgspec.ValidationError: a value is not of its type, or out of range.
     """
     family, given = recipe.family, recipe.parameters
-    if isinstance(given, Mapping):
+    if not isinstance(given, family.parameters):
+        given = msgspec.convert(given, dict[str, Any])
         given = msgspec.convert({**family.defaults(recipe), **given}, family.parameters)
     return msgspec.structs.replace(recipe, parameters=given)
 

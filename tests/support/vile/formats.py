@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,8 @@ class Format(NamedTuple):
     """Reads a file of it, and uses what was read."""
     kind: str = "bytes"
     """json, toml, npz or bytes: what its contents are made of."""
+    kept: bool = False
+    """Whether files beside it stay from case to case."""
 
 
 def _manifest(world: World, path: Path) -> None:
@@ -37,9 +40,9 @@ def _manifest(world: World, path: Path) -> None:
     from ovdeploy.runtime import Bundle
 
     for file in world.bundle.iterdir():
-        link = path.parent / file.name
-        if file.name != path.name and not link.is_symlink():
-            link.symlink_to(file)
+        there = path.parent / file.name
+        if file.name != path.name and file.is_file() and not there.exists():
+            shutil.copyfile(file, path.parent / file.name)  # a link would lead out of the bundle
     bundle = Bundle.load(path.parent)
     bundle.ranges()
     bundle.missing_stages()
@@ -48,6 +51,15 @@ def _manifest(world: World, path: Path) -> None:
         for precision in entry.engines:
             bundle.engine_path(stage, precision)
     bundle.tokenizer_path()
+
+
+def _manifest_in_use(world: World, path: Path) -> None:
+    """Such a bundle opened, and a photo segmented."""
+    from ovdeploy.runtime import Segmenter
+
+    _manifest(world, path)
+    with Segmenter.load(path.parent, backend="onnxruntime", threads=1) as segmenter:
+        segmenter.segment(world.image, segmenter.vocabulary(["cup; mug", "table"]))
 
 
 def _load_recipe(world: World, path: Path) -> None:
@@ -125,6 +137,10 @@ def _names(world: World, path: Path) -> None:
 def _journal(world: World, path: Path) -> None:
     from ovdeploy.runtime.evaluation.journal import Journal
 
+    good = {"run.json": RUN, "journal.jsonl": json.dumps(ENTRY).encode() + b"\n"}
+    for name, content in good.items():
+        if path.name != name:
+            (path.parent / name).write_bytes(content)
     with Journal(path.parent, {"bundle": "x"}) as journal:
         list(journal.entries())
 
@@ -154,7 +170,7 @@ def _checkpoint_bytes(world: World) -> bytes:
     import torch
 
     file = io.BytesIO()
-    torch.save({"a": torch.arange(20.0), "b": {"c": 1}}, file)
+    torch.save({"a": torch.arange(20.0), "b": torch.zeros(2, 3)}, file)
     return file.getvalue()
 
 
@@ -169,11 +185,19 @@ ENTRY = {
     "measured": [{"predictor": "bundle", "kind": "coarse", "cells": [[0, 0, 9]], "boundary": {"0": 1.0}}],
 }
 
+RUN = b'{"bundle": "x"}'
+
 FORMATS: dict[str, Format] = {
-    "manifest": Format("bundle.json", lambda w: (w.bundle / "bundle.json").read_bytes(), _manifest, "json"),
+    "manifest": Format("bundle.json", lambda w: (w.bundle / "bundle.json").read_bytes(), _manifest, "json", kept=True),
+    "manifest in use": Format(
+        "bundle.json", lambda w: (w.bundle / "bundle.json").read_bytes(), _manifest_in_use, "json", kept=True
+    ),
     "recipe": Format("mine.toml", _toml_of("micro.toml"), _load_recipe, "toml"),
     "parameters": Format(
-        "p.toml", lambda w: b"[parameters]\nstride = 100\nprompts = ['box']\n", _load_parameters, "toml"
+        "p.toml",
+        lambda w: b"[parameters]\nstride = 100\nrefine = true\nregion_threshold = 0.25\n",
+        _load_parameters,
+        "toml",
     ),
     "dataset": Format(
         "d.toml",
@@ -185,7 +209,7 @@ FORMATS: dict[str, Format] = {
         "toml",
     ),
     "islands": Format(
-        "i.toml", lambda w: b'precision = "fp16"\n[stages.dino]\nclasses = ["norms"]\n', _islands, "toml"
+        "i.toml", lambda w: b'precision = "fp16"\n[stages.dino]\nclasses = ["softmax"]\n', _islands, "toml"
     ),
     "vocabulary": Format("v.npz", _vocabulary_bytes, _vocabulary, "npz"),
     "tokenizer": Format("tokenizer.json", lambda w: (w.bundle / "tokenizer.json").read_bytes(), _tokenizer, "json"),
@@ -199,7 +223,7 @@ FORMATS: dict[str, Format] = {
     "checkpoint": Format("c.pt", _checkpoint_bytes, _checkpoint),
     "list of names": Format("names.txt", lambda w: b"one\n", _names),
     "journal": Format("journal.jsonl", lambda w: json.dumps(ENTRY).encode() + b"\n", _journal, "json"),
-    "run of a journal": Format("run.json", lambda w: b'{"bundle": "x"}', _journal, "json"),
+    "run of a journal": Format("run.json", lambda w: RUN, _journal, "json"),
 }
 
 VILE_JSON: dict[str, str] = {
