@@ -79,7 +79,9 @@ class _Worker:
         }  # fmt: skip
         folder.mkdir(parents=True)
         self._errors = tempfile.TemporaryFile("w+", errors="backslashreplace")  # noqa: SIM115 (lives as long as we)
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._errors, env=environment)
+        self._process = subprocess.Popen(  # in a folder of its own: a vile path may be one that can be written
+            command, stdout=subprocess.PIPE, stderr=self._errors, env=environment, cwd=folder
+        )
         self.end = ""
         self.ended_well = False
 
