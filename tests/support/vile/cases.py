@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,7 +87,7 @@ def _of_format(name: str, form: Format, world: World, seed: int) -> Iterator[Cas
 
 def _read(form: Format, world: World, folder: Path, make: Callable[[], bytes]) -> None:
     for file in folder.iterdir():
-        if not file.is_symlink():
+        if not form.kept or file.name == form.file:
             file.unlink()
     (folder / form.file).write_bytes(make())
     form.read(world, folder / form.file)
@@ -101,14 +100,10 @@ def chosen(cases: list[Case], count: int | None, seed: int, always: list[str]) -
         cases: all.
         count: how many by chance; None means all.
         seed: of the chance.
-        always: patterns of names.
+        always: names of others.
     """
     if count is None or count >= len(cases):
         return list(range(len(cases)))
     picked = set(random.Random(seed).sample(range(len(cases)), count))
-    picked |= {
-        index
-        for index, case in enumerate(cases)
-        if case.name.endswith("(good)") or any(fnmatchcase(case.name, pattern) for pattern in always)
-    }
+    picked |= {index for index, case in enumerate(cases) if case.name.endswith("(good)") or case.name in always}
     return sorted(picked)

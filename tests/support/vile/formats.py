@@ -32,6 +32,8 @@ class Format(NamedTuple):
     """Reads a file of it, and uses what was read."""
     kind: str = "bytes"
     """json, toml, npz or bytes: what its contents are made of."""
+    kept: bool = False
+    """Whether files beside it stay from case to case."""
 
 
 def _seal(path: Path) -> None:
@@ -61,6 +63,15 @@ def _manifest(world: World, path: Path) -> None:
         for precision in entry.engines:
             bundle.engine_path(stage, precision)
     bundle.tokenizer_path()
+
+
+def _manifest_in_use(world: World, path: Path) -> None:
+    """Such a bundle opened, and a photo segmented."""
+    from ovdeploy.runtime import Segmenter
+
+    _manifest(world, path)
+    with Segmenter.load(path.parent, backend="onnxruntime", threads=1) as segmenter:
+        segmenter.segment(world.image, segmenter.vocabulary(["cup; mug", "table"]))
 
 
 def _load_recipe(world: World, path: Path) -> None:
@@ -138,8 +149,18 @@ def _names(world: World, path: Path) -> None:
 def _journal(world: World, path: Path) -> None:
     from ovdeploy.runtime.evaluation.journal import Journal
 
+    good = {"run.json": RUN, "journal.jsonl": _journal_bytes()}
+    for name, content in good.items():
+        if path.name != name:
+            (path.parent / name).write_bytes(content)
     with Journal(path.parent, {"bundle": "x"}) as journal:
         list(journal.entries())
+
+
+def _journal_bytes() -> bytes:
+    from ovdeploy.runtime.kept.lines import Lines
+
+    return Lines(RUN.replace(b" ", b"")).written(json.dumps(ENTRY).encode())
 
 
 def _vocabulary_bytes(world: World) -> bytes:
@@ -182,10 +203,20 @@ ENTRY = {
     "measured": [{"predictor": "bundle", "kind": "coarse", "cells": [[0, 0, 9]], "boundary": {"0": 1.0}}],
 }
 
+RUN = b'{"bundle": "x"}'
+
 FORMATS: dict[str, Format] = {
-    "manifest": Format("bundle.json", lambda w: (w.bundle / "bundle.json").read_bytes(), _manifest, "json"),
+    "manifest": Format("bundle.json", lambda w: (w.bundle / "bundle.json").read_bytes(), _manifest, "json", kept=True),
+    "manifest in use": Format(
+        "bundle.json", lambda w: (w.bundle / "bundle.json").read_bytes(), _manifest_in_use, "json", kept=True
+    ),
     "recipe": Format("mine.toml", _toml_of("micro.toml"), _load_recipe, "toml"),
-    "parameters": Format("p.toml", lambda w: b"[parameters]\nstride = 100\n", _load_parameters, "toml"),
+    "parameters": Format(
+        "p.toml",
+        lambda w: b"[parameters]\nstride = 100\nrefine = true\nregion_threshold = 0.25\n",
+        _load_parameters,
+        "toml",
+    ),
     "dataset": Format(
         "d.toml",
         lambda w: (
@@ -211,11 +242,11 @@ FORMATS: dict[str, Format] = {
     "mask prompt": Format("m.prompt.npy", _npy, _mask),
     "checkpoint": Format("c.pt", _checkpoint_bytes, _checkpoint),
     "list of names": Format("names.txt", lambda w: b"one\n", _names),
-    "run of a journal": Format("run.json", lambda w: b'{"bundle": "x"}', _journal, "json"),
+    "journal": Format("journal.jsonl", lambda w: _journal_bytes(), _journal),
+    "run of a journal": Format("run.json", lambda w: RUN, _journal, "json"),
 }
 
-VILE_JSON: dict[str, str] = {
-    "null": "null",
+VILE_VALUES: dict[str, str] = {
     "true": "true",
     "0": "0",
     "-1": "-1",
@@ -224,53 +255,41 @@ VILE_JSON: dict[str, str] = {
     "5000 digits": "9" * 5000,
     "0.5": "0.5",
     "1e308": "1e308",
-    "1e999": "1e999",
-    "NaN": "NaN",
-    "Infinity": "-Infinity",
     "empty text": '""',
     "text": '"x"',
     "dots": '"../../etc/passwd"',
     "absolute": '"/dev/zero"',
     "NUL": '"a\\u0000b"',
-    "surrogate": '"\\udcff"',
     "long text": '"' + "x" * 10**5 + '"',
     "placeholders": '"{}{}{0}%s"',
     "list": "[]",
     "list of list": "[[[[]]]]",
+    "table": "{}",
+    "deep list": "[" * DEEP + "]" * DEEP,
+}
+"""What JSON and TOML write alike."""
+
+VILE_JSON: dict[str, str] = {
+    **VILE_VALUES,
+    "null": "null",
+    "1e999": "1e999",
+    "NaN": "NaN",
+    "Infinity": "-Infinity",
+    "surrogate": '"\\udcff"',
     "list of null": "[null]",
     "long list": "[" + "1," * 10**5 + "1]",
-    "table": "{}",
     "table of nonsense": '{"nonsense": 1}',
-    "deep list": "[" * DEEP + "]" * DEEP,
     "deep table": '{"a":' * DEEP + "1" + "}" * DEEP,
 }
 """In place of every value."""
 
 VILE_TOML: dict[str, str] = {
-    "true": "true",
-    "0": "0",
-    "-1": "-1",
-    "2**31": str(2**31),
-    "2**63": str(2**63),
-    "5000 digits": "9" * 5000,
-    "0.5": "0.5",
-    "1e308": "1e308",
+    **VILE_VALUES,
     "nan": "nan",
     "inf": "-inf",
-    "empty text": '""',
-    "text": '"x"',
-    "dots": '"../../etc/passwd"',
-    "absolute": '"/dev/zero"',
-    "NUL": '"a\\u0000b"',
-    "long text": '"' + "x" * 10**5 + '"',
-    "placeholders": '"{}{}{0}%s"',
     "place in dots": '"../{}.png"',
     "ranges": '"0-99999999999"',
-    "list": "[]",
-    "list of list": "[[[[]]]]",
-    "table": "{}",
     "table of nonsense": "{nonsense = 1}",
-    "deep list": "[" * DEEP + "]" * DEEP,
     "date": "1979-05-27T07:32:00Z",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import selectors
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from support.samples import ROOT
 
@@ -20,13 +21,24 @@ KNOWN = Path(__file__).with_name("known.txt")
 PATIENCE = 60.0
 """Seconds until a worker that says nothing is ended; it interrupts itself where Python can."""
 
+START = 300.0
+"""Until it has opened its bundle, on a machine that is busy."""
+
 FINE = ("ok", "refused", "theirs")
 
 
-def known() -> dict[str, str]:
-    """Patterns of the cases that are known to fail, each with the reason."""
+class Known(NamedTuple):
+    """Cases that are known to fail."""
+
+    pattern: str
+    example: str
+    reason: str
+
+
+def known() -> list[Known]:
+    """What known.txt lists."""
     lines = (line for line in KNOWN.read_text().splitlines() if line and not line.startswith("#"))
-    return dict(tuple(part.strip() for part in line.split(" -- ", 1)) for line in lines)  # type: ignore[misc]
+    return [Known(*re.fullmatch(r"(.+) :: (.+?) -- (.+)", line).groups()) for line in lines]  # type: ignore[union-attr]
 
 
 def tried(bundle: Path, *, share: str = "0/1", count: int | None = None, seed: int = 17) -> Iterator[dict[str, Any]]:
@@ -59,7 +71,7 @@ class _Worker:
     def __init__(self, bundle: Path, folder: Path, share: str, count: int | None, seed: int, after: int) -> None:
         command = [sys.executable, "-m", "support.vile.worker", str(bundle), str(folder), "--share", share]
         command += ["--seed", str(seed), "--after", str(after), *(["--count", str(count)] if count is not None else [])]
-        command += ["--always", *known()]
+        command += ["--always", *(each.example for each in known())]
         path = os.pathsep.join(filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))
         environment = {
             **os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OVDEPLOY_CACHE": str(folder / "cache"),
@@ -75,18 +87,19 @@ class _Worker:
 
     def lines(self) -> Iterator[dict[str, Any]]:
         assert self._process.stdout is not None
-        descriptor, rest = self._process.stdout.fileno(), b""
+        descriptor, rest, begun = self._process.stdout.fileno(), b"", False
         with selectors.DefaultSelector() as selector:
             selector.register(descriptor, selectors.EVENT_READ)
             while True:
                 start = time.monotonic()
-                if not selector.select(PATIENCE):
+                if not selector.select(PATIENCE if begun else START):
                     self._process.kill()
                     self.end = f"no answer for {time.monotonic() - start:.0f} s"
                     break
                 piece = os.read(descriptor, 1 << 16)
                 if not piece:
                     break
+                begun = True
                 *whole, rest = (rest + piece).split(b"\n")
                 yield from map(json.loads, whole)
         code = self._process.wait()
@@ -108,18 +121,12 @@ def _unlock(folder: Path) -> None:
 
 def unexpected(outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What must not be, and nobody has listed as known."""
-    return [found for found in outcomes if found["outcome"] not in FINE and not pattern_of(found["name"])]
-
-
-def pattern_of(name: str) -> str:
-    """The known pattern that a case falls under; empty if none."""
-    return next((pattern for pattern in known() if fnmatchcase(name, pattern)), "")
+    patterns = [each.pattern for each in known()]
+    failed = (found for found in outcomes if found["outcome"] not in FINE)
+    return [found for found in failed if not any(fnmatchcase(found["name"], pattern) for pattern in patterns)]
 
 
 def gone(outcomes: list[dict[str, Any]]) -> list[str]:
-    """Known patterns that no longer fail, of those that were tried."""
-    tried_patterns: dict[str, bool] = {}
-    for found in outcomes:
-        if pattern := pattern_of(found["name"]):
-            tried_patterns[pattern] = tried_patterns.get(pattern, False) or found["outcome"] not in FINE
-    return [pattern for pattern, fails in tried_patterns.items() if not fails]
+    """Known cases that no longer fail."""
+    fine = {found["name"] for found in outcomes if found["outcome"] in FINE}
+    return [each.example for each in known() if each.example in fine]
