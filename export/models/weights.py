@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
+import pickle  # for the name of an error; nothing is unpickled  # nosec B403
 import re
 import zlib
 from collections.abc import Mapping
