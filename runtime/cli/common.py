@@ -54,7 +54,8 @@ def progress_bar(console: Console, *columns: ProgressColumn, quiet: bool = False
     """
     following = columns or (MofNCompleteColumn(), TimeRemainingColumn())
     named = TextColumn("{task.description}")
-    return Progress(named, BarColumn(), *following, console=console, disable=quiet, transient=transient)
+    shown = Console(quiet=True) if quiet else console  # a bar that is off ends with an empty line before rich 15
+    return Progress(named, BarColumn(), *following, console=shown, disable=quiet, transient=transient)
 
 
 def fail_cleanly(command: Command) -> Command:
