@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,8 +71,7 @@ class OpenVinoSession(Session):
         self._compiled, self._packing = made
         self._check_signature(path)
         self._check_precision(options.precision)
-        expected = contract.output_names
-        self._types = {name_of(port, expected): port.element_type for port in self._compiled.outputs}
+        self._types = {port.any_name: port.element_type for port in self._compiled.outputs}
 
     def _run(self, feeds: Mapping[str, Array], into: Mapping[str, Array]) -> dict[str, np.ndarray]:
         request = self._compiled.create_infer_request()  # its own: threads may share us
@@ -103,7 +102,7 @@ class OpenVinoSession(Session):
             ("takes", self._compiled.inputs, self.contract.input_names),
             ("gives", self._compiled.outputs, self.contract.output_names),
         ):
-            names = sorted(name_of(port, expected) for port in ports)
+            names = sorted(port.any_name for port in ports)
             if names != sorted(expected):
                 raise BundleError(f"{path} {what} {names}, its contract says {sorted(expected)}")
 
@@ -122,14 +121,6 @@ class OpenVinoSession(Session):
 def open_openvino(path: Path, contract: StageContract, options: SessionOptions) -> Session:
     """Load a graph to run by OpenVINO on the CPU."""
     return OpenVinoSession(path, contract, options)
-
-
-def name_of(port: Any, expected: Iterable[str]) -> str:
-    """A port's name, one of those that are expected if it has one: where a graph hands an input through, OpenVINO knows
-    one tensor by several names, and before 2025.4 it tells another first.
-    """
-    names = port.get_names()
-    return next((name for name in expected if name in names), str(port.any_name))
 
 
 def settings_for(options: SessionOptions) -> dict[str, Any]:
