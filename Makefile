@@ -5,18 +5,23 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DOCS_VENV := .venv-docs
 RUNTIME_VENV := .venv-runtime
+FLOORS_VENV := .venv-floors
+AUDIT_VENV := .venv-audit
+TEST_BUNDLES ?= $(FLOORS_VENV)/bundles
 TYPES := .types/ovdeploy
 FOLDERS := export runtime calib engines
 JOBS ?= 2
 FULL_JOBS ?= 2
 LEAST := import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed here: make PYTHON=python3.11")
 
-.PHONY: demo test test-small test-full-size test-runtime check types links docs clean help
+.PHONY: demo test test-small test-full-size test-runtime test-bundles test-floors audit check types links docs clean help
 
 help:
 	@echo "make demo          install, export the recipe 'tiny', segment and prompt a drawn scene"
 	@echo "make test          install, lint, check types, run all tests (make test-small leaves out full-size models)"
 	@echo "make test-runtime  the runtime's tests where PyTorch is not installed (make test-runtime PYTHON=python3.10)"
+	@echo "make test-floors   the oldest versions that pyproject.toml promises, without PyTorch"
+	@echo "make audit         bandit on the package"
 	@echo "make docs          build the documentation into site/, its links checked"
 	@echo "make clean         remove the virtual environments and everything that was made"
 
@@ -60,9 +65,42 @@ test-runtime:
 	$(RUNTIME_VENV)/bin/pip install --quiet '.[cpu,openvino,graph,test]'
 	OMP_NUM_THREADS=1 $(RUNTIME_VENV)/bin/python -m pytest -m 'not slow' -n $(JOBS) --dist loadfile tests/runtime $(PYTEST)
 
+# The bundles of OVDEPLOY_TEST_BUNDLES, for machines without PyTorch.
+test-bundles: $(INSTALLED)
+	cd tests && OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m support.made $(abspath $(TEST_BUNDLES))
+
+# The oldest Python that is here, and of every package the oldest version that pyproject.toml allows: uv finds them.
+# CI= for what is skipped there (PyTorch, TensorRT-RTX) is no skip of the whole: test-small runs it.
+FLOORS_PYTHON ?= $(shell python3.10 -c "" 2>/dev/null && echo python3.10 || echo $(PYTHON))
+FLOORS := $(FLOORS_VENV)/bin
+FLOORS_TESTS := $(addprefix tests/runtime/,$(addprefix backends/test_,arrays.py native.py openvino.py profiling.py \
+  sessions.py) bundle cli/test_cli.py cli/test_every_backend.py graph labelling photo pipelines recipe words)
+
+test-floors: $(FLOORS_VENV)/.installed test-bundles
+	CI= OMP_NUM_THREADS=1 OVDEPLOY_TEST_BUNDLES=$(abspath $(TEST_BUNDLES)) \
+	  $(FLOORS)/python -m pytest -m 'not slow' -n $(JOBS) --dist loadfile -rs $(FLOORS_TESTS) $(PYTEST)
+
+$(FLOORS_VENV)/.installed: pyproject.toml
+	$(FLOORS_PYTHON) -c '$(LEAST)'
+	$(FLOORS_PYTHON) -m venv $(FLOORS_VENV)
+	$(FLOORS)/pip install --quiet uv
+	$(FLOORS)/uv pip compile --quiet --resolution lowest-direct --python $(FLOORS)/python pyproject.toml \
+	  --extra cpu --extra openvino --extra graph --extra sign --output-file $(FLOORS_VENV)/lowest.txt
+	$(FLOORS)/uv pip install --quiet --python $(FLOORS)/python -r $(FLOORS_VENV)/lowest.txt '.[test]'
+	touch $@
+
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# What ruff's rules S do not know; both read the same reasons.
+audit: $(AUDIT_VENV)/.installed
+	$(AUDIT_VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive $(FOLDERS)
+
+$(AUDIT_VENV)/.installed:
+	$(PYTHON) -m venv $(AUDIT_VENV)
+	$(AUDIT_VENV)/bin/pip install --quiet 'bandit[toml]'
+	touch $@
 
 # mypy and mkdocstrings see the folders under their import names through a tree of links.
 links:
@@ -86,4 +124,4 @@ docs: $(DOCS_VENV)/.installed links
 	@echo "the documentation is in site/index.html"
 
 clean:
-	rm -rf $(VENV) $(DOCS_VENV) $(RUNTIME_VENV) .types .mypy_cache .ruff_cache .pytest_cache demo build dist site *.egg-info
+	rm -rf $(VENV) $(DOCS_VENV) $(RUNTIME_VENV) $(FLOORS_VENV) $(AUDIT_VENV) .types .mypy_cache .ruff_cache .pytest_cache demo build dist site *.egg-info

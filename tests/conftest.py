@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import re
 import shutil
@@ -10,8 +12,10 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import click.testing
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from ovdeploy.runtime import Bundle, Segmenter, Vocabulary, load_recipe
 from support.samples import ROOT, draw_photo, random_vocabulary
@@ -29,6 +33,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory):
     """Tests neither read nor fill the user's cache of embeddings."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OVDEPLOY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_streams():
+    """click before 8.2 joins a command's two streams unless it is told; newer ones give each, and both as `output`."""
+    if "mix_stderr" not in inspect.signature(CliRunner.__init__).parameters:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CliRunner, "__init__", functools.partialmethod(CliRunner.__init__, mix_stderr=False))
+        patch.setattr(click.testing.Result, "output", property(lambda result: result.stdout + result.stderr))
         yield
 
 
@@ -93,14 +109,14 @@ def complete_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 
 @pytest.fixture(scope="session")
 def native_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same as `micro_bundle`, in every precision that engines have. Shared: copy it before changing it."""
+    """The same as `complete_bundle`, in every precision that engines have. Shared: copy it before changing it."""
     if find_spec("torch") is None:
         return made_before("native")
     from support.made import native
 
-    micro_bundle, micro_networks = (request.getfixturevalue(name) for name in ("micro_bundle", "micro_networks"))
+    whole, micro_networks = (request.getfixturevalue(name) for name in ("complete_bundle", "micro_networks"))
     path = tmp_path_factory.mktemp("bundles") / "native"
-    native(micro_networks, micro_bundle, path)
+    native(micro_networks, whole, path)
     return path
 
 

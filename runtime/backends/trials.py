@@ -79,7 +79,7 @@ def _lives(what: Attempt, seconds: float) -> bool:
     """
     stage = what.contract.stage
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 (a list and no shell; this Python, and a module of ours)
             python_command(CHILD),
             input=msgspec.json.encode(what),
             capture_output=True,

@@ -41,7 +41,7 @@ class Process:
         self._connection, theirs = Pipe()
         self.started = time.perf_counter()
         with theirs:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 (a list and no shell; this Python, and a module of ours)
                 python_command(WORKER, str(theirs.fileno())),
                 pass_fds=[theirs.fileno()],
                 stdout=subprocess.DEVNULL,

@@ -102,4 +102,5 @@ def progress_bar(console: Console, *columns: ProgressColumn, quiet: bool = False
     """
     following = columns or (MofNCompleteColumn(), TimeRemainingColumn())
     named = TextColumn("{task.description}")
-    return Bars(named, BarColumn(), *following, console=console, disable=quiet, transient=transient)
+    shown = Console(quiet=True) if quiet else console  # a bar that is off ends with an empty line before rich 15
+    return Bars(named, BarColumn(), *following, console=shown, disable=quiet, transient=transient)

@@ -82,15 +82,25 @@ class DeviceArray:
         return self.shape[0]
 
     def __getitem__(self, part: slice) -> DeviceArray:
-        """Some consecutive rows, without a copy."""
+        """Some consecutive rows, without a copy.
+
+        Raises:
+            EngineError: they are not consecutive.
+        """
         start, stop, step = part.indices(len(self))
-        assert step == 1, "rows must be consecutive"
+        if step != 1:
+            raise EngineError(f"rows of an array on the device are taken one after another, not by steps of {step}")
         row = self.nbytes // len(self) if len(self) else 0
         return self._view((max(stop - start, 0), *self.shape[1:]), start * row)
 
     def reshape(self, *shape: int) -> DeviceArray:
-        """The same elements in another shape, without a copy."""
-        assert math.prod(shape) == math.prod(self.shape), f"{self.shape} cannot become {shape}"
+        """The same elements in another shape, without a copy.
+
+        Raises:
+            EngineError: that has more elements, or fewer.
+        """
+        if math.prod(shape) != math.prod(self.shape):
+            raise EngineError(f"an array on the device of shape {list(self.shape)} cannot become {list(shape)}")
         return self._view(shape, 0)
 
     def numpy(self) -> np.ndarray:

@@ -24,8 +24,6 @@ from ovdeploy.runtime.graph.model import save_model
 from ovdeploy.runtime.stage.precision import FP32, HALF, INT8W, QUANTISED, RESTS
 from support.precisions import graph_in
 
-EXPORTED = (FP32, *HALF, INT8W)
-
 
 def complete(networks: Any, micro: Path, folder: Path) -> None:
     """A copy of the bundle with all optional stages, which are added afterwards."""
@@ -33,12 +31,12 @@ def complete(networks: Any, micro: Path, folder: Path) -> None:
     build_bundle(networks, folder, stages=[use.name for use in networks.recipe.uses if use.purpose])
 
 
-def native(networks: Any, micro: Path, folder: Path) -> None:
-    """A copy of the bundle in every precision: those that are exported, and quantised engines with ranges at random.
+def native(networks: Any, complete: Path, folder: Path) -> None:
+    """A copy of the complete bundle in every precision: those that are exported, and engines with ranges at random.
 
     They compute what nobody wants to see; but their graphs have the form that calibrated ones have.
     """
-    shutil.copytree(micro, folder)
+    shutil.copytree(complete, folder)
     for precision in (*HALF, INT8W):
         build_bundle(networks, folder, conversion=HalfConversion(networks, precision))
     for precision in QUANTISED:
@@ -71,7 +69,7 @@ def main(folder: Path) -> None:
     networks = Networks.load(load_recipe("micro"))
     build_bundle(networks, folder / "micro")
     complete(networks, folder / "micro", folder / "complete")
-    native(networks, folder / "micro", folder / "native")
+    native(networks, folder / "complete", folder / "native")
 
 
 if __name__ == "__main__":

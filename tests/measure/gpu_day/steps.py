@@ -17,7 +17,7 @@ from ovdeploy.runtime.backends.options import SessionOptions
 from ovdeploy.runtime.backends.registry import BACKENDS
 from ovdeploy.runtime.bundle.bundle import Bundle
 from ovdeploy.runtime.bundle.opening import open_stage
-from ovdeploy.runtime.cli.doctor import IDENTITY, IDENTITY_CONTRACT, backend_check
+from ovdeploy.runtime.cli.doctor import SOFTSIGN, SOFTSIGN_CONTRACT, backend_check
 from ovdeploy.runtime.errors import OvdeployError
 from ovdeploy.runtime.stage.compare import compare
 from ovdeploy.runtime.stage.precision import QUANTISED, RESTS
@@ -81,19 +81,19 @@ def _tried_plan(setting: Setting, target: str) -> str:
     from ovdeploy.runtime.backends.tensorrt.session import open_rtx_plan
     from ovdeploy.runtime.reporting import silent
 
-    graph = Path(setting.work) / "identity.onnx"
-    graph.write_bytes(IDENTITY)
+    graph = Path(setting.work) / "softsign.onnx"
+    graph.write_bytes(SOFTSIGN)
     try:
         made = build_plan(
-            LIBRARIES["tensorrt-rtx"], graph, IDENTITY_CONTRACT, PlanOptions(targets=(target,)), b"", silent
+            LIBRARIES["tensorrt-rtx"], graph, SOFTSIGN_CONTRACT, PlanOptions(targets=(target,)), b"", silent
         )
-        path = Path(setting.work) / f"identity.{target}.plan"
+        path = Path(setting.work) / f"softsign.{target}.plan"
         path.write_bytes(made.plan)
-        with open_rtx_plan(path, IDENTITY_CONTRACT, SessionOptions()) as session:
+        with open_rtx_plan(path, SOFTSIGN_CONTRACT, SessionOptions()) as session:
             came = session.run({"x": np.ones(1, np.float32)})["y"]
     except OvdeployError as error:
         return f"refused: {error}"[:400]
-    return "runs" if came.tolist() == [1.0] else f"gives {came.tolist()}"
+    return "runs" if came.tolist() == [0.5] else f"gives {came.tolist()}"
 
 
 def export(setting: Setting, precision: str) -> dict[str, Any]:

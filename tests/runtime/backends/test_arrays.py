@@ -81,6 +81,12 @@ def test_rows_and_reshapes_are_views_of_the_same_memory(part):
     assert array[2:].pointer == array.pointer + 2 * 6 * 4
 
 
+@pytest.mark.parametrize("view", [lambda array: array[::2], lambda array: array[::-1], lambda array: array.reshape(5)])
+def test_what_is_no_view_of_the_memory_is_refused(view):
+    with pytest.raises(EngineError, match=r"one after another|cannot become \[5\]"):
+        view(device_array(np.zeros((4, 3), np.float32)))
+
+
 def test_an_array_whose_memory_was_given_out_again_is_refused_and_named():
     array = device_array(np.ones(3, np.float32), origin="sam_encoder")
     part = array[1:]

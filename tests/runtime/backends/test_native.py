@@ -15,7 +15,7 @@ import pytest
 from ovdeploy.runtime import Bundle
 from ovdeploy.runtime.backends.registry import available_backends
 from ovdeploy.runtime.backends.tried import TRIED, library_version
-from ovdeploy.runtime.stage.precision import FP8, FP32, HALF, INT8, INT8W
+from support.natives import BY_CPU, HERE, PRECISIONS, REFUSED
 
 CODE = """
 import sys
@@ -31,17 +31,6 @@ try:
 except EngineError as error:
     print("refused", error)
 """
-
-HERE = ("openvino", "onnxruntime")
-"""Those that run on a CPU; what the others refuse here has tests of its own."""
-
-PRECISIONS = (FP32, *HALF, INT8W, INT8, FP8)
-
-REFUSED = {("onnxruntime", "bf16"), ("openvino", "int8w"), ("openvino", "fp8")}
-"""What a backend does not compute, and says so."""
-
-BY_CPU = {("openvino", "bf16")}
-"""What a backend has where the CPU has it."""
 
 
 def kinds_of(bundle, precision):

@@ -20,7 +20,7 @@ from ovdeploy.runtime.backends.options import SessionOptions
 from ovdeploy.runtime.backends.registry import open_session, profile_graph
 from ovdeploy.runtime.backends.trials import VARIABLE, try_first
 from ovdeploy.runtime.backends.tried import DISTRIBUTIONS, TRIED, untried
-from ovdeploy.runtime.cli.doctor import IDENTITY, IDENTITY_CONTRACT
+from ovdeploy.runtime.cli.doctor import SOFTSIGN, SOFTSIGN_CONTRACT
 
 FAKE = """
 import os, signal, sys, time
@@ -32,9 +32,9 @@ def InferenceSession(*arguments, **named): {does}
 
 
 @pytest.fixture
-def identity(tmp_path):
-    path = tmp_path / "identity.onnx"
-    path.write_bytes(IDENTITY)
+def softsign(tmp_path):
+    path = tmp_path / "softsign.onnx"
+    path.write_bytes(SOFTSIGN)
     return path
 
 
@@ -86,34 +86,34 @@ def remembered(tmp_path):
         ("os._exit(3)", "died of exit code 3"),
     ],
 )
-def test_a_library_that_crashes_is_an_error_of_ours(library, identity, tmp_path, does, told):
+def test_a_library_that_crashes_is_an_error_of_ours(library, softsign, tmp_path, does, told):
     library(does)
     with pytest.raises(EngineError, match=told) as caught:
-        open_session(identity, IDENTITY_CONTRACT, "onnxruntime", options=SessionOptions(precision="fp16"))
-    assert caught.value.stage == "identity"
+        open_session(softsign, SOFTSIGN_CONTRACT, "onnxruntime", options=SessionOptions(precision="fp16"))
+    assert caught.value.stage == "softsign"
     for part in ("onnxruntime 99.0", "fp16", "--backend", "--precision", VARIABLE, *TRIED["onnxruntime"]):
         assert part in str(caught.value)
     assert not remembered(tmp_path)
 
 
-def test_a_library_that_hangs_is_ended_and_told(library, identity, monkeypatch, tmp_path):
+def test_a_library_that_hangs_is_ended_and_told(library, softsign, monkeypatch, tmp_path):
     library("time.sleep(600)")
     monkeypatch.setenv(VARIABLE, "2")
     with pytest.raises(EngineError, match=r"did not end within 2 s"):
-        open_session(identity, IDENTITY_CONTRACT, "onnxruntime")
+        open_session(softsign, SOFTSIGN_CONTRACT, "onnxruntime")
     assert not remembered(tmp_path)
 
 
 @pytest.mark.parametrize("backend", DISTRIBUTIONS)
-def test_what_lives_is_remembered_for_the_next_process(identity, children, monkeypatch, tmp_path, backend):
+def test_what_lives_is_remembered_for_the_next_process(softsign, children, monkeypatch, tmp_path, backend):
     pytest.importorskip(backend)
-    open_session(identity, IDENTITY_CONTRACT, backend).close()
-    open_session(identity, IDENTITY_CONTRACT, backend).close()
+    open_session(softsign, SOFTSIGN_CONTRACT, backend).close()
+    open_session(softsign, SOFTSIGN_CONTRACT, backend).close()
     assert len(children) == 1 and len(remembered(tmp_path)) == 1
     monkeypatch.setattr(trials, "_lived", set())  # as another process has it
-    open_session(identity, IDENTITY_CONTRACT, backend).close()
+    open_session(softsign, SOFTSIGN_CONTRACT, backend).close()
     assert len(children) == 1
-    open_session(identity, IDENTITY_CONTRACT, backend, options=SessionOptions(identity="another")).close()
+    open_session(softsign, SOFTSIGN_CONTRACT, backend, options=SessionOptions(identity="another")).close()
     assert len(children) == 2
 
 
@@ -131,14 +131,14 @@ def test_every_stage_of_a_bundle_is_opened_and_run_by_its_trial(micro_bundle, mo
 
 
 @pytest.mark.parametrize("change", ["version", "kinds", "processor", "package"])
-def test_another_combination_is_tried_again(identity, children, monkeypatch, change):
-    open_session(identity, IDENTITY_CONTRACT, "onnxruntime").close()
+def test_another_combination_is_tried_again(softsign, children, monkeypatch, change):
+    open_session(softsign, SOFTSIGN_CONTRACT, "onnxruntime").close()
     monkeypatch.setattr(trials, "_lived", set())
     options = SessionOptions(kinds=("int8",) if change == "kinds" else ())
     others = {"version": "library_version", "processor": "processor", "package": "version"}
     if change in others:
         monkeypatch.setattr(trials, others[change], lambda *_: "another")
-    open_session(identity, IDENTITY_CONTRACT, "onnxruntime", options=options).close()
+    open_session(softsign, SOFTSIGN_CONTRACT, "onnxruntime", options=options).close()
     assert len(children) == 2
 
 
@@ -184,44 +184,44 @@ def test_what_is_no_note_counts_as_never_tried(tmp_path, kind):
     assert not trial_memory.recall(FACTS)
 
 
-def test_a_cache_that_cannot_be_written_costs_trials_and_nothing_else(identity, children, monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written_costs_trials_and_nothing_else(softsign, children, monkeypatch, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("OVDEPLOY_CACHE", str(tmp_path / "file" / "cache"))
     for _ in range(2):
-        open_session(identity, IDENTITY_CONTRACT, "onnxruntime").close()
+        open_session(softsign, SOFTSIGN_CONTRACT, "onnxruntime").close()
     assert len(children) == 1, "this process knows"
 
 
-def test_a_graph_that_is_refused_in_words_gives_those_words(identity, tmp_path):
-    identity.write_bytes(b"no graph")
+def test_a_graph_that_is_refused_in_words_gives_those_words(softsign, tmp_path):
+    softsign.write_bytes(b"no graph")
     with pytest.raises(BundleError, match="cannot load"):
-        open_session(identity, IDENTITY_CONTRACT, "onnxruntime")
+        open_session(softsign, SOFTSIGN_CONTRACT, "onnxruntime")
     assert not remembered(tmp_path)
 
 
-def test_what_was_tried_starts_no_process(identity, children, monkeypatch):
+def test_what_was_tried_starts_no_process(softsign, children, monkeypatch):
     version = next(iter(TRIED["onnxruntime"]))
     monkeypatch.setattr(trials, "library_version", lambda backend: version)
-    open_session(identity, IDENTITY_CONTRACT, "onnxruntime").close()
+    open_session(softsign, SOFTSIGN_CONTRACT, "onnxruntime").close()
     assert not children
     assert untried("onnxruntime", version, frozenset({"fp32", "never heard of"})) == {"never heard of"}
 
 
-def test_trials_can_be_switched_off(identity, children, monkeypatch):
+def test_trials_can_be_switched_off(softsign, children, monkeypatch):
     monkeypatch.setenv(VARIABLE, "off")
-    open_session(identity, IDENTITY_CONTRACT, "onnxruntime").close()
+    open_session(softsign, SOFTSIGN_CONTRACT, "onnxruntime").close()
     assert not children
 
 
 @pytest.mark.parametrize("given", ["on", "-1", "0", "nan", "inf", "10 s"])
-def test_a_setting_that_is_none_is_told(identity, monkeypatch, given):
+def test_a_setting_that_is_none_is_told(softsign, monkeypatch, given):
     monkeypatch.setenv(VARIABLE, given)
     with pytest.raises(ParameterError, match="a number of seconds above 0, or off"):
-        open_session(identity, IDENTITY_CONTRACT, "onnxruntime")
+        open_session(softsign, SOFTSIGN_CONTRACT, "onnxruntime")
 
 
 @pytest.mark.parametrize("program", ["", None, "/usr/sbin/uwsgi", "/nowhere/python3", "frozen", "another"])
-def test_where_no_python_can_be_started_the_engine_is_opened_and_that_is_told(identity, monkeypatch, tmp_path, program):
+def test_where_no_python_can_be_started_the_engine_is_opened_and_that_is_told(softsign, monkeypatch, tmp_path, program):
     if program == "frozen":
         monkeypatch.setattr(sys, "frozen", True, raising=False)
     elif program == "another":  # goes by Python's name and is none
@@ -231,14 +231,14 @@ def test_where_no_python_can_be_started_the_engine_is_opened_and_that_is_told(id
     else:
         monkeypatch.setattr(sys, "executable", program)
     with pytest.warns(RuntimeWarning, match=r"onnxruntime 99\.0 was never run in fp32.*no process could be started"):
-        open_session(identity, IDENTITY_CONTRACT, "onnxruntime").close()
+        open_session(softsign, SOFTSIGN_CONTRACT, "onnxruntime").close()
     assert not remembered(tmp_path)
 
 
-def test_a_profile_is_tried_first_too(library, identity):
+def test_a_profile_is_tried_first_too(library, softsign):
     library("os.abort()")
     with pytest.raises(EngineError, match="SIGABRT"):
-        profile_graph(identity, IDENTITY_CONTRACT, "onnxruntime", {}, SessionOptions(), 1)
+        profile_graph(softsign, SOFTSIGN_CONTRACT, "onnxruntime", {}, SessionOptions(), 1)
 
 
 def test_nothing_in_the_working_folder_is_imported_by_our_processes(monkeypatch, tmp_path):
@@ -261,7 +261,7 @@ def test_a_trial_is_told_all_of_how_an_engine_is_opened(micro_bundle):
     assert msgspec.json.decode(msgspec.json.encode(what), type=Attempt) == what
 
 
-def test_no_warning_comes_where_all_is_well(identity):
+def test_no_warning_comes_where_all_is_well(softsign):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        open_session(identity, IDENTITY_CONTRACT, "onnxruntime").close()
+        open_session(softsign, SOFTSIGN_CONTRACT, "onnxruntime").close()

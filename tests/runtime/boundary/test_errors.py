@@ -27,7 +27,7 @@ def told(error):
 
 
 @pytest.mark.parametrize("kind", sorted(set(tree()), key=lambda kind: kind.__name__))
-@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])  # noqa: S301 (its own)
 def test_an_error_survives_pickle_and_copy_with_message_and_attributes(kind, again):
     error = kind(*ARGUMENTS.get(kind, ("what was expected, what came, what to do",)))
     error.noted = ["an attribute of its own"]
