@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ..errors import BusyError
+from ..errors import BusyError, FileError
+from ..files import make_folder, writing
 
 
 @contextmanager
@@ -27,12 +29,13 @@ def locked(target: Path, doing: str) -> Iterator[None]:
 
     Raises:
         BusyError: another process, or another thread of this one, holds it.
+        FileError: no lock can be written there.
     """
-    path = target.parent / f".{target.name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = _place(target)
     file = _taken(path, target)
     try:
-        file.truncate(0)
+        file.seek(0)
+        file.truncate()
         file.write(f"{doing}, process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%H:%M:%S')}")
         file.flush()
         yield
@@ -42,10 +45,35 @@ def locked(target: Path, doing: str) -> Iterator[None]:
         file.close()
 
 
+def _place(target: Path) -> Path:
+    """Where the lock lies: beside the target, or in it, for a folder whose parent others own."""
+    make_folder(target.parent)
+    if target.is_dir() and not os.access(target.parent, os.W_OK):
+        return target / ".lock"
+    return target.parent / f".{target.name}.lock"
+
+
+def _opened(path: Path) -> IO[str]:
+    """The lock's file. Nothing is followed and nothing waited for: in a shared folder it may be somebody's trap.
+
+    Raises:
+        FileError: the system refuses it, or something else lies there.
+    """
+    flags = os.O_RDWR | os.O_CREAT
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"):  # Windows has none of them
+        flags |= getattr(os, name, 0)
+    with writing(path):
+        descriptor = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileError(f"{path} should be a lock's file, and is no regular one; remove it")
+    return os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
+
+
 def _taken(path: Path, target: Path) -> IO[str]:
     """The lock's file, held."""
     while True:
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (it stays open while it is held)
+        file = _opened(path)
         try:
             _hold(file)
         except OSError as error:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..boundary.reading import read_bytes, why_no_file
 from ..errors import BundleError, ParameterError, needing
 from ..files import write_bytes
 
@@ -65,13 +66,9 @@ def check_signature(folder: Path, digest: str, key: Path) -> None:
     from cryptography.exceptions import InvalidSignature
 
     path = folder / SIGNATURE
-    try:
-        with open(path, "rb") as file:
-            text = file.read(256)
-    except OSError as error:
-        raise BundleError(
-            f"{folder} is not signed: {path.name} cannot be read ({error.strerror}). {_ADVICE}"
-        ) from error
+    if why := why_no_file(path):
+        raise BundleError(f"{folder} is not signed: {path.name} cannot be read ({why}). {_ADVICE}")
+    text = read_bytes(path, BundleError, "the signature")
     try:
         public.verify(bytes.fromhex(text.decode("ascii").strip()), MESSAGE + digest.encode())
     except (InvalidSignature, ValueError) as error:
@@ -88,10 +85,11 @@ def _read(path: Path, loader: str, kind: str, half: str, **how: Any) -> Any:
     with needing("cryptography", "sign", "signing bundles and checking signatures"):
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
+    if why := why_no_file(path):
+        raise ParameterError(f"{path} is no {half} key in PEM ({why}). {_MAKING}")
     try:
-        with open(path, "rb") as file:
-            key = getattr(serialization, loader)(file.read(1 << 16), **how)
-    except (OSError, ValueError, TypeError) as error:
+        key = getattr(serialization, loader)(read_bytes(path, ParameterError, "the key"), **how)
+    except (ValueError, TypeError) as error:
         raise ParameterError(f"{path} is no {half} key in PEM ({error}). {_MAKING}") from error
     if not isinstance(key, getattr(ed25519, kind)):
         raise ParameterError(f"{path} is no Ed25519 {half} key. {_MAKING}")

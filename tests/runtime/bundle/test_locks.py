@@ -10,7 +10,8 @@ import threading
 import pytest
 
 from ovdeploy.runtime.bundle.locks import locked
-from ovdeploy.runtime.errors import BusyError
+from ovdeploy.runtime.errors import BusyError, FileError
+from support.other_user import as_nobody
 
 HOLD = """
 import sys, pathlib
@@ -73,3 +74,52 @@ def test_an_error_within_frees_it(tmp_path):
         raise ValueError("mine")
     with locked(tmp_path / "b", "second"), locked(tmp_path / "c", "another place"):
         pass
+
+
+def test_a_link_in_the_locks_place_is_not_followed(tmp_path):
+    (tmp_path / "theirs").write_text("kept")
+    (tmp_path / ".b.lock").symlink_to("theirs")
+    with pytest.raises(FileError, match=r"\.b\.lock cannot be written"), locked(tmp_path / "b", "calibrate"):
+        pytest.fail("held")
+    assert (tmp_path / "theirs").read_text() == "kept"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, make):
+    make(tmp_path / ".b.lock")
+    with pytest.raises(FileError, match=r"\.b\.lock"), locked(tmp_path / "b", "calibrate"):
+        pytest.fail("held")
+
+
+def test_a_lock_that_holds_no_text_still_excludes(tmp_path):
+    (tmp_path / ".b.lock").write_bytes(b"\xff" * 1000)
+    with locked(tmp_path / "b", "first"):
+        assert (tmp_path / ".b.lock").read_text().startswith("first, process")
+
+
+def test_a_folder_of_ours_in_one_of_others_is_locked_from_within(tmp_path):
+    parent, ours = tmp_path / "theirs", tmp_path / "theirs" / "b"
+    ours.mkdir(parents=True)
+    ours.chmod(0o777)
+    told = as_nobody(
+        "import pathlib, sys\nfrom ovdeploy.runtime.bundle.locks import locked\n",
+        "ours = pathlib.Path(sys.argv[1])\n"
+        "with locked(ours, 'build-plans'): print([path.name for path in ours.iterdir()])\n"
+        "print(list(ours.iterdir()))\n",
+        ours,
+        closed=[parent],
+    )
+    assert told.split() == ["['.lock']", "[]"]
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    told = as_nobody(
+        "import pathlib, sys\nfrom ovdeploy.runtime.bundle.locks import locked\n"
+        "from ovdeploy.runtime.errors import FileError\n",
+        "try:\n    with locked(pathlib.Path(sys.argv[1]), 'build-plans'): pass\n"
+        "except FileError as error: print(error)\n",
+        tmp_path / "theirs" / "b",
+        closed=[tmp_path / "theirs"],
+    )
+    assert ".b.lock cannot be written: Permission denied" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
@@ -214,6 +215,10 @@ def test_a_damaged_signature_is_refused(copy, keys):
         path.write_bytes(damaged)
         with pytest.raises(BundleError, match=r"bundle\.json\.sig"):
             check_signature(copy, Bundle.load(copy).digest, public)
+    path.unlink()
+    os.mkfifo(path)  # who opened it would wait for ever
+    with pytest.raises(BundleError, match=r"is not signed: bundle.json.sig cannot be read .it is a FIFO"):
+        check_signature(copy, Bundle.load(copy).digest, public)
 
 
 @pytest.mark.parametrize(
@@ -247,9 +252,11 @@ def test_the_option_does_not_outlive_its_command(copy, keys, monkeypatch):
 def test_what_is_no_key_is_refused_with_how_to_make_one(copy, keys, tmp_path):
     (ours, public), _ = keys
     (tmp_path / "text").write_text("hello")
+    os.mkfifo(tmp_path / "pipe")
     for act in (
         lambda: sign(copy, "0", public), lambda: sign(copy, "0", tmp_path / "text"),
         lambda: sign(copy, "0", tmp_path / "missing"), lambda: sign(copy, "0", tmp_path),
+        lambda: sign(copy, "0", tmp_path / "pipe"), lambda: check_signature(copy, "0", tmp_path / "pipe"),
         lambda: check_signature(copy, "0", ours), lambda: check_signature(copy, "0", tmp_path / "text"),
     ):  # fmt: skip
         with pytest.raises(ParameterError, match="openssl genpkey -algorithm ed25519"):
