@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from ..files import cache_root, write_bytes
+from ..files import cache_root
+from ..kept.form import Form
 
 FOLDER = "trials"
-
-LARGEST = 1 << 16
-"""Bytes of a file past which it is none of ours."""
-
-
-class Note(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file's content."""
-
-    facts: dict[str, str]
-    """All that the trial's outcome holds for."""
-    sha256: str
-    """Of the facts."""
+FORM = Form("trial", 1, most=0)
+"""All that a file says is that there is one: its head holds what the trial's outcome holds for."""
 
 
 def recall(facts: Mapping[str, str]) -> bool:
     """Whether a trial of exactly these facts is known to have gone well."""
-    path = _place(facts)
-    try:
-        if not path.is_file() or path.stat().st_size > LARGEST:
-            return False
-        note = msgspec.json.decode(path.read_bytes(), type=Note)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return False
-    return note.facts == facts and note.sha256 == _digest(facts)
+    return FORM.read(_place(facts), _key(facts)) is not None
 
 
 def remember(facts: Mapping[str, str]) -> None:
     """Keep that a trial went well; where nothing can be written it is tried again next time."""
-    note = Note(facts=dict(facts), sha256=_digest(facts))
-    with contextlib.suppress(OSError):
-        write_bytes(_place(facts), msgspec.json.encode(note))
+    FORM.write(_place(facts), _key(facts), quiet=True)
 
 
 def _place(facts: Mapping[str, str]) -> Path:
-    return cache_root() / FOLDER / f"{_digest(facts)}.json"
+    return cache_root() / FOLDER / hashlib.sha256(_key(facts).encode()).hexdigest()
 
 
-def _digest(facts: Mapping[str, str]) -> str:
-    return hashlib.sha256(msgspec.json.encode(dict(facts), order="sorted")).hexdigest()
+def _key(facts: Mapping[str, str]) -> str:
+    return msgspec.json.encode(dict(facts), order="sorted").decode()
