@@ -14,7 +14,7 @@ import numpy as np
 from ..backends.base import Session
 from ..bundle.bundle import Bundle
 from ..bundle.opening import graph_precision
-from ..errors import BundleError, VocabularyError, shown
+from ..errors import VocabularyError, shown
 from ..files import cache_root
 from ..kept.arrays import read_arrays, write_arrays
 from ..kept.form import Form
@@ -122,10 +122,7 @@ def text_embedder(
     hashes = [file.sha256 for file in (*engine.files, bundle.manifest.text.tokenizer)]
 
     def open_text() -> tuple[Session, ClipTokenizer]:
-        length = bundle.stage(stage).contract.input("tokens").shape[1]
-        if not isinstance(length, int):
-            raise BundleError(f"{stage}'s contract names the length of its texts, {length!r}; expected a number")
-        return open_engine(), ClipTokenizer(bundle.tokenizer_path(), length)
+        return open_engine(), ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
 
     return TextEmbedder(open_text, " ".join([*hashes, *made]))
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from ..errors import EngineError
+from ..errors import EngineError, shown
 from ..geometry.limits import ARRAY, AXES, AXIS, refuse_more
 from .arrays import Array
 
@@ -43,8 +43,13 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """The shape with its named sizes filled in.
 
         Raises:
-            EngineError: an array of this shape would be too large.
+            EngineError: an array of this shape would be too large, or nobody knows the size of an axis.
         """
+        if unknown := [dim for dim in self.shape if isinstance(dim, str) and dim not in sizes]:
+            raise EngineError(
+                f"{self.name} has an axis {shown(unknown[0])}, whose size follows from no input's; expected one of "
+                f"{', '.join(map(shown, sizes))}. Export the bundle again."
+            )
         shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in self.shape)
         size = math.prod(map(int, shape)) * np.dtype(self.dtype).itemsize
         refuse_more(

@@ -9,10 +9,12 @@ pieces, as CLIP's expression does, not searched for in the raw text.
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import ftfy
+import msgspec
 import numpy as np
 import regex
 from tokenizers import Tokenizer
@@ -27,6 +29,15 @@ PIECES = regex.compile(
     rf"{START}|{END}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+", regex.IGNORECASE
 )
 """How CLIP cuts cleaned text."""
+
+
+class _Model(msgspec.Struct):
+    continuing_subword_prefix: str | None = None
+    """The library subtracts its length from that of the parts, and may end the process where these are shorter."""
+
+
+class _File(msgspec.Struct):
+    model: _Model
 
 
 class ClipTokenizer:
@@ -65,13 +76,9 @@ class ClipTokenizer:
 
     def _merge(self, piece: str) -> list[int]:
         """The tokens of one piece: its UTF-8 bytes as characters, merged."""
-        characters = "".join(part for part, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(piece))
-        try:
+        with _refused(f"{self._path} cannot cut {shown(piece)}"):
+            characters = "".join(part for part, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(piece))
             ids = [token.id for token in self._tokenizer.model.tokenize(characters)]
-        except BaseException as error:  # a panic of the library is no Exception
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
-            raise BundleError(f"{self._path} cannot cut {shown(piece)} ({error}). {AGAIN}") from error
         if any(number > LARGEST for number in ids):
             raise BundleError(f"{self._path} has numbers of tokens above {LARGEST}. {AGAIN}")
         return ids
@@ -92,13 +99,28 @@ def pieces(text: str) -> tuple[str, ...]:
 
 def _read(path: str | Path) -> Tokenizer:
     text = read_text(path, BundleError, "the tokenizer")
-    try:
+    with _refused(f"{path} is no tokenizer"):
+        if prefix := msgspec.json.decode(text, type=_File).model.continuing_subword_prefix:
+            raise ValueError(f"CLIP's has no prefix within words, this has {shown(prefix)}")
         tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # the library raises Exception itself
-        raise BundleError(f"{path} is no tokenizer ({error}). {AGAIN}") from error
     if tokenizer.pre_tokenizer is None:
         raise BundleError(f"{path} is no tokenizer of CLIP's: it has no byte-level pre-tokenizer. {AGAIN}")
     return tokenizer
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """What the library raises, as an error of the bundle. It raises Exception itself, and its panics are not even that.
+
+    Raises:
+        BundleError: with what was refused.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise BundleError(f"{what} ({error}). {AGAIN}") from error
 
 
 def clean(text: str) -> str:

@@ -89,19 +89,6 @@ def test_a_damaged_tokenizer_is_refused_when_words_are_embedded(micro_bundle, tm
     assert "tokenizer." in message and "SHA-256" in message
 
 
-def test_texts_of_no_fixed_length_are_refused_when_words_are_embedded(micro_bundle, tmp_path):
-    path = copied(micro_bundle, tmp_path / "bundle", ignore=())
-    manifest = Bundle.load(path).manifest
-    entry = manifest.stages["text_encoder"]
-    tokens = msgspec.structs.replace(entry.contract.inputs[0], shape=("P", "L"))
-    contract = msgspec.structs.replace(entry.contract, inputs=(tokens,))
-    stages = {**manifest.stages, "text_encoder": msgspec.structs.replace(entry, contract=contract)}
-    write_manifest(path, msgspec.structs.replace(manifest, stages=stages))
-    with Segmenter.load(path) as segmenter:
-        message = refusal(lambda: segmenter.vocabulary(["a name in no cache: length"]))
-    assert "length of its texts, 'L'" in message
-
-
 def test_damage_beside_the_asked_precision_and_stages_is_no_matter(micro_bundle, tmp_path):
     path = copied(micro_bundle, tmp_path / "bundle")
     (path / "notes.txt").write_text("anything")

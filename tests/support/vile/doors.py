@@ -194,7 +194,10 @@ CLOSING = {"close"}
 NOT_MADE = {"Segmenter", "Prompter", "PromptablePhoto"}
 """Classes that users open by `load`, and do not construct."""
 
-THEIRS = {("Segmenter.segment_many", "photos"), ("Segmenter.load", "wrap"), ("save_parameters", "comments")}
+THEIRS = {
+    ("Segmenter.segment_many", "photos"), ("Segmenter.load", "wrap"), ("save_parameters", "comments"),
+    ("Segmenter.vocabulary", "progress"),
+}  # fmt: skip
 """Iterators and functions of the user's: their own errors come through unchanged."""
 
 

@@ -65,8 +65,8 @@ def attempt(case: Case) -> dict[str, Any]:
     except OvdeployError as error:
         outcome = "refused" if str(error).strip() else "a refusal without words"
         told = str(error)
-    except OwnError as error:
-        outcome, told = ("theirs", "") if case.theirs else ("OwnError", _where(error))
+    except (OwnError, TypeError) as error:  # a type that is called is a function with other parameters
+        outcome, told = ("theirs", "") if case.theirs else (type(error).__name__, f"{error} {_where(error)}")
     except BaseException as error:
         outcome, told = type(error).__name__, f"{error} {_where(error)}"
     finally:
