@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +20,8 @@ from .tokenizer import pieces
 BACKGROUND = "background"
 SEPARATOR = ";"
 
-MOST, LONGEST = 1_000_000, 1000
-"""Entries of a list of classes, and characters of a name. CLIP reads 77 tokens, seldom more than 400 characters."""
+LONGEST = 1000
+"""Characters of a name. CLIP reads 77 tokens, seldom more than 400 characters."""
 
 
 class Vocabulary:
@@ -118,23 +119,34 @@ def random_vocabulary(count: int, length: int, *, background: bool = False, seed
     return Vocabulary([f"class {index}" for index in range(count)], rows, background=background)
 
 
+def as_list(values: Iterable[Any], what: str) -> list[Any]:
+    """What an iterable gives, once; of more than `CLASSES`, one more than that.
+
+    Args:
+        values: any but a string, whose letters nobody means.
+        what: there should be, for the message.
+
+    Raises:
+        VocabularyError: it is a string or no iterable, or the user's own iterator fails.
+    """
+    if isinstance(values, str):
+        raise VocabularyError(f"expected {what}, got the string {shown(values)}; write [{shown(values)}]")
+    try:
+        return list(islice(values, CLASSES + 1))
+    except Exception as error:
+        raise VocabularyError(f"expected {what}, got {shown(values)}") from error
+
+
 def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """Split every class into its synonyms.
 
     Raises:
         VocabularyError: a bare string, no classes or too many, an empty name, or a name that stands twice.
     """
-    if isinstance(classes, str):
-        raise VocabularyError(
-            f"expected a list of class names, got the string {shown(classes)}; write [{shown(classes)}]"
-        )
-    try:
-        entries = list(islice(classes, MOST + 1))
-    except Exception as error:  # not iterable, or the user's own iterator fails
-        raise VocabularyError(f"expected a list of class names, got {shown(classes)}") from error
+    entries = as_list(classes, "a list of class names")
     if len(entries) > CLASSES:
         raise VocabularyError(
-            f"the list has {len(entries):,} classes, and masks hold indices of {CLASSES:,} at most (16 bits); "
+            f"the list has more than {CLASSES:,} classes, and masks hold the indices of no more (16 bits); "
             f"name fewer, or segment with a part of them at a time"
         )
     if wrong := [entry for entry in entries if not isinstance(entry, str)]:

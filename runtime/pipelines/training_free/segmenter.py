@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,11 @@ from ...backends.base import Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle, Manifest
 from ...errors import BundleError, ParameterError, VocabularyError, hearing
-from ...geometry.limits import CLASSES
 from ...labelling.result import Result
 from ...photo.reading import Taken
 from ...recipe.parameters import Parameters
 from ...reporting import Reporter, silent
-from ...words.vocabulary import Vocabulary, check_vocabulary, check_words, parse_classes
+from ...words.vocabulary import Vocabulary, as_list, check_vocabulary, check_words, parse_classes
 from ..base import Photo, Segmenter
 from ..engines import Engines
 from ..promptable.interactive import Prompter
@@ -84,8 +82,8 @@ class TrainingFreeSegmenter(Segmenter):
                 raise VocabularyError(f"the recipe {recipe.name!r} has no classes of its own; name some")
             classes = recipe.classes
             background = recipe.background if background is None else background
-        given = _listed(classes)
-        prompts = _listed(self.manifest.text.templates if templates is None else templates)
+        given = as_list(classes, "a list of class names")
+        prompts = as_list(self.manifest.text.templates if templates is None else templates, "a list of templates")
         words = [word for synonyms in parse_classes(given) for word in synonyms]
         check_words(words)
         embeddings = []
@@ -151,13 +149,3 @@ def open_segmenter(bundle: Bundle, engines: Engines, parameters: Mapping[str, An
     engines.open(bundle.recipe.running_stages)
     embedder = text_embedder(bundle, TEXT, engines.precision, engines.backend, lambda: engines[TEXT])
     return TrainingFreeSegmenter(bundle.manifest, engines, embedder=embedder, parameters=parameters)
-
-
-def _listed(values: Any) -> Any:
-    """What a generator gives, which it gives once; what is no list of words is left for others to refuse."""
-    if isinstance(values, str):
-        return values
-    try:
-        return list(islice(values, CLASSES + 1))
-    except Exception:  # not iterable, or the user's own iterator fails
-        return values

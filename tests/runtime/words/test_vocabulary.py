@@ -171,7 +171,7 @@ def fake_tokenizer(texts):
 def embedder(folder, identity="engine 1"):
     """An embedder, and the list of the sessions that it opens."""
     tokens = TensorSpec(name="tokens", dtype="int32", shape=("P", 3), layout="texts, tokens", range="any")
-    features = TensorSpec(name="features", dtype="float32", shape=("P", "E"), layout="any", range="any")
+    features = TensorSpec(name="features", dtype="float32", shape=("P", 4), layout="any", range="any")
     contract = StageContract(stage="text_encoder", inputs=(tokens,), outputs=(features,))
     opened = []
 
