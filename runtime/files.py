@@ -105,9 +105,7 @@ def writing(path: str | Path) -> Iterator[None]:
 
 
 def _unwritable(path: str | Path, error: OSError | ValueError) -> FileError:
-    if isinstance(error, OSError):
-        return FileError(f"{path} cannot be written: {error.strerror or error}", error.errno)
-    return FileError(f"{path} cannot be written: {reason(error)}")
+    return FileError(f"{path} cannot be written: {reason(error)}", getattr(error, "errno", None))
 
 
 def make_folder(path: str | Path) -> None:
@@ -176,7 +174,7 @@ def check_folder(folder: str | Path, expected: int = 0) -> None:
     Raises:
         OutputError: nothing can be written, or less is free than is expected.
     """
-    there = next(place for place in (Path(folder).absolute(), *Path(folder).absolute().parents) if place.exists())
+    there = next(place for place in (Path(folder).absolute(), *Path(folder).absolute().parents) if is_there(place))
     try:
         probe = _temporary(there)
         try:
@@ -184,7 +182,7 @@ def check_folder(folder: str | Path, expected: int = 0) -> None:
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"nothing can be written to {folder}: {told(error)}. Choose another folder") from error
+        raise OutputError(f"nothing can be written to {folder}: {reason(error)}. Choose another folder") from error
     free = shutil.disk_usage(there).free
     if free < expected:
         raise OutputError(
@@ -196,11 +194,6 @@ def check_folder(folder: str | Path, expected: int = 0) -> None:
 def is_lasting(error: OSError) -> bool:
     """Whether the next file would meet this error too: a disk that is full, read-only or broken."""
     return error.errno in LASTING
-
-
-def told(error: OSError) -> str:
-    """An error of the system in its own words, without its number and paths."""
-    return error.strerror or str(error)
 
 
 def sha256_of(path: str | Path) -> str:

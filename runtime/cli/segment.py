@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..backends.options import MOST_THREADS
-from ..boundary.reading import is_folder, is_there, listed, to_json
+from ..boundary.reading import is_folder, is_there, listed, reason, to_json
 from ..bundle.bundle import Bundle
 from ..errors import OF_ONE_PHOTO, EngineError, OutputError, PhotoError, printable
-from ..files import check_folder, is_hidden, is_lasting, told
+from ..files import check_folder, is_hidden, is_lasting
 from ..labelling.result import Result
 from ..photo.reading import SUFFIXES
 from ..pipelines.base import Segmenter
@@ -202,7 +202,7 @@ def size_of(path: Path) -> int:
 
 def _ending(path: Path, output: Path, error: OSError) -> str:
     return (
-        f"{path}: the results cannot be written to {output}: {told(error)}. The run ends here, since the next photo "
+        f"{path}: the results cannot be written to {output}: {reason(error)}. The run ends here, since the next photo "
         f"would fail in the same way; the results of the photos before are whole"
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..boundary.reading import is_file, read_bytes
 from ..errors import VocabularyError
 from ..words.vocabulary import SEPARATOR
 
@@ -49,26 +50,17 @@ def _path_problem(listed: str) -> str:
     """What to do about a list of classes that is a path; empty if it is none."""
     text = listed.strip()
     suffix = Path(text).suffix.lower()
-    if "," in text or SEPARATOR in text or not (suffix in PATHS or _is_file(text)):
+    if "," in text or SEPARATOR in text or not (suffix in PATHS or is_file(text)):
         return ""
     option = "--vocabulary" if suffix == SAVED else "--classes-file"
     return f"--classes {text!r} would be a class of that name; for a file of class names give {option} {text}"
 
 
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # too long for a path, or with a null
-        return False
-
-
 def _from_file(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_bytes(path, VocabularyError, "the list of classes").decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise VocabularyError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    except OSError as error:
-        raise VocabularyError(f"{path} cannot be read: {error.strerror}") from error
     entries = [f"{SEPARATOR} ".join(word.strip() for word in line.split(",")) for line in lines if line.strip()]
     if not entries:
         raise VocabularyError(f"{path} names no classes; write one a line, synonyms by comma")

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from ..boundary.reading import reason
 from .form import Form
-from .trust import UnfitError, check_folder, open_kept, reason_of, tell_once
+from .trust import UnfitError, check_folder, open_kept, tell_once
 
 SUMS = "ovdeploy.sums"
 PIECE = 1 << 20
@@ -53,7 +54,7 @@ class KeptFolder:
                         tell_once(f"{item} is damaged, and made anew")
                     _remove(item)
         except (OSError, UnfitError) as error:
-            tell_once(f"{self.path} is not used for what is compiled, which takes time: {reason_of(error)}")
+            tell_once(f"{self.path} is not used for what is compiled, which takes time: {reason(error)}")
             return False
         return True
 

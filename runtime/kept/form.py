@@ -18,8 +18,9 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from ..boundary.reading import reason
 from ..files import atomic_path
-from .trust import UnfitError, UntrustedError, check_folder, open_kept, reason_of, tell_once
+from .trust import UnfitError, UntrustedError, check_folder, open_kept, tell_once
 
 MAGIC = b"ovdeploy kept 1 "
 HEAD_BYTES = 256
@@ -72,7 +73,7 @@ class Form:
         except UntrustedError as error:
             tell_once(f"what is kept in {path.parent} is not used, and made anew: {error}")
         except (UnfitError, OSError) as error:
-            tell_once(f"{path} is not used, and made anew: {reason_of(error)}")
+            tell_once(f"{path} is not used, and made anew: {reason(error)}")
         return None
 
     def write(self, path: Path, key: str, *content: Buffer, quiet: bool = False) -> bool:
@@ -99,7 +100,7 @@ class Form:
                     file.writelines([head.ljust(HEAD_BYTES - 1) + b"\n", *content])
         except (OSError, UnfitError) as error:
             if not quiet:
-                tell_once(f"nothing can be kept in {path.parent}, so it is made anew each time: {reason_of(error)}")
+                tell_once(f"nothing can be kept in {path.parent}, so it is made anew each time: {reason(error)}")
             return False
         return True
 

@@ -8,6 +8,8 @@ import stat
 import threading
 from pathlib import Path
 
+from ..boundary.reading import reason
+
 log = logging.getLogger("ovdeploy.kept")
 
 MOST_TOLD = 1000
@@ -39,7 +41,7 @@ def open_kept(path: Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise UnfitError(f"it cannot be opened ({reason_of(error)})") from error
+        raise UnfitError(f"it cannot be opened ({reason(error)})") from error
     try:
         found = os.fstat(descriptor)  # what was opened, whatever lies there by now
         _check_kind(found)
@@ -71,11 +73,6 @@ def tell_once(sentence: str) -> None:
             _told.clear()
         _told.add(sentence)
     log.warning("%s", sentence)
-
-
-def reason_of(error: Exception) -> str:
-    """What went wrong, without the path."""
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _check_kind(found: os.stat_result) -> None:

@@ -98,7 +98,7 @@ class Result:
         """Write the overlay; the suffix chooses the format.
 
         Raises:
-            ParameterError: Pillow writes no such format.
+            OutputError: Pillow writes no such format.
             FileError: the system refuses the path.
         """
         kind = image_format(path)
