@@ -97,26 +97,24 @@ def micro_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="session")
 def complete_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with all optional stages, which were added afterwards. Shared: copy it before changing it."""
-    if find_spec("torch") is None:
-        return made_before("complete")
-    from support.made import complete
-
-    micro_bundle, micro_networks = (request.getfixturevalue(name) for name in ("micro_bundle", "micro_networks"))
-    path = tmp_path_factory.mktemp("bundles") / "complete"
-    complete(micro_networks, micro_bundle, path)
-    return path
+    return made_from("micro_bundle", "complete", request, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def native_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as `complete_bundle`, in every precision that engines have. Shared: copy it before changing it."""
-    if find_spec("torch") is None:
-        return made_before("native")
-    from support.made import native
+    return made_from("complete_bundle", "native", request, tmp_path_factory)
 
-    whole, micro_networks = (request.getfixturevalue(name) for name in ("complete_bundle", "micro_networks"))
-    path = tmp_path_factory.mktemp("bundles") / "native"
-    native(micro_networks, whole, path)
+
+def made_from(bundle: str, name: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `support.made` makes under a name, from the bundle of another fixture."""
+    if find_spec("torch") is None:
+        return made_before(name)
+    from support import made
+
+    networks, base = request.getfixturevalue("micro_networks"), request.getfixturevalue(bundle)
+    path = tmp_path_factory.mktemp("bundles") / name
+    getattr(made, name)(networks, base, path)
     return path
 
 

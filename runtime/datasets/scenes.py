@@ -50,7 +50,8 @@ class ScenesDataset:
         if not (1 <= photos <= PHOTOS and 0 <= first_seed <= SEEDS):
             told = f"scenes need 1 to {PHOTOS:,} photos and a seed of 0 to {SEEDS:,}"
             raise DatasetError(f"{told}, got {shown(photos)} and {shown(first_seed)}")
-        self.names = [str(seed) for seed in range(first_seed, first_seed + photos)]
+        self._seeds = {str(seed): seed for seed in range(first_seed, first_seed + photos)}
+        self.names = list(self._seeds)
         self._held_out, self._all_names = held_out, all_names
 
     @property
@@ -79,9 +80,9 @@ class ScenesDataset:
         Raises:
             DatasetError: it is none of these scenes' names.
         """
-        if name not in self.names:
+        if name not in self._seeds:
             raise DatasetError(one_of("scene", name, self.names[:3]))
-        scene = draw_scene(int(name), held_out=self._held_out)
+        scene = draw_scene(self._seeds[name], held_out=self._held_out)
         names = set(ALL_NAMES) if self._all_names else {*scene.names, *STUFF}
         given = tuple(index for index, each in enumerate(ALL_NAMES) if each in names)
         return Sample(scene.photo, scene.labels.astype(np.uint16), given)
