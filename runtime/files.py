@@ -104,6 +104,24 @@ def writing(path: str | Path) -> Iterator[None]:
         raise _unwritable(path, error) from error
 
 
+@contextmanager
+def room_for(target: str | Path) -> Iterator[None]:
+    """A disk that fills up or breaks while a place is made is told with the place, and that nothing is lost by it.
+
+    Raises:
+        FileError: instead of such an error of the system; others come through.
+    """
+    try:
+        yield
+    except OvdeployError:
+        raise
+    except OSError as error:
+        if not is_lasting(error):
+            raise
+        told = f"{target} cannot be written: {reason(error)}. The same command goes on where this one stopped"
+        raise FileError(told, error.errno) from error
+
+
 def _unwritable(path: str | Path, error: OSError | ValueError) -> FileError:
     return FileError(f"{path} cannot be written: {reason(error)}", getattr(error, "errno", None))
 

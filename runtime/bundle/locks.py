@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import BusyError, FileError
-from ..files import make_folder, writing
+from ..files import make_folder, room_for, writing
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def locked(target: Path, doing: str) -> Iterator[None]:
 
     Raises:
         BusyError: another process, or another thread of this one, holds it.
-        FileError: no lock can be written there.
+        FileError: no lock can be written there, or within, the disk fills up.
     """
     path = _place(target)
     file = _taken(path, target)
@@ -38,7 +38,8 @@ def locked(target: Path, doing: str) -> Iterator[None]:
         file.truncate()
         file.write(f"{doing}, process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%H:%M:%S')}")
         file.flush()
-        yield
+        with room_for(target):
+            yield
     finally:
         with contextlib.suppress(OSError):
             path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from ovdeploy.runtime.bundle.locks import locked
 from ovdeploy.runtime.errors import BusyError, FileError
-from support.other_user import as_nobody
+from support.other_user import as_nobody, on_small_disk
 
 HOLD = """
 import sys, pathlib
@@ -123,3 +124,22 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
         closed=[tmp_path / "theirs"],
     )
     assert ".b.lock cannot be written: Permission denied" in told
+
+
+def test_a_disk_that_fills_up_within_is_told_with_the_place(tmp_path):
+    told = on_small_disk(
+        "import pathlib, sys\nfrom ovdeploy.runtime.bundle.locks import locked\n"
+        "from ovdeploy.runtime.errors import FileError\n",
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "try:\n    with locked(folder / 'b', 'export-engines'): (folder / 'x').write_bytes(bytes(1 << 20))\n"
+        "except FileError as error: print(error, error.errno)\n",
+        tmp_path / "disk",
+        1 << 18,
+    )
+    assert "disk/b cannot be written: " in told and "goes on where this one stopped" in told
+    assert told.split()[-1] in (str(errno.ENOSPC), str(errno.EFBIG))
+
+
+def test_other_errors_within_come_through(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"), locked(tmp_path / "b", "first"):
+        (tmp_path / "nowhere").read_bytes()
