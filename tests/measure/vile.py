@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--count", type=int, default=21_000, help="drawn by chance from all, of which 54,000 are")
+    parser.add_argument("--count", type=int, default=21_000, help="drawn by chance from all, of which 71,000 are")
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
