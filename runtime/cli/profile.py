@@ -27,7 +27,7 @@ from ..files import write_bytes
 from ..geometry.limits import DEVICES, REPEATS
 from ..stage.axes import parse_ranges
 from ..stage.contract import Range
-from .common import bundle_argument, fail_cleanly
+from .common import Choice, bundle_argument, fail_cleanly
 
 FOLDER = "profile"
 SCRIPT = "profile.sh"
@@ -81,14 +81,14 @@ class Job(NamedTuple):
     "--by",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "trtexec", *PROFILING]),
+    type=Choice(["auto", "trtexec", *PROFILING]),
     help="Who measures. auto: trtexec if it is there, else the backend that segments would be made with.",
 )
 @click.option(
     "--source",
     default="graph",
     show_default=True,
-    type=click.Choice(["graph", "plan"]),
+    type=Choice(["graph", "plan"]),
     help="What trtexec is given: the graph, which it compiles, or the bundle's plan.",
 )
 @click.option(

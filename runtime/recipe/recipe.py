@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -12,6 +11,7 @@ import msgspec
 
 from ..boundary.arguments import public
 from ..boundary.reading import is_there
+from ..boundary.shipped import RECIPES, shipped
 from ..errors import RecipeError, VocabularyError, one_of
 from ..geometry.limits import BLOCKS, LARGEST
 from ..toml import read_toml
@@ -161,8 +161,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def available_recipes() -> dict[str, Path]:
     """The recipes that the package ships, by name."""
-    folder = Path(str(resources.files("ovdeploy.engines")))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)}
+    return shipped(RECIPES)
 
 
 @public()

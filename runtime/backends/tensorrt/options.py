@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ...errors import ParameterError, one_of
-from ...stage.contract import Range
+
+if TYPE_CHECKING:
+    from ...stage.contract import Range
+
+BUILDERS = ("tensorrt", "tensorrt-rtx")
+"""The keys of `libraries.LIBRARIES`, for those who only name them."""
 
 HARDWARE = {"none": "NONE", "ampere-plus": "AMPERE_PLUS", "same-compute-capability": "SAME_COMPUTE_CAPABILITY"}
 """Which other GPUs a plan may run on, in TensorRT's words."""
