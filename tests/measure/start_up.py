@@ -1,10 +1,11 @@
 """CPU seconds until the commands answer, and of the first photos of a process.
 
-    python tests/measure/start_up.py [--bundle BUNDLE] [CHECKOUT …]
+    python tests/measure/start_up.py [--bundle BUNDLE] [--no-bytecode] [CHECKOUT …]
 
 Each command runs in a process of its own, by turns over the checkouts (without one, over that of this file), and what
 it takes is user and system time together, so that a busy machine hardly matters. Medians are told. With a bundle, a
-photo is segmented four times in one process: all but the first are what a photo costs.
+photo is segmented four times in one process, and its reading told by itself: the first should take no longer for
+that than the others. Without bytecode Python compiles every module that it imports, as right after an installation.
 """
 
 from __future__ import annotations
@@ -40,19 +41,20 @@ with Segmenter.load(sys.argv[1]) as segmenter:
     words = segmenter.vocabulary(["cup", "table"])
     for _ in range(4):
         before = used()
-        segmenter.segment(demo_photo(), words)
-        print(used() - before)
+        result = segmenter.segment(demo_photo(), words)
+        print(used() - before, result.timings["decode"] / 1e3)
 """
 
 
-def environment(checkout: Path, links: Path) -> dict[str, str]:
+def environment(checkout: Path, links: Path, bytecode: bool) -> dict[str, str]:
     """A checkout under the package's name, whatever is installed."""
     package = links / checkout.name / "ovdeploy"
     package.mkdir(parents=True, exist_ok=True)
     for folder in FOLDERS:
         if not (package / folder).exists():
             (package / folder).symlink_to(checkout / folder)
-    return {**os.environ, "PYTHONPATH": str(package.parent), "OMP_NUM_THREADS": "1"}
+    none = {} if bytecode else {"PYTHONPYCACHEPREFIX": str(links / "none"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, "PYTHONPATH": str(package.parent), "OMP_NUM_THREADS": "1", **none}
 
 
 def run(arguments: Sequence[str], environ: dict[str, str]) -> tuple[float, str]:
@@ -71,11 +73,12 @@ def medians(environs: Sequence[dict[str, str]], runs: int) -> None:
 
 
 def photos(environs: Sequence[dict[str, str]], runs: int, bundle: str) -> None:
-    """A line for each photo of a process, likewise."""
+    """Two lines for each photo of a process, likewise."""
     rounds = [[run(("-c", PHOTOS, bundle), environ)[1].split() for environ in environs] for _ in range(runs)]
-    for index in range(4):
+    for index in range(8):
+        name = f"photo {index // 2 + 1}{', reading (wall)' if index % 2 else ''}"
         columns = zip(*rounds, strict=True)
-        print(f"photo {index + 1:<20}", *(f"{statistics.median(float(p[index]) for p in c):7.3f} s" for c in columns))
+        print(f"{name:26}", *(f"{statistics.median(float(told[index]) for told in c):7.3f} s" for c in columns))
 
 
 if __name__ == "__main__":
@@ -83,9 +86,12 @@ if __name__ == "__main__":
     parser.add_argument("checkouts", nargs="*", type=Path, default=[HERE])
     parser.add_argument("--bundle", help="also segment photos with it")
     parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--no-bytecode", action="store_true", help="compile every module that is imported")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as links:
-        where = [environment(path.resolve(), Path(links) / str(i)) for i, path in enumerate(given.checkouts)]
+        folders = [Path(links) / str(index) for index in range(len(given.checkouts))]
+        pairs = zip(given.checkouts, folders, strict=True)
+        where = [environment(path.resolve(), folder, not given.no_bytecode) for path, folder in pairs]
         medians(where, given.runs)
         if given.bundle:
             photos(where, given.runs, os.path.abspath(given.bundle))
