@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ..errors import ParameterError, shown
-from ..geometry.limits import DEVICES
-
-if TYPE_CHECKING:
-    from ..stage.contract import Range
+from ..geometry.limits import DEVICES, Range
 
 MOST_THREADS = 256
 """Threads that may be asked for, of an engine or for photos. More than cores are slower, and 100,000 never start."""

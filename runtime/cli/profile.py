@@ -20,6 +20,7 @@ from ..backends.options import SessionOptions
 from ..backends.registry import PROFILING, choose_backend, profile_graph
 from ..backends.tensorrt import trtexec
 from ..backends.tensorrt.trtexec_results import read_results
+from ..bundle.advice import building_plans
 from ..bundle.bundle import Bundle, PlanEntry
 from ..bundle.opening import graph_precision
 from ..errors import BundleError, OvdeployError, ParameterError, one_of
@@ -69,7 +70,8 @@ class Job(NamedTuple):
         own = ("tensorrt", self.precision)  # trtexec opens no plan of TensorRT-RTX
         plans = [plan for plan in entry.fitting_plans() if (plan.library, plan.precision) == own]
         if self.source == "plan":
-            return _one_plan(plans, stage).file.path
+            again = building_plans(self.bundle.path, "--stages", stage, "--precision", self.precision)
+            return _one_plan(plans, stage, again).file.path
         return entry.engines[self.precision].files[0].path
 
 
@@ -203,18 +205,18 @@ def _by_backend(job: Job, stage: str, by: str) -> StageProfile:
     return profile_graph(path, entry.contract, by, job.sizes_of(stage), options, job.iterations)
 
 
-def _one_plan(plans: list[PlanEntry], stage: str) -> PlanEntry:
+def _one_plan(plans: list[PlanEntry], stage: str, again: str) -> PlanEntry:
     if len(plans) == 1:
         return plans[0]
     if not plans:
-        raise BundleError(f"there is no plan of {stage}; build one with: ovdeploy build-plans, or take --source graph")
+        raise BundleError(f"there is no plan of {stage}; build one with: {again} – or take --source graph")
     from ..backends.tensorrt.libraries import LIBRARIES
     from ..bundle.plans import misfit
 
     here = LIBRARIES["tensorrt"].here(0)
     fitting = [plan for plan in plans if not misfit(plan, here, plan.onnx_sha256)]
     if not fitting:
-        raise BundleError(f"no plan of {stage} fits this machine; build one with: ovdeploy build-plans")
+        raise BundleError(f"no plan of {stage} fits this machine; build one with: {again}")
     return fitting[0]
 
 

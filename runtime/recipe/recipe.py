@@ -144,11 +144,6 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The stages that a calibration tries to make INT8."""
         return self.int8.stages or tuple(use.name for use in self.uses if use.int8)
 
-    @property
-    def origin(self) -> str:
-        """The arguments of `export-engines` for this recipe."""
-        return self.name + (f" --preset {self.preset.name}" if self.preset else "")
-
     @public()
     def override(self, overrides: Mapping[str, Any] | None) -> Any:
         """Its parameters with some values replaced.

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ...errors import ParameterError, one_of
-
-if TYPE_CHECKING:
-    from ...stage.contract import Range
+from ...geometry.limits import Range
 
 BUILDERS = ("tensorrt", "tensorrt-rtx")
 """The keys of `libraries.LIBRARIES`, for those who only name them."""
