@@ -82,9 +82,9 @@ def calibrate(bundle: Path, as_json: bool, **options: Any) -> None:
 
     \b
     Examples:
-      ovdeploy calibrate engines/trident-b16 --images photos/ --classes "cup; mug, table"
-      ovdeploy calibrate engines/trident-b16 --images photos/ --budget 0.97 --output engines/trident-b16-int8
-      ovdeploy calibrate engines/trident-b16 --images photos/ --precision fp8
+      ovdeploy calibrate --bundle engines/trident-b16 --images photos/ --classes "cup; mug, table"
+      ovdeploy calibrate --bundle engines/trident-b16 --images photos/ --budget 0.97 --output engines/trident-b16-int8
+      ovdeploy calibrate --bundle engines/trident-b16 --images photos/ --precision fp8
     """
     with needing("onnx", "graph", "quantising graphs"):
         from .calibrate import calibrate as run

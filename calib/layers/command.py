@@ -65,7 +65,7 @@ def layers(
 
     \b
     Example:
-      ovdeploy layers engines/s2clip-b16 --images photos/ --write my-s2clip.toml
+      ovdeploy layers --bundle engines/s2clip-b16 --images photos/ --write my-s2clip.toml
       export-engines my-s2clip.toml
     """
     from ...runtime.cli.segment import expand

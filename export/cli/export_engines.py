@@ -93,7 +93,7 @@ def export_engines(
     there before, and goes on where it stopped when it is called again.
 
     Precision lives in the graphs; the islands used are written to islands.PRECISION.toml in the bundle. Prove the
-    result by `ovdeploy parity BUNDLE --precision fp16`, which emulates half precision on a CPU.
+    result by `ovdeploy parity --bundle BUNDLE --precision fp16`, which emulates half precision on a CPU.
 
     \b
     Examples:

@@ -132,10 +132,10 @@ def build_plans(
 
     \b
     Examples:
-      ovdeploy build-plans engines/trident-b16
-      ovdeploy build-plans engines/trident-b16 --stages head --range Q=1:150:2000 --workspace 4
-      ovdeploy build-plans engines/trident-b16 --backend tensorrt-rtx --precision fp16
-      ovdeploy build-plans engines/trident-b16 --backend tensorrt-rtx --precision fp16 --target sm75
+      ovdeploy build-plans --bundle engines/trident-b16
+      ovdeploy build-plans --bundle engines/trident-b16 --stages head --range Q=1:150:2000 --workspace 4
+      ovdeploy build-plans --bundle engines/trident-b16 --backend tensorrt-rtx --precision fp16
+      ovdeploy build-plans --bundle engines/trident-b16 --backend tensorrt-rtx --precision fp16 --target sm75
     """
     from ..bundle.bundle import Bundle
     from ..files import check_folder

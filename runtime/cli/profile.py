@@ -133,8 +133,8 @@ def profile(
 
     \b
     Examples:
-      ovdeploy profile engines/trident-b16 --dry-run
-      ovdeploy profile engines/trident-b16 --stages head,sam_decoder --size Q=150 --top 20
+      ovdeploy profile --bundle engines/trident-b16 --dry-run
+      ovdeploy profile --bundle engines/trident-b16 --stages head,sam_decoder --size Q=150 --top 20
     """
     program = shutil.which(os.environ.get("TRTEXEC", "trtexec"))
     if by == "auto":

@@ -28,7 +28,7 @@ def sign(bundle: Path, key: Path) -> None:
     Examples:
       openssl genpkey -algorithm ed25519 -out private.pem
       openssl pkey -in private.pem -pubout -out public.pem
-      ovdeploy sign engines/trident-b16 --key private.pem
+      ovdeploy sign --bundle engines/trident-b16 --key private.pem
       ovdeploy segment photo.jpg --bundle engines/trident-b16 --classes "cup" --verify-key public.pem
     """
     opened = Bundle.written_here(bundle)
