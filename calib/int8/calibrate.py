@@ -14,7 +14,7 @@ import msgspec
 
 from ...runtime.backends.base import Session
 from ...runtime.backends.registry import BACKENDS
-from ...runtime.bundle.advice import exporting
+from ...runtime.bundle.advice import adding
 from ...runtime.bundle.bundle import Bundle, EngineEntry
 from ...runtime.bundle.calibration import Calibration
 from ...runtime.bundle.locks import locked
@@ -228,7 +228,7 @@ def _identity(request: Request, photos: Photos) -> dict[str, Any]:
             raise BundleError(
                 f"{request.bundle.path} holds {stage} in {', '.join(entry.engines)}, but not in {FP32}, which "
                 f"{request.precision.upper()} is made from: "
-                f"{exporting(request.bundle.path, request.bundle.manifest, '--stages', stage)}"
+                f"{adding(request.bundle.path, request.bundle.manifest, stage)}"
             )
     return {
         "ovdeploy": version("ovdeploy"),

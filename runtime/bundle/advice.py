@@ -42,6 +42,12 @@ def exporting(path: Path, manifest: Manifest, *options: str) -> str:
     return shlex.join(["export-engines", name, *preset, "--output", str(path), *_weights(manifest), *options])
 
 
+def adding(path: Path, manifest: Manifest, stage: str) -> str:
+    """The command that exports a stage which the bundle lacks. It names the others too, since those that are not named
+    and were made by another version would be left out."""
+    return exporting(path, manifest, "--stages", ",".join(dict.fromkeys((*manifest.stages, stage))))
+
+
 def making(path: Path, manifest: Manifest, precision: str) -> str:
     """The command that makes the engines of a precision again."""
     if precision in CALIBRATED:

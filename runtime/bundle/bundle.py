@@ -21,7 +21,7 @@ from ..reporting import logger
 from ..stage.census import Census, check_census
 from ..stage.contract import Range
 from ..stage.precision import FP32
-from .advice import exporting, exporting_anew, making, making_file
+from .advice import adding, exporting_anew, making, making_file
 from .calibration import Calibration
 from .consistency import check_sizes
 from .entries import EngineEntry as EngineEntry
@@ -169,7 +169,7 @@ class Bundle:
         if name not in self.manifest.stages:
             raise BundleError(
                 f"{self.path} holds no {name[:SHOWN]} stage; it has {', '.join(self.manifest.stages)}. "
-                f"Export it with: {exporting(self.path, self.manifest, '--stages', name[:SHOWN])}"
+                f"Export it with: {adding(self.path, self.manifest, name[:SHOWN])}"
             )
         return self.manifest.stages[name]
 

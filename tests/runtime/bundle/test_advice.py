@@ -79,6 +79,11 @@ def test_where_there_is_no_bundle_the_command_makes_one_there(tmp_path, name):
     assert parsed(line)["recipe"] == (name if name == "trident-b16" else "RECIPE") and acts_on(line, tmp_path / name)
 
 
+def test_adding_a_stage_names_those_that_are_there_lest_they_be_left_out(odd):
+    named = parsed(advice.adding(odd.path, odd.manifest, "clip_layers"))["stages"].split(",")
+    assert named == [*odd.manifest.stages, "clip_layers"]
+
+
 def test_plans_and_signatures_are_made_in_the_bundle(odd):
     for line in (advice.building_plans(odd.path, "--precision", "fp16"), advice.signing(odd.path)):
         assert acts_on(line, odd.path)
