@@ -31,6 +31,7 @@ from .common import (
     read_overrides,
     thread_option,
 )
+from .failing import tell_error
 from .progress import progress_bar, status_reporter
 from .words import class_entries, classes_file_option
 
@@ -138,7 +139,7 @@ def segment(
                     failed += 1
                     if isinstance(error, OSError) and is_lasting(error):
                         raise OutputError(_ending(path, output, error)) from error
-                    click.echo(f"error: {printable(error)}", err=True)
+                    tell_error(error, as_json, image=str(path))
     if not as_json:
         click.echo(f"{len(paths) - failed} of {len(paths)} photos segmented, in {output}", err=True)
     sys.exit(1 if failed else 0)

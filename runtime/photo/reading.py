@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib import resources
+from functools import cache
+from importlib import import_module, resources
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,8 +21,15 @@ from ..geometry.limits import LONGEST_SIDE
 from ..geometry.sizes import HW
 from .depth import to_8_bits
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
-"""Formats that are opened. Pillow knows more, among them formats that it hands to other programs."""
+PLUGINS = {
+    "JPEG": "JpegImagePlugin", "PNG": "PngImagePlugin", "WEBP": "WebPImagePlugin", "AVIF": "AvifImagePlugin",
+    "TIFF": "TiffImagePlugin", "BMP": "BmpImagePlugin", "GIF": "GifImagePlugin", "PPM": "PpmImagePlugin",
+    "JPEG2000": "Jpeg2KImagePlugin",
+}  # fmt: skip
+"""Formats that are opened, and Pillow's modules for them. It knows more, among them formats that it hands to other
+programs; importing all of them takes longer than most photos."""
+
+FORMATS = tuple(PLUGINS)
 
 SUFFIXES = (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Suffixes looked for in folders."""
@@ -154,10 +163,18 @@ def _opened(file: BinaryIO | Path) -> Image.Image:
     with _pillow_limit:
         theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            Image.init()
-            return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])  # older Pillows lack AVIF
+            return Image.open(file, formats=readable())
         finally:
             Image.MAX_IMAGE_PIXELS = theirs
+
+
+@cache
+def readable() -> list[str]:
+    """The formats that this Pillow opens, their modules imported: at the first photo, unless somebody asks before."""
+    for module in PLUGINS.values():
+        with suppress(ImportError):  # older Pillows lack AVIF
+            import_module(f"PIL.{module}")
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _upright_rgb(image: Image.Image, path: Path) -> np.ndarray:

@@ -16,7 +16,7 @@ from ..boundary.arguments import public
 from ..bundle.bundle import Bundle, Manifest
 from ..errors import BundleError, EngineError, PhotoError
 from ..labelling.result import Result
-from ..photo.reading import MOST_PIXELS, Taken, take
+from ..photo.reading import MOST_PIXELS, Taken, readable, take
 from ..recipe.pipeline import Interface
 from ..reporting import Reporter, silent
 from ..stage.precision import FP32
@@ -68,6 +68,7 @@ def open_bundle(
         MissingExtraError: the backend is not installed.
     """
     opened = Bundle.load(bundle)
+    readable()  # what reads photos is imported now, and the first takes no longer for it than the second
     family = opened.recipe.family
     if find is None and kind not in family.interfaces:
         raise BundleError(
@@ -238,8 +239,7 @@ class Segmenter(ABC):
             VocabularyError: as `segment`.
         """
         one = self._prepared(vocabulary, parameters, positive("engines", engines))
-        usual = getattr(self.parameters, "max_pixels", MOST_PIXELS)
-        max_pixels = (parameters or {}).get("max_pixels", usual)
+        max_pixels = (parameters or {}).get("max_pixels", getattr(self.parameters, "max_pixels", MOST_PIXELS))
 
         def attempt(photo: str | Path | Taken | PhotoError) -> Result | PhotoError | EngineError:
             if isinstance(photo, PhotoError):
