@@ -21,7 +21,7 @@ from ..errors import OvdeployError, OvdeployWarning, printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FAILED = 1
+FAILED, MOST_VERBOSE = 1, 2
 JSON, STDOUT = "--json", "-"
 """The option that asks for JSON; where it takes a file, the name of standard output."""
 
@@ -51,7 +51,8 @@ def fail_cleanly(command: Command) -> Command:
             sys.exit(FAILED)
 
     told = "Say on standard error what is done; -vv in detail."
-    return click.option("-v", "--verbose", count=True, help=told)(wrapped)  # type: ignore[return-value]
+    levels = click.IntRange(0, MOST_VERBOSE, clamp=True)
+    return click.option("-v", "--verbose", count=True, type=levels, help=told)(wrapped)  # type: ignore[return-value]
 
 
 def tell_error(error: Exception, as_json: bool, **about: str) -> None:
