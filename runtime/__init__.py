@@ -7,6 +7,8 @@ with Segmenter.load("engines/trident-b16") as segmenter:
 
 from __future__ import annotations
 
+from .answers.region import Region
+from .answers.result import Result
 from .backends import telemetry as _telemetry
 from .bundle.bundle import Bundle
 from .errors import (
@@ -25,7 +27,6 @@ from .errors import (
     VocabularyError,
     WrongTypeError,
 )
-from .labelling.result import Region, Result
 from .photo.reading import load_photo
 from .pipelines.base import Segmenter
 from .pipelines.prompt_input import Prompt

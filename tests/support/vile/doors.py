@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-MODULES = ("ovdeploy.runtime", "ovdeploy.runtime.scenes", "ovdeploy.runtime.datasets")
+MODULES = ("ovdeploy.runtime", "ovdeploy.runtime.answers", "ovdeploy.runtime.scenes", "ovdeploy.runtime.datasets")
 """All of their `__all__` are doors."""
 
 FURTHER = {
@@ -24,8 +24,8 @@ FURTHER = {
 BUILD_BOX = {"ovdeploy.export.models.weights": ("load_model", "read_checkpoint")}
 """Where PyTorch is."""
 
-UNCALLED = {"Dataset", "LabelFiles"}
-"""Protocols, and structs that msgspec makes of files."""
+UNCALLED = {"Dataset", "Kind", "LabelFiles"}
+"""Protocols, rows of tables, and structs that msgspec makes of files."""
 
 
 class Door(NamedTuple):
@@ -144,6 +144,9 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "Result.save_mask": lambda w: {"path": w.folder / "mask.png"},
     "Result.save_overlay": lambda w: {"path": w.folder / "overlay.png"},
     "Result.save_json": lambda w: {"path": w.folder / "result.json"},
+    "kind_named": lambda w: {"name": "mask"},
+    "paths_of": lambda w: {"kind": "mask", "stem": w.folder / "a"},
+    "save_as": lambda w: {"result": w.result, "kinds": ["mask"], "stem": w.folder / "a"},
     "Segmenter.load": LOADED,
     "Segmenter.vocabulary": lambda w: {"classes": ["cup", "table"]},
     "Segmenter.segment": lambda w: {"photo": w.image, "vocabulary": w.vocabulary},
