@@ -7,8 +7,10 @@ with Segmenter.load("engines/trident-b16") as segmenter:
 
 from __future__ import annotations
 
+from .answers.instance import Instance
 from .answers.region import Region
 from .answers.result import Result
+from .answers.rle import Rle
 from .backends import telemetry as _telemetry
 from .bundle.bundle import Bundle
 from .errors import (
@@ -43,6 +45,7 @@ __all__ = [
     "DatasetError",
     "EngineError",
     "FileError",
+    "Instance",
     "MissingExtraError",
     "OutputError",
     "OvdeployError",
@@ -59,6 +62,7 @@ __all__ = [
     "RecipeError",
     "Region",
     "Result",
+    "Rle",
     "Segmenter",
     "Vocabulary",
     "VocabularyError",

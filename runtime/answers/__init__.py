@@ -6,11 +6,16 @@ save_as(result, ["mask", "json"], "results/cat")  # results/cat.mask.png, result
 
 from __future__ import annotations
 
+from .instance import Instance, Subject
 from .kinds import KINDS, Kind, kind_named, paths_of, save_as
+from .rle import Rle
 
 __all__ = [
     "KINDS",
+    "Instance",
     "Kind",
+    "Rle",
+    "Subject",
     "kind_named",
     "paths_of",
     "save_as",

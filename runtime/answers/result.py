@@ -15,6 +15,8 @@ from ..errors import ParameterError, printable, shown
 from ..files import atomic_path, write_bytes
 from ..photo.overlay import draw_overlay, small_indices
 from ..photo.writing import image_format
+from .components import find_instances
+from .instance import Instance, Subject
 from .region import Region
 
 SCHEMA = "ovdeploy/result/1"
@@ -70,6 +72,26 @@ class Result:
         if not 0 <= opacity <= 1:
             raise ParameterError(f"opacity={shown(opacity)}: expected a number from 0 to 1")
         return draw_overlay(self.photo, self.mask, self.names, opacity=opacity, legend=legend)
+
+    @public()
+    def instances(self, *, min_area: int = 1) -> tuple[Instance, ...]:
+        """The 8-connected components of each class in `mask`, in the order of classes, then of first pixels.
+
+        The background, where class 0 is one, has none.
+
+        Args:
+            min_area: smaller components are left out, in pixels.
+
+        Raises:
+            PhotoError: there are more than 262,144.
+        """
+        return find_instances(self.mask, self.scores, self.names, background=self.background, min_area=min_area)
+
+    @property
+    def subject(self) -> Subject:
+        """What the instances are of, for the functions of `ovdeploy.runtime.answers`."""
+        height, width = self.mask.shape
+        return Subject((height, width), self.names, self.background, self.path, self.bundle)
 
     @public()
     def save_mask(self, path: str | Path) -> None:
