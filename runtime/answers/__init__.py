@@ -9,12 +9,17 @@ from __future__ import annotations
 from .coco import join_coco
 from .instance import Instance, Subject
 from .kinds import KINDS, Kind, check_kinds, kind_named, paths_of, save_as
+from .panoptic import Panoptic
+from .polygons import Outline, Polygon
 from .rle import Rle
 
 __all__ = [
     "KINDS",
     "Instance",
     "Kind",
+    "Outline",
+    "Panoptic",
+    "Polygon",
     "Rle",
     "Subject",
     "check_kinds",

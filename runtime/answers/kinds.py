@@ -12,8 +12,9 @@ from PIL import Image
 
 from ..boundary.arguments import public
 from ..errors import ParameterError, needing, one_of
-from ..files import atomic_path
+from ..files import atomic_path, write_bytes
 from .instance import instances_document
+from .polygons import polygons_document
 from .result import Result
 from .table import write_table
 from .writing import write_json
@@ -49,6 +50,22 @@ def _save_panoptic(result: Result, path: Path, picture: Path) -> None:
     write_json(path, found.document)  # last: where it is, its picture is
 
 
+def _save_polygons(result: Result, path: Path) -> None:
+    write_json(path, polygons_document(result.subject, result.to_polygons()))
+
+
+def _save_geojson(result: Result, path: Path) -> None:
+    write_json(path, result.to_geojson())
+
+
+def _save_labelme(result: Result, path: Path) -> None:
+    write_json(path, result.to_labelme())
+
+
+def _save_yolo(result: Result, path: Path) -> None:
+    write_bytes(path, result.to_yolo().encode())
+
+
 def _save_table(result: Result, path: Path) -> None:
     with atomic_path(path) as temporary:
         write_table(result.to_table(), temporary)
@@ -61,6 +78,10 @@ KINDS: dict[str, Kind] = {
     "instances": Kind((".instances.json",), _save_instances, "every instance: class, box, area, score, run lengths"),
     "coco": Kind((".coco.json",), _save_coco, "the instances in COCO's form"),
     "panoptic": Kind((".panoptic.json", ".panoptic.png"), _save_panoptic, "COCO's panoptic form, and its ids"),
+    "polygons": Kind((".polygons.json",), _save_polygons, "the instances' exact outlines, with holes"),
+    "geojson": Kind((".geojson",), _save_geojson, "the instances as GeoJSON, in pixels"),
+    "labelme": Kind((".labelme.json",), _save_labelme, "polygons for LabelMe and X-AnyLabeling"),
+    "yolo": Kind((".txt",), _save_yolo, "Ultralytics' labels for segmentation"),
     "table": Kind((".parquet",), _save_table, "the instances as a table of Parquet", "pyarrow", "table"),
 }
 """By the name that users ask for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,23 @@ import numpy as np
 from PIL import Image
 
 from ..boundary.arguments import public
-from ..errors import ParameterError, printable, shown
+from ..errors import ParameterError, shown
 from ..files import atomic_path
 from ..photo.overlay import draw_overlay, small_indices
 from ..photo.writing import image_format
 from .coco import coco
 from .components import find_instances
 from .detections import detections
+from .geojson import geojson
 from .instance import Instance, Subject
+from .labelme import labelme
 from .panoptic import Panoptic, panoptic
+from .polygons import Outline, polygons
 from .region import Region
+from .shares import class_shares
 from .table import table
 from .writing import write_json
+from .yolo import yolo
 
 SCHEMA = "ovdeploy/result/1"
 """The form of `Result.to_dict`. Keys may be added; what changes an old reader's meaning changes the number."""
@@ -116,6 +121,60 @@ class Result:
         return panoptic(self.subject, self.instances(min_area=min_area), file_name, stuff)
 
     @public()
+    def to_polygons(self, *, tolerance: float = 0, min_area: int = 1) -> tuple[Outline, ...]:
+        """The instances as polygons with holes, each valid.
+
+        Args:
+            tolerance: how far an outline may move so that it has fewer corners, in pixels; at 0 the polygons are
+                exactly the pixels. Less is taken where an instance would gain or lose more than 0.8 % of its pixels
+                (for each pixel of tolerance), or where rings would meet.
+            min_area: smaller instances are left out, in pixels.
+
+        Raises:
+            ParameterError: the tolerance is below 0.
+        """
+        return polygons(self.instances(min_area=min_area), tolerance)
+
+    @public("transform")
+    def to_geojson(
+        self, transform: Sequence[float] | None = None, *, tolerance: float = 0, min_area: int = 1
+    ) -> dict[str, Any]:
+        """The instances as GeoJSON, a feature each, exteriors counterclockwise.
+
+        Args:
+            transform: a, b, c, d, e, f in rasterio's order (`dataset.transform`; GDAL's is c, a, b, f, d, e): a point
+                in column x and row y lies at a·x + b·y + c, d·x + e·y + f. None means pixels.
+            tolerance, min_area: as `to_polygons`.
+
+        Raises:
+            ParameterError: the transform is no such list, or maps the photo onto a line; or the tolerance is below 0.
+        """
+        return geojson(self.subject, self.to_polygons(tolerance=tolerance, min_area=min_area), transform)
+
+    @public()
+    def to_labelme(self, *, tolerance: float = 1, min_area: int = 1) -> dict[str, Any]:
+        """The instances in LabelMe's form, which X-AnyLabeling reads too; holes are joined to their exterior.
+
+        Args:
+            tolerance, min_area: as `to_polygons`.
+
+        Raises:
+            ParameterError: the tolerance is below 0.
+        """
+        return labelme(self.subject, self.to_polygons(tolerance=tolerance, min_area=min_area))
+
+    @public()
+    def to_yolo(self, *, min_area: int = 1) -> str:
+        """The instances as Ultralytics' labels for segmentation: a line each, holes joined to their exterior.
+
+        A class's number is its index in `names`, one less where class 0 is the background.
+
+        Args:
+            min_area: smaller instances are left out, in pixels.
+        """
+        return yolo(self.subject, self.instances(min_area=min_area))
+
+    @public()
     def to_detections(self, *, masks: bool = True, min_area: int = 1) -> Any:
         """The instances as `supervision.Detections`, with boxes inclusive.
 
@@ -178,8 +237,6 @@ class Result:
     @public()
     def to_dict(self) -> dict[str, Any]:
         """Areas, boxes, scores and timings, as plain values."""
-        counts = np.bincount(self.mask.reshape(-1), minlength=len(self.names))
-        sums = np.bincount(self.mask.reshape(-1), weights=self.scores.reshape(-1), minlength=len(self.names))
         return {
             "schema": SCHEMA,
             "path": self.path,
@@ -188,28 +245,7 @@ class Result:
             "backend": self.backend,
             "precision": self.precision,
             "warnings": list(self.warnings),
-            "classes": [
-                {
-                    "index": index,
-                    "name": name,
-                    "pixels": int(counts[index]),
-                    "share": float(counts[index] / self.mask.size),
-                    "mean_score": float(sums[index] / max(counts[index], 1)),
-                }
-                for index, name in enumerate(self.names)
-            ],
+            "classes": class_shares(self.mask, self.scores, self.names),
             "regions": [asdict(region) for region in self.regions],
             "timings_ms": {name: round(value, 3) for name, value in self.timings.items()},
         }
-
-
-def with_origin(result: Result, photo: object, bundle: str) -> Result:
-    """The result that says of which file and which bundle it is.
-
-    Args:
-        result: of the photo.
-        photo: as it was given: a path, or pixels in some form.
-        bundle: the digest of the bundle.
-    """
-    path = printable(photo) if isinstance(photo, str | Path) else None
-    return replace(result, path=path, bundle=bundle)

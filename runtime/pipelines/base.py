@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..answers.result import Result, with_origin
+from ..answers.origin import with_origin
+from ..answers.result import Result
 from ..backends.base import Session
 from ..backends.options import SessionOptions
 from ..boundary.arguments import public
@@ -238,8 +239,7 @@ class Segmenter(ABC):
             VocabularyError: as `segment`.
         """
         one = self._prepared(vocabulary, parameters, positive("engines", engines))
-        usual = getattr(self.parameters, "max_pixels", MOST_PIXELS)
-        max_pixels = (parameters or {}).get("max_pixels", usual)
+        max_pixels = (parameters or {}).get("max_pixels", getattr(self.parameters, "max_pixels", MOST_PIXELS))
 
         def attempt(photo: str | Path | Taken | PhotoError) -> Result | PhotoError | EngineError:
             if isinstance(photo, PhotoError):

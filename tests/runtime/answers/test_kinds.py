@@ -32,7 +32,7 @@ def test_no_two_kinds_write_to_one_file():
 @pytest.mark.parametrize("kind", HERE)
 def test_every_json_says_of_what_form_photo_and_bundle_it_is(tmp_path, kind):
     for path in save_as(random_result(path="photos/a.jpg", bundle="ab12"), [kind], tmp_path / "a"):
-        if path.suffix == ".json":
+        if path.suffix in (".json", ".geojson"):
             text = path.read_text()
             assert "photos/a.jpg" in text and "ab12" in text and '"ovdeploy/' in text, path
             json.loads(text)

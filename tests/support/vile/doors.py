@@ -24,7 +24,7 @@ FURTHER = {
 BUILD_BOX = {"ovdeploy.export.models.weights": ("load_model", "read_checkpoint")}
 """Where PyTorch is."""
 
-UNCALLED = {"Dataset", "Kind", "LabelFiles", "Subject"}
+UNCALLED = {"Dataset", "Kind", "LabelFiles", "Outline", "Panoptic", "Polygon", "Subject"}
 """Protocols, rows of tables, and structs that msgspec makes of files."""
 
 
@@ -151,6 +151,10 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "Result.to_coco": lambda w: {"min_area": 2},
     "Result.to_detections": lambda w: {"masks": False},
     "Result.to_panoptic": lambda w: {"file_name": "a.png", "stuff": ["cup"], "min_area": 2},
+    "Result.to_geojson": lambda w: {"transform": (2.0, 0.0, 5.0, 0.0, -2.0, 7.0), "tolerance": 1, "min_area": 2},
+    "Result.to_labelme": lambda w: {"tolerance": 1, "min_area": 2},
+    "Result.to_polygons": lambda w: {"tolerance": 1, "min_area": 2},
+    "Result.to_yolo": lambda w: {"min_area": 2},
     "Result.to_table": lambda w: {"min_area": 2},
     "check_kinds": lambda w: {"kinds": ["mask"]},
     "join_coco": lambda w: {"documents": [w.result.to_coco()], "root": None},
