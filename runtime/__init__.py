@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 from .backends import telemetry as _telemetry
 
 if TYPE_CHECKING:
+    from .answers.instance import Instance
+    from .answers.region import Region
+    from .answers.result import Result
+    from .answers.rle import Rle
     from .bundle.bundle import Bundle
     from .errors import (
         BundleError,
@@ -30,7 +34,6 @@ if TYPE_CHECKING:
         VocabularyError,
         WrongTypeError,
     )
-    from .labelling.result import Region, Result
     from .photo.reading import load_photo
     from .pipelines.base import Segmenter
     from .pipelines.prompt_input import Prompt
@@ -47,6 +50,7 @@ __all__ = [
     "DatasetError",
     "EngineError",
     "FileError",
+    "Instance",
     "MissingExtraError",
     "OutputError",
     "OvdeployError",
@@ -63,6 +67,7 @@ __all__ = [
     "RecipeError",
     "Region",
     "Result",
+    "Rle",
     "Segmenter",
     "Vocabulary",
     "VocabularyError",
@@ -74,6 +79,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "answers.instance": ("Instance",),
+    "answers.region": ("Region",),
+    "answers.result": ("Result",),
+    "answers.rle": ("Rle",),
     "bundle.bundle": ("Bundle",),
     "errors": (
         "BundleError",
@@ -90,10 +99,6 @@ _HOMES = {
         "RecipeError",
         "VocabularyError",
         "WrongTypeError",
-    ),
-    "labelling.result": (
-        "Region",
-        "Result",
     ),
     "photo.reading": ("load_photo",),
     "pipelines.base": ("Segmenter",),

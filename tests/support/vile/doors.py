@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-MODULES = ("ovdeploy.runtime", "ovdeploy.runtime.scenes", "ovdeploy.runtime.datasets")
+MODULES = ("ovdeploy.runtime", "ovdeploy.runtime.answers", "ovdeploy.runtime.scenes", "ovdeploy.runtime.datasets")
 """All of their `__all__` are doors."""
 
 FURTHER = {
@@ -24,8 +24,8 @@ FURTHER = {
 BUILD_BOX = {"ovdeploy.export.models.weights": ("load_model", "read_checkpoint")}
 """Where PyTorch is."""
 
-UNCALLED = {"Dataset", "LabelFiles"}
-"""Protocols, and structs that msgspec makes of files."""
+UNCALLED = {"Dataset", "Kind", "LabelFiles", "Outline", "Panoptic", "Polygon", "Subject"}
+"""Protocols, rows of tables, and structs that msgspec makes of files."""
 
 
 class Door(NamedTuple):
@@ -144,6 +144,27 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "Result.save_mask": lambda w: {"path": w.folder / "mask.png"},
     "Result.save_overlay": lambda w: {"path": w.folder / "overlay.png"},
     "Result.save_json": lambda w: {"path": w.folder / "result.json"},
+    "Instance": lambda w: {
+        "id": 1, "class_index": 0, "class_name": "a", "box_xyxy": (0, 0, 1, 1), "area": 4, "score": 0.5,
+        "mask": RECEIVERS["Rle"](w),
+    },
+    "Result.to_coco": lambda w: {"min_area": 2},
+    "Result.to_detections": lambda w: {"masks": False},
+    "Result.to_panoptic": lambda w: {"file_name": "a.png", "stuff": ["cup"], "min_area": 2},
+    "Result.to_geojson": lambda w: {"transform": (2.0, 0.0, 5.0, 0.0, -2.0, 7.0), "tolerance": 1, "min_area": 2},
+    "Result.to_labelme": lambda w: {"tolerance": 1, "min_area": 2},
+    "Result.to_polygons": lambda w: {"tolerance": 1, "min_area": 2},
+    "Result.to_yolo": lambda w: {"min_area": 2},
+    "Result.to_table": lambda w: {"min_area": 2},
+    "check_kinds": lambda w: {"kinds": ["mask"]},
+    "join_coco": lambda w: {"documents": [w.result.to_coco()], "root": None},
+    "Result.instances": lambda w: {"min_area": 2},
+    "Rle": lambda w: {"height": 1, "width": 2, "counts": np.array([1, 1])},
+    "Rle.encode": lambda w: {"mask": np.eye(4, dtype=bool)},
+    "Rle.from_coco": lambda w: {"segmentation": {"size": [1, 2], "counts": [1, 1]}},
+    "kind_named": lambda w: {"name": "mask"},
+    "paths_of": lambda w: {"kind": "mask", "stem": w.folder / "a"},
+    "save_as": lambda w: {"result": w.result, "kinds": ["mask"], "stem": w.folder / "a"},
     "Segmenter.load": LOADED,
     "Segmenter.vocabulary": lambda w: {"classes": ["cup", "table"]},
     "Segmenter.segment": lambda w: {"photo": w.image, "vocabulary": w.vocabulary},
@@ -181,12 +202,16 @@ RECEIVERS: dict[str, Callable[[World], Any]] = {
     "PromptablePhoto": lambda w: w.promptable,
     "Recipe": lambda w: w.opened.recipe,
     "Result": lambda w: w.result,
+    "Rle": lambda w: _rle(),
     "Segmenter": lambda w: w.segmenter,
     "Vocabulary": lambda w: w.vocabulary,
     "FolderDataset": lambda w: _folder_dataset(w),
     "ScenesDataset": lambda w: _scenes(),
 }
 """Objects whose methods are called."""
+
+OPTIONAL = {"Result.to_detections": "supervision", "Result.to_table": "pyarrow"}
+"""Doors that need a library; tried where it is installed."""
 
 CLOSING = {"close"}
 """They take nothing, and would end the object for all other cases. tests/runtime/pipelines has tests of them."""
@@ -196,7 +221,7 @@ NOT_MADE = {"Segmenter", "Prompter", "PromptablePhoto"}
 
 THEIRS = {
     ("Segmenter.segment_many", "photos"), ("Segmenter.load", "wrap"), ("save_parameters", "comments"),
-    ("Segmenter.vocabulary", "progress"),
+    ("Segmenter.vocabulary", "progress"), ("join_coco", "documents"),
 }  # fmt: skip
 """Iterators and functions of the user's: their own errors come through unchanged."""
 
@@ -205,6 +230,12 @@ def _prompt() -> Any:
     from ovdeploy.runtime import Prompt
 
     return Prompt(points=[[1, 2]])
+
+
+def _rle() -> Any:
+    from ovdeploy.runtime import Rle
+
+    return Rle.encode(np.eye(4, dtype=bool))
 
 
 def _saved(world: World) -> Path:
@@ -260,7 +291,8 @@ def doors(world: World) -> Iterator[Door]:
             if methods:
                 raise LookupError(f"{name} has methods ({', '.join(methods)}); give tests/support/vile a receiver")
         for method in methods:
-            if method in CLOSING:
+            needed = OPTIONAL.get(f"{name}.{method}")
+            if method in CLOSING or (needed and find_spec(needed) is None):
                 continue
             yield _door(f"{name}.{method}", getattr(RECEIVERS[name](world), method))
 
