@@ -29,6 +29,9 @@ MOST_PIXELS = 100_000_000
 class Readable(ABC):
     """A photo that is read when its turn comes, by one of several threads."""
 
+    name: str | None = None
+    """Where it lies: a path or a URL."""
+
     @abstractmethod
     def read(self, max_pixels: int) -> np.ndarray:
         """The photo, [H, W, 3] uint8 RGB, nobody else's.
@@ -118,6 +121,13 @@ def as_photo(photo: Photo, max_pixels: int = MOST_PIXELS, color: str = RGB) -> n
     array = as_array(photo)
     refuse_huge(array_hw(array), max_pixels, "the photo")
     return rgb_of(array, color)
+
+
+def origin_of(photo: Photo | PhotoError) -> str | Path | None:
+    """Where a photo lies; None of one that lies nowhere."""
+    if isinstance(photo, Readable):
+        return photo.name
+    return photo if isinstance(photo, str | Path) else None
 
 
 def in_color(photo: Photo, color: str) -> Photo:

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..answers.result import Result, with_origin
 from ..backends.base import Session
 from ..boundary.arguments import public
 from ..bundle.bundle import Manifest
 from ..errors import BundleError, EngineError, PhotoError
-from ..labelling.result import Result
 from ..photo.arrays import RGB, check_color
-from ..photo.reading import MOST_PIXELS, Photo, Readable, in_color, take
+from ..photo.reading import MOST_PIXELS, Photo, Readable, in_color, origin_of, take
 from ..reporting import Reporter, silent
 from ..stage.precision import FP32
 from ..words.vocabulary import Vocabulary
@@ -149,7 +149,8 @@ class Segmenter(Reopened, ABC):
             VocabularyError: the embeddings are not this model's.
             EngineError: an engine failed or returned NaN.
         """
-        return self._prepared(vocabulary, parameters, 1)(in_color(photo, color))
+        result = self._prepared(vocabulary, parameters, 1)(in_color(photo, color))
+        return with_origin(result, origin_of(photo), self.engines.bundle)
 
     @public("vocabulary", "color")
     def segment_many(
@@ -193,7 +194,7 @@ class Segmenter(Reopened, ABC):
             if isinstance(photo, PhotoError):
                 return photo
             try:
-                return one(photo)
+                return with_origin(one(photo), origin_of(photo), self.engines.bundle)
             except (PhotoError, EngineError) as error:  # of this photo; the next may be fine
                 return error
 

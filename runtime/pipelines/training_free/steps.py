@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+from ...answers.result import Result
 from ...bundle.bundle import Manifest
-from ...labelling.result import Result
 from ...photo.reading import Photo, as_photo
 from ...recipe.parameters import Parameters
 from ...reporting import Clock
