@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from PIL import Image
 
 from ..boundary.arguments import public
-from ..errors import ParameterError, printable, shown
-from ..files import atomic_path, write_bytes
+from ..errors import ParameterError, shown
+from ..files import atomic_path
 from ..photo.overlay import draw_overlay, small_indices
 from ..photo.writing import image_format
+from .coco import coco, coco_polygons
 from .components import find_instances
+from .detections import detections
+from .geojson import geojson
 from .instance import Instance, Subject
+from .labelme import labelme
+from .panoptic import Panoptic, panoptic
+from .polygons import Outline, outlines_of
 from .region import Region
+from .shares import class_shares
+from .table import table
+from .writing import write_json
+from .yolo import yolo
 
 SCHEMA = "ovdeploy/result/1"
 """The form of `Result.to_dict`. Keys may be added; what changes an old reader's meaning changes the number."""
@@ -87,6 +97,113 @@ class Result:
         """
         return find_instances(self.mask, self.scores, self.names, background=self.background, min_area=min_area)
 
+    @public()
+    def to_coco(self, *, polygons: bool = False, tolerance: float = 0, min_area: int = 1) -> dict[str, Any]:
+        """The instances as a COCO dataset of one photo: `ovdeploy.runtime.answers.join_coco` joins those of many.
+
+        Args:
+            polygons: whether masks are told as polygons, with holes joined to their exterior, and not as run lengths.
+            tolerance: of polygons, as `to_polygons`.
+            min_area: smaller instances are left out, in pixels.
+        """
+        if polygons:
+            return coco_polygons(self.subject, self.to_polygons(tolerance=tolerance, min_area=min_area))
+        return coco(self.subject, self.instances(min_area=min_area))
+
+    @public()
+    def to_panoptic(self, *, file_name: str = "panoptic.png", stuff: Sequence[str] = (), min_area: int = 1) -> Panoptic:
+        """COCO's panoptic form: its JSON as `document`, and as `ids` the picture of ids, R + 256 G + 65536 B.
+
+        Args:
+            file_name: of the picture, for the document.
+            stuff: names of classes that are one segment each, however many parts they have, such as the sky.
+            min_area: smaller instances are left out, in pixels; their pixels belong to no segment.
+
+        Raises:
+            ParameterError: there is no such class.
+        """
+        return panoptic(self.subject, self.instances(min_area=min_area), file_name, stuff)
+
+    @public()
+    def to_polygons(self, *, tolerance: float = 0, min_area: int = 1) -> tuple[Outline, ...]:
+        """The instances as polygons with holes, each valid.
+
+        Args:
+            tolerance: how far an outline may move so that it has fewer corners, in pixels; at 0 the polygons are
+                exactly the pixels. Less is taken where an instance would gain or lose more than 0.8 % of its pixels
+                (for each pixel of tolerance), or where rings would meet.
+            min_area: smaller instances are left out, in pixels.
+
+        Raises:
+            ParameterError: the tolerance is below 0.
+        """
+        return outlines_of(self.instances(min_area=min_area), tolerance)
+
+    @public("transform")
+    def to_geojson(
+        self, transform: Sequence[float] | None = None, *, tolerance: float = 0, min_area: int = 1
+    ) -> dict[str, Any]:
+        """The instances as GeoJSON, a feature each, exteriors counterclockwise.
+
+        Args:
+            transform: a, b, c, d, e, f in rasterio's order (`dataset.transform`; GDAL's is c, a, b, f, d, e): a point
+                in column x and row y lies at a·x + b·y + c, d·x + e·y + f. None means pixels.
+            tolerance, min_area: as `to_polygons`.
+
+        Raises:
+            ParameterError: the transform is no such list, or maps the photo onto a line; or the tolerance is below 0.
+        """
+        return geojson(self.subject, self.to_polygons(tolerance=tolerance, min_area=min_area), transform)
+
+    @public()
+    def to_labelme(self, *, tolerance: float = 1, min_area: int = 1) -> dict[str, Any]:
+        """The instances in LabelMe's form, which X-AnyLabeling reads too; holes are joined to their exterior.
+
+        Args:
+            tolerance, min_area: as `to_polygons`.
+
+        Raises:
+            ParameterError: the tolerance is below 0.
+        """
+        return labelme(self.subject, self.to_polygons(tolerance=tolerance, min_area=min_area))
+
+    @public()
+    def to_yolo(self, *, min_area: int = 1) -> str:
+        """The instances as Ultralytics' labels for segmentation: a line each, holes joined to their exterior.
+
+        A class's number is its index in `names`, one less where class 0 is the background.
+
+        Args:
+            min_area: smaller instances are left out, in pixels.
+        """
+        return yolo(self.subject, self.instances(min_area=min_area))
+
+    @public()
+    def to_detections(self, *, masks: bool = True, min_area: int = 1) -> Any:
+        """The instances as `supervision.Detections`, with boxes inclusive.
+
+        Args:
+            masks: whether masks are in it, [N, H, W] bool.
+            min_area: smaller instances are left out, in pixels.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+            PhotoError: the masks would be larger than an array may be.
+        """
+        return detections(self.subject, self.instances(min_area=min_area), masks=masks)
+
+    @public()
+    def to_table(self, *, min_area: int = 1) -> Any:
+        """The instances as a `pyarrow.Table`, one a row.
+
+        Args:
+            min_area: smaller instances are left out, in pixels.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+        """
+        return table(self.subject, self.instances(min_area=min_area))
+
     @property
     def subject(self) -> Subject:
         """What the instances are of, for the functions of `ovdeploy.runtime.answers`."""
@@ -119,13 +236,11 @@ class Result:
     @public()
     def save_json(self, path: str | Path) -> None:
         """Write `to_dict()` as JSON."""
-        write_bytes(path, msgspec.json.format(msgspec.json.encode(self.to_dict()), indent=1))
+        write_json(path, self.to_dict())
 
     @public()
     def to_dict(self) -> dict[str, Any]:
         """Areas, boxes, scores and timings, as plain values."""
-        counts = np.bincount(self.mask.reshape(-1), minlength=len(self.names))
-        sums = np.bincount(self.mask.reshape(-1), weights=self.scores.reshape(-1), minlength=len(self.names))
         return {
             "schema": SCHEMA,
             "path": self.path,
@@ -134,28 +249,7 @@ class Result:
             "backend": self.backend,
             "precision": self.precision,
             "warnings": list(self.warnings),
-            "classes": [
-                {
-                    "index": index,
-                    "name": name,
-                    "pixels": int(counts[index]),
-                    "share": float(counts[index] / self.mask.size),
-                    "mean_score": float(sums[index] / max(counts[index], 1)),
-                }
-                for index, name in enumerate(self.names)
-            ],
+            "classes": class_shares(self.mask, self.scores, self.names),
             "regions": [asdict(region) for region in self.regions],
             "timings_ms": {name: round(value, 3) for name, value in self.timings.items()},
         }
-
-
-def with_origin(result: Result, photo: object, bundle: str) -> Result:
-    """The result that says of which file and which bundle it is.
-
-    Args:
-        result: of the photo.
-        photo: as it was given: a path, or pixels in some form.
-        bundle: the digest of the bundle.
-    """
-    path = printable(photo) if isinstance(photo, str | Path) else None
-    return replace(result, path=path, bundle=bundle)

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..answers.result import Result, with_origin
+from ..answers.origin import with_origin
+from ..answers.result import Result
 from ..backends.base import Session
 from ..boundary.arguments import public
 from ..bundle.bundle import Manifest
@@ -187,8 +188,7 @@ class Segmenter(Reopened, ABC):
         """
         check_color(color)
         one = self._prepared(vocabulary, parameters, positive("engines", engines))
-        usual = getattr(self.parameters, "max_pixels", MOST_PIXELS)
-        max_pixels = (parameters or {}).get("max_pixels", usual)
+        max_pixels = (parameters or {}).get("max_pixels", getattr(self.parameters, "max_pixels", MOST_PIXELS))
 
         def attempt(photo: str | Path | Readable | PhotoError) -> Result | PhotoError | EngineError:
             if isinstance(photo, PhotoError):
