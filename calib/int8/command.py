@@ -106,7 +106,7 @@ def calibrate(bundle: Path, as_json: bool, **options: Any) -> None:
 
 
 def _request(bundle: Path, options: dict[str, Any]) -> Request:
-    from ...runtime.cli.segment import expand
+    from ...runtime.photo.sources import expand
     from .calibrate import Request
 
     opened = Bundle.load(bundle)

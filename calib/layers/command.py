@@ -68,7 +68,7 @@ def layers(
       ovdeploy layers --bundle engines/s2clip-b16 --images photos/ --write my-s2clip.toml
       export-engines my-s2clip.toml
     """
-    from ...runtime.cli.segment import expand
+    from ...runtime.photo.sources import expand
     from ...runtime.pipelines.training_free.methods import method_of
     from ...runtime.pipelines.training_free.stages import LAYERS
     from .measure import LayerMeter, propose_layers

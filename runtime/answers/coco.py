@@ -9,6 +9,8 @@ from typing import Any
 from ..boundary.arguments import public
 from ..errors import ParameterError, shown
 from .instance import Instance, Subject
+from .keyhole import keyhole
+from .polygons import Outline
 from .rle import compressed
 
 SCHEMA = "ovdeploy/coco/1"
@@ -40,20 +42,35 @@ def coco(subject: Subject, instances: Sequence[Instance]) -> dict[str, Any]:
         instances: they may overlap.
     """
     texts = compressed([instance.mask for instance in instances])
+    return _document(subject, instances, [{"size": list(subject.hw), "counts": text} for text in texts])
+
+
+def coco_polygons(subject: Subject, outlines: Sequence[Outline]) -> dict[str, Any]:
+    """The same with polygons in the place of run lengths, for readers that know no others.
+
+    Args:
+        subject: what the instances are of.
+        outlines: holes are joined to their exterior by cuts of no width.
+    """
+    rings = [[keyhole(*polygon).reshape(-1).tolist() for polygon in polygons] for _, polygons in outlines]
+    return _document(subject, [instance for instance, _ in outlines], rings)
+
+
+def _document(subject: Subject, instances: Sequence[Instance], segmentations: Sequence[Any]) -> dict[str, Any]:
     return {
         "info": subject.head(SCHEMA),
         "images": [image(subject)],
-        "annotations": [_annotation(each, text, subject) for each, text in zip(instances, texts, strict=True)],
+        "annotations": [_annotation(*each) for each in zip(instances, segmentations, strict=True)],
         "categories": categories(subject),
     }
 
 
-def _annotation(instance: Instance, text: str, subject: Subject) -> dict[str, Any]:
+def _annotation(instance: Instance, segmentation: Any) -> dict[str, Any]:
     return {
         "id": instance.id,
         "image_id": 1,
         "category_id": category_id(instance.class_index),
-        "segmentation": {"size": list(subject.hw), "counts": text},
+        "segmentation": segmentation,
         "area": instance.area,
         "bbox": instance.box_xywh,
         "iscrowd": 0,

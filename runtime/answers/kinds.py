@@ -43,6 +43,10 @@ def _save_coco(result: Result, path: Path) -> None:
     write_json(path, result.to_coco())
 
 
+def _save_coco_polygons(result: Result, path: Path) -> None:
+    write_json(path, result.to_coco(polygons=True, tolerance=1))
+
+
 def _save_panoptic(result: Result, path: Path, picture: Path) -> None:
     found = result.to_panoptic(file_name=picture.name)
     with atomic_path(picture) as temporary:
@@ -77,6 +81,7 @@ KINDS: dict[str, Kind] = {
     "json": Kind((".json",), Result.save_json, "areas, boxes, scores and timings"),
     "instances": Kind((".instances.json",), _save_instances, "every instance: class, box, area, score, run lengths"),
     "coco": Kind((".coco.json",), _save_coco, "the instances in COCO's form"),
+    "coco-polygons": Kind((".coco-polygons.json",), _save_coco_polygons, "the same with polygons, for Label Studio"),
     "panoptic": Kind((".panoptic.json", ".panoptic.png"), _save_panoptic, "COCO's panoptic form, and its ids"),
     "polygons": Kind((".polygons.json",), _save_polygons, "the instances' exact outlines, with holes"),
     "geojson": Kind((".geojson",), _save_geojson, "the instances as GeoJSON, in pixels"),

@@ -34,7 +34,7 @@ class Outline(NamedTuple):
     polygons: tuple[Polygon, ...]
 
 
-def polygons(instances: Sequence[Instance], tolerance: float) -> tuple[Outline, ...]:
+def outlines_of(instances: Sequence[Instance], tolerance: float) -> tuple[Outline, ...]:
     """The outlines of instances.
 
     Args:

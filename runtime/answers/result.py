@@ -15,14 +15,14 @@ from ..errors import ParameterError, shown
 from ..files import atomic_path
 from ..photo.overlay import draw_overlay, small_indices
 from ..photo.writing import image_format
-from .coco import coco
+from .coco import coco, coco_polygons
 from .components import find_instances
 from .detections import detections
 from .geojson import geojson
 from .instance import Instance, Subject
 from .labelme import labelme
 from .panoptic import Panoptic, panoptic
-from .polygons import Outline, polygons
+from .polygons import Outline, outlines_of
 from .region import Region
 from .shares import class_shares
 from .table import table
@@ -98,12 +98,16 @@ class Result:
         return find_instances(self.mask, self.scores, self.names, background=self.background, min_area=min_area)
 
     @public()
-    def to_coco(self, *, min_area: int = 1) -> dict[str, Any]:
+    def to_coco(self, *, polygons: bool = False, tolerance: float = 0, min_area: int = 1) -> dict[str, Any]:
         """The instances as a COCO dataset of one photo: `ovdeploy.runtime.answers.join_coco` joins those of many.
 
         Args:
+            polygons: whether masks are told as polygons, with holes joined to their exterior, and not as run lengths.
+            tolerance: of polygons, as `to_polygons`.
             min_area: smaller instances are left out, in pixels.
         """
+        if polygons:
+            return coco_polygons(self.subject, self.to_polygons(tolerance=tolerance, min_area=min_area))
         return coco(self.subject, self.instances(min_area=min_area))
 
     @public()
@@ -133,7 +137,7 @@ class Result:
         Raises:
             ParameterError: the tolerance is below 0.
         """
-        return polygons(self.instances(min_area=min_area), tolerance)
+        return outlines_of(self.instances(min_area=min_area), tolerance)
 
     @public("transform")
     def to_geojson(

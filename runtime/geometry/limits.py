@@ -51,6 +51,9 @@ DATASET_CLASSES = 4_096
 PHOTOS = 1_000_000
 """Photos of one run: what is kept of each fits into memory."""
 
+LISTED = 20_000_000
+"""Photos that `segment` may be given: of each only the name is kept."""
+
 SEEDS = (1 << 31) - 1
 """The number of a drawn scene."""
 

@@ -51,7 +51,7 @@ def to_8_bits(image: Image.Image, what: str, again: Callable[[], Image.Image]) -
         raise PhotoError(f"{what}: floating-point values have no fixed range. {TO_DO} (values of 0 … 1: times 255)")
     if image.mode in GREY:
         return Image.fromarray(_grey(np.asarray(image), declared_bits(image), what))
-    if not image.tile or (max(_tags(image), default=8) <= 8 and ";16" not in _rawmode(image)):
+    if not getattr(image, "tile", None) or (max(_tags(image), default=8) <= 8 and ";16" not in _rawmode(image)):
         return image
     kind, _, order = _rawmode(image).partition(";")
     upper = np.asarray(image)

@@ -8,94 +8,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..answers.origin import with_origin
 from ..answers.result import Result
 from ..backends.base import Session
-from ..backends.options import SessionOptions
 from ..boundary.arguments import public
-from ..bundle.bundle import Bundle, Manifest
+from ..bundle.bundle import Manifest
 from ..errors import BundleError, EngineError, PhotoError
-from ..photo.reading import MOST_PIXELS, Taken, readable, take
-from ..recipe.pipeline import Interface
+from ..photo.arrays import RGB, check_color
+from ..photo.reading import MOST_PIXELS, Photo, Readable, in_color, origin_of, take
 from ..reporting import Reporter, silent
 from ..stage.precision import FP32
 from ..words.vocabulary import Vocabulary
 from .batch import in_order, positive
 from .engines import Engines, Wrap, as_it_is
+from .opening import Reopened, open_bundle
 from .prompted import PromptablePhoto
 
-Photo = str | Path | np.ndarray
-"""A path, or [H, W, 3] uint8 RGB."""
 
-
-def open_bundle(
-    kind: type,
-    bundle: str | Path,
-    *,
-    backend: str = "auto",
-    precision: str = FP32,
-    parameters: Mapping[str, Any] | None = None,
-    threads: int | None = None,
-    device: int = 0,
-    allow_fallback: bool = False,
-    allow_host_code: bool = False,
-    backend_options: Mapping[str, str] | None = None,
-    wrap: Wrap = as_it_is,
-    find: Callable[[Bundle], Interface] | None = None,
-) -> Any:
-    """Open a bundle by one of its pipeline's interfaces.
-
-    Args:
-        kind: what to open it as.
-        bundle: the folder that `export-engines` wrote.
-        backend: a key of `BACKENDS`, or "auto": the fastest on a CPU that is installed.
-        precision: one that the bundle holds, or that the backend makes of FP32 (OpenVINO bf16).
-        parameters: overrides of the recipe's parameters.
-        threads: threads within an operator on the CPU; None leaves the choice to the backend.
-        device: which GPU, for backends that use one.
-        allow_fallback: whether work that a GPU provider does not take may run on the CPU; else that is an error.
-        allow_host_code: whether to open version-compatible TensorRT plans, which bring code; trust their source.
-        backend_options: options that this backend alone has: `{"cuda-graphs": "off"}` of tensorrt-rtx.
-        wrap: what to put in the place of every session, such as one that records what it is fed.
-        find: the interface to take; None means the one that the pipeline has under `kind`.
-
-    Raises:
-        BundleError: the bundle is missing, damaged or lacks a stage, has no TensorRT plan for this machine, or its
-            pipeline has no such interface.
-        EngineError: the backend's driver, GPU or provider does not work here.
-        ParameterError: an override is unknown, out of range, or baked into the engines.
-        MissingExtraError: the backend is not installed.
-    """
-    opened = Bundle.load(bundle)
-    readable()  # what reads photos is imported now, and the first takes no longer for it than the second
-    family = opened.recipe.family
-    if find is None and kind not in family.interfaces:
-        raise BundleError(
-            f"{opened.path} cannot be opened as a {kind.__name__}: its pipeline, {family.name!r}, has {family.doors}"
-        )
-    interface = find(opened) if find else family.interfaces[kind]
-    opened.recipe.override(parameters)  # a wrong name should not wait for the engines
-    for stage in interface.stages:  # what is missing is told before the larger engines are opened
-        opened.stage(stage)
-    options = SessionOptions(
-        threads=threads, device=device, allow_fallback=allow_fallback, allow_host_code=allow_host_code,
-        of_backend=dict(backend_options or {}),
-    )  # fmt: skip
-    engines = Engines.of(opened, backend=backend, precision=precision, options=options, wrap=wrap)
-    try:
-        return interface.open(opened, engines, parameters)
-    except BaseException:
-        engines.close()
-        raise
-
-
-class Segmenter(ABC):
+class Segmenter(Reopened, ABC):
     """Segments photos with the engines of one bundle. A context manager.
 
     Several threads may share one. On the CPU engines run on several photos at once (`segment_many` bounds that; with
     OpenVINO each engine on one at a time); on a GPU, whose buffers are used again, photos take turns. Close it at last.
+    One that is pickled is opened again in the process that it is sent to.
 
     Attributes:
         manifest: the bundle's manifest.
@@ -191,14 +126,23 @@ class Segmenter(ABC):
             BundleError: the text engine is needed and not in the bundle.
         """
 
-    @public("photo", "vocabulary")
-    def segment(self, photo: Photo, vocabulary: Vocabulary, *, parameters: Mapping[str, Any] | None = None) -> Result:
+    @public("photo", "vocabulary", "color")
+    def segment(
+        self,
+        photo: Photo,
+        vocabulary: Vocabulary,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        color: str = RGB,
+    ) -> Result:
         """Name every pixel of a photo.
 
         Args:
-            photo: a path, or [H, W, 3] uint8 RGB, which is copied.
+            photo: a path, bytes, BytesIO, a PIL image, or an array of uint8, as `load_photo` takes them. Arrays are
+                copied.
             vocabulary: the classes.
             parameters: overrides for this call.
+            color: "rgb" or "bgr", the order of an array's colours. OpenCV's are "bgr".
 
         Raises:
             PhotoError: the photo cannot be read, or is too large for these parameters.
@@ -206,9 +150,10 @@ class Segmenter(ABC):
             VocabularyError: the embeddings are not this model's.
             EngineError: an engine failed or returned NaN.
         """
-        return with_origin(self._prepared(vocabulary, parameters, 1)(photo), photo, self.engines.bundle)
+        result = self._prepared(vocabulary, parameters, 1)(in_color(photo, color))
+        return with_origin(result, origin_of(photo), self.engines.bundle)
 
-    @public("vocabulary")
+    @public("vocabulary", "color")
     def segment_many(
         self,
         photos: Iterable[Photo],
@@ -217,19 +162,21 @@ class Segmenter(ABC):
         parameters: Mapping[str, Any] | None = None,
         workers: int | None = None,
         engines: int = 1,
+        color: str = RGB,
     ) -> Generator[Result | PhotoError | EngineError, None, None]:
         """Segment photos, several at once: one is decoded or merged while engines run on another.
 
         Photos are taken as they are needed, and never more than `workers` + 1 of them are in work or wait to be given.
 
         Args:
-            photos: paths, or [H, W, 3] uint8 RGB. An array is copied when it is taken, before the next one is asked
-                for, so one buffer may be filled again and again.
+            photos: as `segment` takes them, of any kinds. An array is copied when it is taken, before the next one is
+                asked for, so one buffer may be filled again and again.
             vocabulary: the classes.
             parameters: overrides for this call.
             workers: photos in work at once, each in a thread; None means one more than `engines`.
             engines: photos on which engines may run at once. More than 1 pays where engines cannot use all cores: small
                 models, many cores (then give `load` fewer threads). Each takes memory of its own. On a GPU it is 1.
+            color: "rgb" or "bgr", the order of the arrays' colours.
 
         Returns:
             An iterator of results in the photos' order. In the place of a photo that cannot be read, or on which an
@@ -239,24 +186,25 @@ class Segmenter(ABC):
             ParameterError: as `segment`; or `workers` or `engines` is below 1.
             VocabularyError: as `segment`.
         """
+        check_color(color)
         one = self._prepared(vocabulary, parameters, positive("engines", engines))
         max_pixels = (parameters or {}).get("max_pixels", getattr(self.parameters, "max_pixels", MOST_PIXELS))
 
-        def attempt(photo: str | Path | Taken | PhotoError) -> Result | PhotoError | EngineError:
+        def attempt(photo: str | Path | Readable | PhotoError) -> Result | PhotoError | EngineError:
             if isinstance(photo, PhotoError):
                 return photo
             try:
-                return with_origin(one(photo), photo, self.engines.bundle)
+                return with_origin(one(photo), origin_of(photo), self.engines.bundle)
             except (PhotoError, EngineError) as error:  # of this photo; the next may be fine
                 return error
 
-        taken = map(partial(take, max_pixels=max_pixels), photos)
+        taken = map(partial(take, max_pixels=max_pixels, color=color), photos)
         return in_order(attempt, taken, engines + 1 if workers is None else workers)
 
     @abstractmethod
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
-    ) -> Callable[[Photo | Taken], Result]:
+    ) -> Callable[[Photo], Result]:
         """What segments a photo after the words and the overrides of a call were checked; threads may share it.
 
         Args:
@@ -268,11 +216,12 @@ class Segmenter(ABC):
             ParameterError, VocabularyError: as `segment`.
         """
 
-    def prompt(self, photo: Photo) -> PromptablePhoto:
+    def prompt(self, photo: Photo, *, color: str = RGB) -> PromptablePhoto:
         """Encode a photo once for interactive prompts: points, boxes and masks, as with SamPredictor.
 
         Args:
-            photo: a path, or [H, W, 3] uint8 RGB.
+            photo: as `segment` takes it.
+            color: the order of an array's colours.
 
         Raises:
             BundleError: the bundle holds nothing to prompt, or was exported without the stage for it.
@@ -288,6 +237,10 @@ class Segmenter(ABC):
     def close(self) -> None:
         """Free all engines."""
         self.engines.close()
+
+    def is_closed(self) -> bool:
+        """Whether the engines were freed."""
+        return self.engines.is_closed
 
     def __enter__(self) -> Segmenter:
         return self

@@ -132,6 +132,11 @@ class Engines(Mapping[str, Session]):
         return len(self._open)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether they were closed."""
+        return self._closed
+
+    @property
     def on_host(self) -> bool:
         """Whether all that are open compute on the host."""
         return all(session.device == HOST for session in self._open.values())

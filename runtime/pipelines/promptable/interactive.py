@@ -11,27 +11,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from ...backends.base import Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle
 from ...geometry.dimensions import SamDimensions
 from ...geometry.sam_frame import sam_frame
-from ...photo.reading import Taken, as_photo
+from ...photo.arrays import RGB
+from ...photo.reading import Photo, as_photo
 from ...recipe.pipeline import Interface
 from ...reporting import Clock
 from ...stage.arrays import to_host
-from ..base import open_bundle
 from ..engines import Engines
+from ..opening import Reopened, open_bundle
 from ..prompted import PromptablePhoto
 from .parameters import PromptingParameters
 from .sam_encoder import encode_sam
 from .stages import ENCODER, PROMPT_DECODER
 
 
-class Prompter:
-    """SAM's engines of a bundle, without the rest of the pipeline. A context manager."""
+class Prompter(Reopened):
+    """SAM's engines of a bundle, without the rest of the pipeline. A context manager.
+
+    One that is pickled is opened again in the process that it is sent to.
+    """
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class Prompter:
         self._decoder = decoder
         self._turn = turn
         self._parameters = parameters or PromptingParameters()
+        self._closed = False
 
     @classmethod
     @public()
@@ -92,20 +95,22 @@ class Prompter:
         )  # fmt: skip
         return opened
 
-    @public("photo")
-    def encode(self, photo: str | Path | np.ndarray | Taken) -> PromptablePhoto:
+    @public("photo", "color")
+    def encode(self, photo: Photo, *, color: str = RGB) -> PromptablePhoto:
         """Encode a photo, as SamPredictor does it: its longest side resized to SAM's, nothing aligned to patches.
 
         Args:
-            photo: a path, or [H, W, 3] uint8 RGB.
+            photo: as `load_photo` takes it.
+            color: "rgb" or "bgr", the order of an array's colours.
 
         Raises:
             PhotoError: the photo cannot be read.
+            ParameterError: there is no such order of colours.
             EngineError: the engine failed or returned NaN.
         """
         clock = Clock()
         with clock("decode"):
-            image = as_photo(photo, self._parameters.max_pixels)
+            image = as_photo(photo, self._parameters.max_pixels, color)
         frame = sam_frame((image.shape[0], image.shape[1]), self._dimensions, multiple=1)
         with self._turn:
             outputs = encode_sam(image, frame, self._encoder, self._dimensions, self._parameters, clock)
@@ -115,8 +120,13 @@ class Prompter:
 
     def close(self) -> None:
         """Free both engines."""
+        self._closed = True
         self._encoder.close()
         self._decoder.close()
+
+    def is_closed(self) -> bool:
+        """Whether they were freed."""
+        return self._closed
 
     def __enter__(self) -> Prompter:
         return self

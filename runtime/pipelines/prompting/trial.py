@@ -10,10 +10,10 @@ import numpy as np
 
 from ...answers.result import Result
 from ...bundle.bundle import Bundle
-from ...photo.reading import Taken
+from ...photo.reading import Photo
 from ...reporting import Clock, Reporter, silent
 from ...words.vocabulary import Vocabulary
-from ..base import Photo, Segmenter
+from ..base import Segmenter
 from ..engines import Engines
 from ..prompt_input import Prompt
 from ..promptable.interactive import Prompter
@@ -48,13 +48,13 @@ class PromptTrial(Segmenter):
 
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
-    ) -> Callable[[Photo | Taken], Result]:
+    ) -> Callable[[Photo], Result]:
         settings = self.manifest.recipe.family.override(self.parameters, parameters)
         encoder, decoder = self.engines[ENCODER], self.engines[PROMPT_DECODER]
         prompter = Prompter(self.manifest.dimensions, encoder, decoder, settings, self.engines.turn)
         running = threading.Semaphore(engines)
 
-        def segment(photo: Photo | Taken) -> Result:
+        def segment(photo: Photo) -> Result:
             clock = Clock()
             with running:
                 encoded = prompter.encode(photo)

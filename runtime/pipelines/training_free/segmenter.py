@@ -14,11 +14,12 @@ from ...backends.base import Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle, Manifest
 from ...errors import BundleError, ParameterError, VocabularyError, hearing
-from ...photo.reading import Taken
+from ...photo.arrays import RGB
+from ...photo.reading import Photo
 from ...recipe.parameters import Parameters
 from ...reporting import Reporter, logger, silent
 from ...words.vocabulary import Vocabulary, as_list, check_vocabulary, check_words, parse_classes
-from ..base import Photo, Segmenter
+from ..base import Segmenter
 from ..engines import Engines
 from ..promptable.interactive import Prompter
 from ..promptable.stages import PROMPT_DECODER
@@ -97,13 +98,13 @@ class TrainingFreeSegmenter(Segmenter):
 
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
-    ) -> Callable[[Photo | Taken], Result]:
+    ) -> Callable[[Photo], Result]:
         settings = self._parameters(self.parameters, parameters)
         with hearing() as of_words:
             check_vocabulary(vocabulary, self.manifest.dimensions.embedding, settings.probability_threshold)
         turns = Turns(self.engines.turn, threading.Semaphore(engines))
 
-        def segment(photo: Photo | Taken) -> Result:
+        def segment(photo: Photo) -> Result:
             with hearing() as of_photo:
                 result = segment_photo(photo, vocabulary, self.manifest, self.engines, settings, turns)
             log.info("a photo of %d×%d: %.0f ms", *result.mask.shape[::-1], result.timings["total"])
@@ -113,13 +114,14 @@ class TrainingFreeSegmenter(Segmenter):
 
         return segment
 
-    @public("photo")
-    def prompt(self, photo: Photo) -> PromptablePhoto:
+    @public("photo", "color")
+    def prompt(self, photo: Photo, *, color: str = RGB) -> PromptablePhoto:
         """Encode a photo once for interactive prompts: see `Segmenter.prompt`."""
         if SAM not in self.engines:
             raise BundleError(f"this bundle of {self.manifest.recipe.name!r} has no SAM, and so nothing to prompt")
         encoder, decoder = self.engines[SAM], self.engines[PROMPT_DECODER]
-        return Prompter(self.manifest.dimensions, encoder, decoder, self.parameters, self.engines.turn).encode(photo)
+        prompter = Prompter(self.manifest.dimensions, encoder, decoder, self.parameters, self.engines.turn)
+        return prompter.encode(photo, color=color)
 
     @public()
     def warmup(self) -> None:

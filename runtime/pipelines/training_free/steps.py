@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from ...answers.result import Result
 from ...bundle.bundle import Manifest
-from ...photo.reading import Taken, as_photo
+from ...photo.reading import Photo, as_photo
 from ...recipe.parameters import Parameters
 from ...reporting import Clock
 from ...words.vocabulary import Vocabulary
@@ -31,7 +28,7 @@ class Turns(NamedTuple):
 
 
 def segment_photo(
-    photo: str | Path | np.ndarray | Taken,
+    photo: Photo,
     vocabulary: Vocabulary,
     manifest: Manifest,
     sessions: Sessions,
@@ -41,7 +38,7 @@ def segment_photo(
     """Name every pixel of a photo.
 
     Args:
-        photo: a path, or [H, W, 3] uint8 RGB.
+        photo: as `load_photo` takes it.
         vocabulary: the classes, already checked.
         manifest: describes the engines.
         sessions: the engines by stage.

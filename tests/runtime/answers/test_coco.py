@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -74,6 +75,17 @@ def test_a_photo_outside_the_root_and_what_is_no_document_are_refused():
     for broken in ({}, {**document, "images": [3]}, {**document, "categories": []}, {**document, "annotations": None}):
         with pytest.raises(ParameterError):
             join_coco([broken])
+
+
+def test_pycocotools_reads_polygons_too(tmp_path, capsys):
+    """It fills them by a rule of its own, half a pixel off at edges, so large shapes are compared."""
+    mask = cv2.circle(np.zeros((200, 260), np.uint8), (120, 100), 80, 1, -1)
+    result = result_of(cv2.circle(mask, (100, 90), 30, 0, -1), 2, background=True)
+    for tolerance in (0, 1):
+        dataset = opened(result.to_coco(polygons=True, tolerance=tolerance), tmp_path, capsys)
+        (annotation,) = dataset.loadAnns(dataset.getAnnIds([1]))
+        read = dataset.annToMask(annotation).astype(bool)
+        assert (read & (result.mask == 1)).sum() >= 0.97 * (read | (result.mask == 1)).sum()
 
 
 def read_panoptic(found):

@@ -35,7 +35,7 @@ def blobs(rng, hw, classes=2, noise=0.0):
     return np.where(rng.random(hw) < noise, rng.integers(0, classes, hw), mask)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(mask=MASKS)
 def test_without_tolerance_polygons_are_valid_and_exactly_the_pixels(mask):
     for instance, polygons in result_of(mask, 2).to_polygons():
@@ -56,8 +56,8 @@ def test_without_tolerance_polygons_are_valid_and_exactly_the_pixels(mask):
 def test_simpler_polygons_are_valid_and_nearly_the_mask(tolerance):
     rng = np.random.default_rng(int(tolerance * 10))
     full = simple = 0
-    for index in range(60):
-        hw = tuple(int(side) for side in rng.integers(1, 90, 2))
+    for index in range(12):
+        hw = tuple(int(side) for side in rng.integers(1, 60, 2))
         result = result_of(blobs(rng, hw, 3, noise=0.02 * (index % 3)), 3)
         exact = result.to_polygons()
         for (instance, polygons), (_, pixels) in zip(result.to_polygons(tolerance=tolerance), exact, strict=True):
@@ -145,7 +145,7 @@ def ultralytics_fills(text, hw):
         yield int(number), mask.astype(bool), points
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(mask=MASKS, background=st.booleans())
 def test_ultralytics_fills_a_line_to_the_mask_again(mask, background):
     result = result_of(mask, 2, background=background)
@@ -158,12 +158,12 @@ def test_ultralytics_fills_a_line_to_the_mask_again(mask, background):
         np.testing.assert_array_equal(rounded, inside)
 
 
-@pytest.mark.parametrize("hw", [(1, 4000), (700, 3001), (4000, 1)])
+@pytest.mark.parametrize("hw", [(1, 1000), (211, 3001), (1000, 1)])
 def test_large_photos_labels_are_exact_too(hw):
     rng = np.random.default_rng(1)
-    result = result_of(blobs(rng, hw, 3, noise=0.001), 3)
-    found = list(ultralytics_fills(result.to_yolo(min_area=5), hw))
-    for (_, inside, _), instance in zip(found, result.instances(min_area=5), strict=True):
+    result = result_of(blobs(rng, hw, 2), 2)
+    found = list(ultralytics_fills(result.to_yolo(min_area=50), hw))
+    for (_, inside, _), instance in zip(found, result.instances(min_area=50), strict=True):
         np.testing.assert_array_equal(inside, instance.mask.decode())
 
 

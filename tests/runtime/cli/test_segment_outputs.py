@@ -14,7 +14,7 @@ from PIL import Image
 
 from ovdeploy.runtime import Bundle
 from ovdeploy.runtime.cli import main
-from ovdeploy.runtime.cli.segment import expand
+from ovdeploy.runtime.photo.sources import expand
 from support.other_user import as_nobody, on_small_disk, open_to_all
 from support.samples import draw_photo, random_vocabulary
 

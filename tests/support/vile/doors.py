@@ -148,7 +148,7 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
         "id": 1, "class_index": 0, "class_name": "a", "box_xyxy": (0, 0, 1, 1), "area": 4, "score": 0.5,
         "mask": RECEIVERS["Rle"](w),
     },
-    "Result.to_coco": lambda w: {"min_area": 2},
+    "Result.to_coco": lambda w: {"polygons": True, "tolerance": 1, "min_area": 2},
     "Result.to_detections": lambda w: {"masks": False},
     "Result.to_panoptic": lambda w: {"file_name": "a.png", "stuff": ["cup"], "min_area": 2},
     "Result.to_geojson": lambda w: {"transform": (2.0, 0.0, 5.0, 0.0, -2.0, 7.0), "tolerance": 1, "min_area": 2},
