@@ -7,6 +7,10 @@ with Segmenter.load("engines/trident-b16") as segmenter:
 
 from __future__ import annotations
 
+from .answers.instance import Instance
+from .answers.region import Region
+from .answers.result import Result
+from .answers.rle import Rle
 from .backends import telemetry as _telemetry
 from .bundle.bundle import Bundle
 from .errors import (
@@ -25,7 +29,6 @@ from .errors import (
     VocabularyError,
     WrongTypeError,
 )
-from .labelling.result import Region, Result
 from .photo.reading import load_photo
 from .pipelines.base import Segmenter
 from .pipelines.prompt_input import Prompt
@@ -42,6 +45,7 @@ __all__ = [
     "DatasetError",
     "EngineError",
     "FileError",
+    "Instance",
     "MissingExtraError",
     "OutputError",
     "OvdeployError",
@@ -58,6 +62,7 @@ __all__ = [
     "RecipeError",
     "Region",
     "Result",
+    "Rle",
     "Segmenter",
     "Vocabulary",
     "VocabularyError",

@@ -13,12 +13,12 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from ..answers.result import Result
 from ..backends.options import MOST_THREADS
 from ..boundary.reading import is_folder, is_there, listed, reason, to_json
 from ..bundle.bundle import Bundle
 from ..errors import OF_ONE_PHOTO, EngineError, OutputError, PhotoError, printable
 from ..files import check_folder, is_hidden, is_lasting
-from ..labelling.result import Result
 from ..photo.reading import SUFFIXES
 from ..pipelines.base import Segmenter
 from ..words.vocabulary import Vocabulary

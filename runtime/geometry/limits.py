@@ -66,6 +66,7 @@ FLOAT = 3.5e38
 RESIZED = Limit(1 << 25, "pixels", "a photo is resized in 32-bit floats, of which so many take 400 MB")
 WINDOWS = Limit(4_096, "windows", "a hundred times those of published settings")
 REGIONS = Limit(16_384, "regions", "SAM's decoder answers each")
+INSTANCES = Limit(1 << 18, "instances", "each takes about a kilobyte")
 ARRAY = Limit(2_000_000_000, "bytes", "of one array")
 TABLE = Limit(1 << 25, "numbers", "of a table from one axis to another, in 64-bit floats; so many take 268 MB")
 

@@ -70,7 +70,7 @@ def find_regions(half: HalfResolution, region_threshold: float, min_area: float,
     certain[half.largest < region_threshold] = NO_REGION
     certain[(half.class_largest < region_threshold)[half.labels]] = NO_REGION
     runs = _find_runs(certain)
-    first = _join(len(runs.label), *_touching(certain, runs)) if split else _first_of_class(runs)
+    first = components(len(runs.label), *_touching(certain, runs)) if split else _first_of_class(runs)
     return _describe(runs, _number(runs, first, min_area), half)
 
 
@@ -97,7 +97,7 @@ def _touching(certain: np.ndarray, runs: _Runs) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate(a), np.concatenate(b)
 
 
-def _join(count: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def components(count: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Components of a graph: the smallest node of each node's component.
 
     In every round each component is hooked to the smallest of its neighbours, if that is smaller, and paths are cut

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ..answers.result import Result, with_origin
 from ..backends.base import Session
 from ..backends.options import SessionOptions
 from ..boundary.arguments import public
 from ..bundle.bundle import Bundle, Manifest
 from ..errors import BundleError, EngineError, PhotoError
-from ..labelling.result import Result
 from ..photo.reading import MOST_PIXELS, Taken, take
 from ..recipe.pipeline import Interface
 from ..reporting import Reporter, silent
@@ -204,7 +204,7 @@ class Segmenter(ABC):
             VocabularyError: the embeddings are not this model's.
             EngineError: an engine failed or returned NaN.
         """
-        return self._prepared(vocabulary, parameters, 1)(photo)
+        return with_origin(self._prepared(vocabulary, parameters, 1)(photo), photo, self.engines.bundle)
 
     @public("vocabulary")
     def segment_many(
@@ -245,7 +245,7 @@ class Segmenter(ABC):
             if isinstance(photo, PhotoError):
                 return photo
             try:
-                return one(photo)
+                return with_origin(one(photo), photo, self.engines.bundle)
             except (PhotoError, EngineError) as error:  # of this photo; the next may be fine
                 return error
 

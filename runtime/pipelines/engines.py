@@ -36,6 +36,7 @@ class Engines(Mapping[str, Session]):
     Attributes:
         backend: what runs them.
         precision: what they compute in.
+        bundle: the digest of the bundle that they are of; empty if they are of none.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Engines(Mapping[str, Session]):
         *,
         backend: str = "",
         precision: str = "",
+        bundle: str = "",
     ) -> None:
         """Engines.
 
@@ -52,6 +54,7 @@ class Engines(Mapping[str, Session]):
             sessions: those that are open already.
             open_one: opens the session of a stage; None if there are no others.
             backend, precision: what runs them and what they compute in, for information.
+            bundle: the digest of the bundle that they are of, likewise.
         """
         self._open = dict(sessions or {})
         self._open_one = open_one
@@ -59,7 +62,7 @@ class Engines(Mapping[str, Session]):
         self._one_at_a_time = threading.RLock()
         self._calls: Calls | None = None
         self._closed, self._home = False, os.getpid()
-        self.backend, self.precision = backend, precision
+        self.backend, self.precision, self.bundle = backend, precision, bundle
 
     @classmethod
     def of(
@@ -90,6 +93,7 @@ class Engines(Mapping[str, Session]):
             open_one=lambda stage: _wrapped(open_stage(bundle, stage, precision, chosen, shared), wrap),
             backend=chosen,
             precision=precision,
+            bundle=bundle.digest,
         )
 
     def open(self, stages: Iterable[str]) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ....runtime.answers.result import Result
 from ....runtime.backends.base import Session
 from ....runtime.bundle.bundle import Bundle, Manifest
 from ....runtime.errors import ExportError, RecipeError
 from ....runtime.geometry.dimensions import Dimensions
-from ....runtime.labelling.result import Result
 from ....runtime.pipelines.promptable.stages import PROMPT_DECODER
 from ....runtime.pipelines.training_free.segmenter import TrainingFreeSegmenter
 from ....runtime.pipelines.training_free.stages import CLIP, DECODER, DINO, HEAD, LAYERS, SAM, TEXT

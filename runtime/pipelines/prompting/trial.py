@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ...answers.result import Result
 from ...bundle.bundle import Bundle
-from ...labelling.result import Result
 from ...photo.reading import Taken
 from ...reporting import Clock, Reporter, silent
 from ...words.vocabulary import Vocabulary
@@ -65,7 +65,9 @@ class PromptTrial(Segmenter):
                 labels, scores = best_of(answers, hw)
             steps = {name: ms for name, ms in encoded.timings.items() if name != "total"}
             timings = {**steps, **clock.timings()}
-            return Result(labels, labels, scores, NAMES, (), timings, encoded.photo, self.backend, self.precision)
+            return Result(
+                labels, labels, scores, NAMES, (), timings, encoded.photo, self.backend, self.precision, background=True
+            )
 
         return segment
 

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...answers.region import photo_regions
+from ...answers.result import Result
 from ...backends.base import Session
 from ...labelling.coarse import Coarse, coarse_mask
 from ...labelling.refinement import Prompted, merge_prompted, prompt_regions
-from ...labelling.result import Result, photo_regions
 from ...recipe.parameters import Parameters
 from ...reporting import Clock
 from ...words.vocabulary import Vocabulary
@@ -83,12 +84,16 @@ def finish(
     coarse, prompted = labelled
     names = vocabulary.names
     if prompted is None:
-        return Result(coarse.labels, coarse.labels, coarse.scores, names, (), clock.timings(), photo)
+        told = clock.timings()
+        return Result(
+            coarse.labels, coarse.labels, coarse.scores, names, (), told, photo, background=vocabulary.background
+        )
     assert plan.sam is not None, "checked with the parameters"
     labels, scores = merge_prompted(coarse, prompted, plan.sam, parameters, clock)
     np.copyto(scores, coarse.scores, where=scores == 0)  # there the coarse label stays, and so does its probability
     regions = photo_regions(prompted.regions, prompted.iou, parameters.iou_threshold, names, plan.photo_hw)
-    return Result(labels, coarse.labels, scores, names, regions, clock.timings(), photo)
+    told = clock.timings()
+    return Result(labels, coarse.labels, scores, names, regions, told, photo, background=vocabulary.background)
 
 
 def label_photo(

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ...answers.result import Result
 from ...backends.base import Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle, Manifest
 from ...errors import BundleError, ParameterError, VocabularyError, hearing
-from ...labelling.result import Result
 from ...photo.reading import Taken
 from ...recipe.parameters import Parameters
 from ...reporting import Reporter, silent

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...answers.result import Result
 from ...bundle.bundle import Manifest
-from ...labelling.result import Result
 from ...photo.reading import Taken, as_photo
 from ...recipe.parameters import Parameters
 from ...reporting import Clock

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovdeploy.runtime import PhotoError, Vocabulary, VocabularyError
+from ovdeploy.runtime.answers.result import Result
 from ovdeploy.runtime.geometry.limits import CLASSES
 from ovdeploy.runtime.geometry.photo_tables import PhotoTables
 from ovdeploy.runtime.geometry.sizes import bilinear_matrix
 from ovdeploy.runtime.labelling.coarse import coarse_mask
-from ovdeploy.runtime.labelling.result import Result
 from ovdeploy.runtime.photo.reading import Taken, as_photo, take
 from support.samples import draw_photo
 from support.segmenting import assert_same, faked, random_outputs

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-MODULES = ("ovdeploy.runtime", "ovdeploy.runtime.scenes", "ovdeploy.runtime.datasets")
+MODULES = ("ovdeploy.runtime", "ovdeploy.runtime.answers", "ovdeploy.runtime.scenes", "ovdeploy.runtime.datasets")
 """All of their `__all__` are doors."""
 
 FURTHER = {
@@ -24,8 +24,8 @@ FURTHER = {
 BUILD_BOX = {"ovdeploy.export.models.weights": ("load_model", "read_checkpoint")}
 """Where PyTorch is."""
 
-UNCALLED = {"Dataset", "LabelFiles"}
-"""Protocols, and structs that msgspec makes of files."""
+UNCALLED = {"Dataset", "Kind", "LabelFiles", "Subject"}
+"""Protocols, rows of tables, and structs that msgspec makes of files."""
 
 
 class Door(NamedTuple):
@@ -144,6 +144,17 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "Result.save_mask": lambda w: {"path": w.folder / "mask.png"},
     "Result.save_overlay": lambda w: {"path": w.folder / "overlay.png"},
     "Result.save_json": lambda w: {"path": w.folder / "result.json"},
+    "Instance": lambda w: {
+        "id": 1, "class_index": 0, "class_name": "a", "box_xyxy": (0, 0, 1, 1), "area": 4, "score": 0.5,
+        "mask": RECEIVERS["Rle"](w),
+    },
+    "Result.instances": lambda w: {"min_area": 2},
+    "Rle": lambda w: {"height": 1, "width": 2, "counts": np.array([1, 1])},
+    "Rle.encode": lambda w: {"mask": np.eye(4, dtype=bool)},
+    "Rle.from_coco": lambda w: {"segmentation": {"size": [1, 2], "counts": [1, 1]}},
+    "kind_named": lambda w: {"name": "mask"},
+    "paths_of": lambda w: {"kind": "mask", "stem": w.folder / "a"},
+    "save_as": lambda w: {"result": w.result, "kinds": ["mask"], "stem": w.folder / "a"},
     "Segmenter.load": LOADED,
     "Segmenter.vocabulary": lambda w: {"classes": ["cup", "table"]},
     "Segmenter.segment": lambda w: {"photo": w.image, "vocabulary": w.vocabulary},
@@ -181,6 +192,7 @@ RECEIVERS: dict[str, Callable[[World], Any]] = {
     "PromptablePhoto": lambda w: w.promptable,
     "Recipe": lambda w: w.opened.recipe,
     "Result": lambda w: w.result,
+    "Rle": lambda w: _rle(),
     "Segmenter": lambda w: w.segmenter,
     "Vocabulary": lambda w: w.vocabulary,
     "FolderDataset": lambda w: _folder_dataset(w),
@@ -205,6 +217,12 @@ def _prompt() -> Any:
     from ovdeploy.runtime import Prompt
 
     return Prompt(points=[[1, 2]])
+
+
+def _rle() -> Any:
+    from ovdeploy.runtime import Rle
+
+    return Rle.encode(np.eye(4, dtype=bool))
 
 
 def _saved(world: World) -> Path:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from ovdeploy.runtime import BundleError, OvdeployError, ParameterError, PhotoError, load_recipe
+from ovdeploy.runtime.answers.result import Result
 from ovdeploy.runtime.bundle.bundle import MANIFEST, Bundle
 from ovdeploy.runtime.geometry.dimensions import Dimensions
 from ovdeploy.runtime.geometry.limits import REGIONS
 from ovdeploy.runtime.labelling.coarse import coarse_mask
-from ovdeploy.runtime.labelling.result import Result
 from ovdeploy.runtime.pipelines.batch import positive
 from ovdeploy.runtime.pipelines.training_free.methods import method_of
 from ovdeploy.runtime.pipelines.training_free.plan import plan_photo

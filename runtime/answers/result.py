@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +11,16 @@ import numpy as np
 from PIL import Image
 
 from ..boundary.arguments import public
-from ..errors import ParameterError, shown
+from ..errors import ParameterError, printable, shown
 from ..files import atomic_path, write_bytes
-from ..photo.overlay import draw_overlay, palette, small_indices
+from ..photo.overlay import draw_overlay, small_indices
 from ..photo.writing import image_format
-from .regions import Regions
+from .components import find_instances
+from .instance import Instance, Subject
+from .region import Region
 
-
-@dataclass(frozen=True)
-class Region:
-    """One connected component of one class in the coarse mask. Coordinates are in photo pixels, origin at top left."""
-
-    class_index: int
-    class_name: str
-    area: int
-    """Pixels of the photo that the region covers (it was measured at half resolution)."""
-    box_xyxy: tuple[int, int, int, int]
-    """x₀, y₀, x₁, y₁, inclusive."""
-    point_xy: tuple[int, int]
-    """Where the class is most probable."""
-    score: float
-    """Mean probability of the class inside."""
-    iou: float
-    """SAM's own estimate of the refined mask's IoU."""
-    refined: bool
-    """Whether that was above the threshold, so that the refined mask was used."""
+SCHEMA = "ovdeploy/result/1"
+"""The form of `Result.to_dict`. Keys may be added; what changes an old reader's meaning changes the number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +39,9 @@ class Result:
         backend: what ran the engines; empty where nobody said.
         precision: what they computed in, likewise.
         warnings: what was taken in a way that may not be meant, in this photo or the words.
+        path: the photo's, as it was given; None if it was no file.
+        bundle: the digest of the bundle that was asked (`Bundle.digest`); empty where nobody said.
+        background: whether class 0 stands for everything that has no name.
     """
 
     mask: np.ndarray
@@ -66,6 +54,9 @@ class Result:
     backend: str = ""
     precision: str = ""
     warnings: tuple[str, ...] = ()
+    path: str | None = None
+    bundle: str = ""
+    background: bool = False
 
     @public()
     def overlay(self, *, opacity: float = 0.55, legend: bool = True) -> Image.Image:
@@ -83,13 +74,33 @@ class Result:
         return draw_overlay(self.photo, self.mask, self.names, opacity=opacity, legend=legend)
 
     @public()
+    def instances(self, *, min_area: int = 1) -> tuple[Instance, ...]:
+        """The 8-connected components of each class in `mask`, in the order of classes, then of first pixels.
+
+        The background, where class 0 is one, has none.
+
+        Args:
+            min_area: smaller components are left out, in pixels.
+
+        Raises:
+            PhotoError: there are more than 262,144.
+        """
+        return find_instances(self.mask, self.scores, self.names, background=self.background, min_area=min_area)
+
+    @property
+    def subject(self) -> Subject:
+        """What the instances are of, for the functions of `ovdeploy.runtime.answers`."""
+        height, width = self.mask.shape
+        return Subject((height, width), self.names, self.background, self.path, self.bundle)
+
+    @public()
     def save_mask(self, path: str | Path) -> None:
-        """Write the mask as a PNG of class indices: in the overlay's colours, or 16-bit grey past 256 classes."""
-        if len(self.names) <= 256:
-            image = Image.fromarray(self.mask.astype(np.uint8), mode="P")
-            image.putpalette(palette(256).tobytes())
-        else:
-            image = Image.fromarray(small_indices(self.mask, len(self.names)))
+        """Write the mask as a grey PNG of class indices: 8-bit up to 256 classes, 16-bit for more.
+
+        One channel and no palette: OpenCV would read a palette's colours.
+        """
+        indices = small_indices(self.mask, len(self.names))
+        image = Image.fromarray(indices.astype(np.uint8) if len(self.names) <= 256 else indices)
         with atomic_path(path) as temporary:
             image.save(temporary, format="PNG")
 
@@ -116,6 +127,9 @@ class Result:
         counts = np.bincount(self.mask.reshape(-1), minlength=len(self.names))
         sums = np.bincount(self.mask.reshape(-1), weights=self.scores.reshape(-1), minlength=len(self.names))
         return {
+            "schema": SCHEMA,
+            "path": self.path,
+            "bundle": self.bundle,
             "size": {"height": self.mask.shape[0], "width": self.mask.shape[1]},
             "backend": self.backend,
             "precision": self.precision,
@@ -135,26 +149,13 @@ class Result:
         }
 
 
-def photo_regions(
-    regions: Regions, iou: np.ndarray, iou_threshold: float, names: tuple[str, ...], photo_hw: tuple[int, int]
-) -> tuple[Region, ...]:
-    """Regions at half resolution, told in the photo's pixels: a box covers every pixel that its half-size pixels do."""
-    (h, w), (dh, dw) = photo_hw, regions.ids.shape
-    found = []
-    for index in range(len(regions)):
-        x0, y0, x1, y1 = (int(value) for value in regions.box_xyxy[index])
-        x, y = (int(value) for value in regions.point_xy[index])
-        label = int(regions.class_index[index])
-        found.append(
-            Region(
-                class_index=label,
-                class_name=names[label],
-                area=round(int(regions.area[index]) * h * w / (dh * dw)),
-                box_xyxy=(x0 * w // dw, y0 * h // dh, ((x1 + 1) * w - 1) // dw, ((y1 + 1) * h - 1) // dh),
-                point_xy=((2 * x + 1) * w // (2 * dw), (2 * y + 1) * h // (2 * dh)),
-                score=float(regions.score[index]),
-                iou=float(iou[index]),
-                refined=bool(iou[index] > iou_threshold),
-            )
-        )
-    return tuple(found)
+def with_origin(result: Result, photo: object, bundle: str) -> Result:
+    """The result that says of which file and which bundle it is.
+
+    Args:
+        result: of the photo.
+        photo: as it was given: a path, or pixels in some form.
+        bundle: the digest of the bundle.
+    """
+    path = printable(photo) if isinstance(photo, str | Path) else None
+    return replace(result, path=path, bundle=bundle)

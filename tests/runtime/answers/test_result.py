@@ -2,16 +2,19 @@ import json
 import math
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ovdeploy.runtime.answers.region import Region, photo_regions
+from ovdeploy.runtime.datasets.labels import read_values
 from ovdeploy.runtime.geometry.sizes import half_size
 from ovdeploy.runtime.labelling.regions import NO_REGION, Regions, find_regions
-from ovdeploy.runtime.labelling.result import Region, Result, photo_regions
 from ovdeploy.runtime.photo.overlay import palette
+from support.answers import random_result
 from support.planes import half_of
 
 
@@ -31,14 +34,6 @@ def on_photo(photo_hw, box_xyxy, point_xy=None):
     regions = region_at(half_size(photo_hw), box_xyxy, point_xy)
     (region,) = photo_regions(regions, np.array([0.9], np.float32), 0.8, ("cup",), photo_hw)
     return region
-
-
-def random_result(hw=(9, 14), classes=3, regions=()):
-    rng = np.random.default_rng(0)
-    mask = rng.integers(0, classes, hw).astype(np.uint16)
-    scores, photo = rng.random(hw, np.float32), rng.integers(0, 256, (*hw, 3), np.uint8)
-    names = tuple(f"class {index}" for index in range(classes))
-    return Result(mask, mask, scores, names, tuple(regions), {"decode": 1.23456, "total": 2.0}, photo)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +99,7 @@ def test_the_dictionary_counts_every_pixel_once():
     result = random_result()
     told = result.to_dict()
     assert told["size"] == {"height": 9, "width": 14}
+    assert (told["schema"], told["path"], told["bundle"]) == ("ovdeploy/result/1", None, "")
     assert sum(entry["pixels"] for entry in told["classes"]) == 9 * 14
     assert sum(entry["share"] for entry in told["classes"]) == pytest.approx(1)
     total = sum(entry["mean_score"] * entry["pixels"] for entry in told["classes"])
@@ -124,7 +120,7 @@ def test_a_class_without_pixels_is_told_with_zeros():
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (1, 60), (9, 14)])
-@pytest.mark.parametrize(("classes", "mode"), [(1, "P"), (256, "P"), (257, "I;16"), (3000, "I;16")])
+@pytest.mark.parametrize(("classes", "mode"), [(1, "L"), (256, "L"), (257, "I;16"), (3000, "I;16")])
 def test_a_saved_mask_holds_the_class_indices(tmp_path, hw, classes, mode):
     result = random_result(hw, classes)
     result.mask.reshape(-1)[-1] = classes - 1
@@ -133,10 +129,24 @@ def test_a_saved_mask_holds_the_class_indices(tmp_path, hw, classes, mode):
         assert image.format == "PNG"
         assert image.mode == mode
         np.testing.assert_array_equal(np.asarray(image), result.mask)
-        if mode == "P":
-            colours = np.array(image.convert("RGB"))
-            np.testing.assert_array_equal(colours, palette(256)[result.mask])
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["mask.png"]  # no temporary file is left
+
+
+@pytest.mark.parametrize("classes", [3, 256, 257, 65_535])
+def test_opencv_reads_a_saved_masks_indices(tmp_path, classes):
+    result = random_result((40, 50), classes)
+    result.save_mask(tmp_path / "mask.png")
+    read = cv2.imread(str(tmp_path / "mask.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(read, result.mask)
+    if classes <= 256:  # of 16 bits OpenCV's default keeps the upper eight
+        as_colours = cv2.imread(str(tmp_path / "mask.png"))
+        np.testing.assert_array_equal(as_colours, np.repeat(result.mask[..., None], 3, 2))
+
+
+def test_a_saved_mask_is_read_as_a_datasets_labels(tmp_path):
+    result = random_result((40, 50), 300)
+    result.save_mask(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_values(tmp_path / "mask.png", 10_000), result.mask)
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (1, 60), (60, 1), (48, 64)])

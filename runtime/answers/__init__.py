@@ -1,0 +1,22 @@
+"""Answers: what comes of a photo, in memory and in the forms that other tools read.
+
+from ovdeploy.runtime.answers import save_as
+save_as(result, ["mask", "json"], "results/cat")  # results/cat.mask.png, results/cat.json
+"""
+
+from __future__ import annotations
+
+from .instance import Instance, Subject
+from .kinds import KINDS, Kind, kind_named, paths_of, save_as
+from .rle import Rle
+
+__all__ = [
+    "KINDS",
+    "Instance",
+    "Kind",
+    "Rle",
+    "Subject",
+    "kind_named",
+    "paths_of",
+    "save_as",
+]
