@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -46,17 +46,47 @@ def draw_overlay(
     """
     colours = palette(len(names))
     labels = small_indices(mask, len(names))
+    image = Image.fromarray(_blended(photo, labels, colours, np.full(len(names), opacity)))
+    return _with_legend(image, mask, names, colours) if legend else image
+
+
+def draw_instances(photo: np.ndarray, masks: Iterable[np.ndarray], *, opacity: float) -> Image.Image:
+    """The photo with things that may overlap, each in its colour, and a light line between them.
+
+    Args:
+        photo: [H, W, 3] uint8 RGB.
+        masks: [H, W] bool each; a later one lies above those before.
+        opacity: of the colours, 0 to 1.
+    """
+    labels, count = np.zeros(photo.shape[:2], np.uint16), 0
+    for mask in masks:
+        labels[mask] = count % CLASSES + 1  # past so many, colours come again
+        count += 1
+    known = min(count, CLASSES)
+    colours = np.concatenate([np.zeros((1, 3), np.uint8), palette(known).reshape(-1, 3)])
+    return Image.fromarray(_blended(photo, labels, colours, np.array([0] + [opacity] * known)))
+
+
+def _blended(photo: np.ndarray, labels: np.ndarray, colours: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    """[H, W, 3] uint8: the photo in the labels' colours, and a light line where one ends.
+
+    Args:
+        photo: [H, W, 3] uint8 RGB.
+        labels: [H, W] uint16.
+        colours: [N, 3] uint8, by label.
+        opacity: [N], 0 to 1, by label.
+    """
     kernel = np.ones((3, 3), np.uint8)
     edges = cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
     drawn = np.empty_like(photo)
     step = max(1, STRIP // photo.shape[1])
     for start in range(0, len(photo), step):  # in floats the whole of a large photo would take gigabytes
         rows = slice(start, start + step)
-        blended = photo[rows] * (1 - opacity) + colours[mask[rows]] * opacity
+        share = opacity[labels[rows], None]
+        blended = photo[rows] * (1 - share) + colours[labels[rows]] * share
         blended[edges[rows]] = blended[edges[rows]] * 0.4 + 255 * 0.6
         drawn[rows] = np.round(blended)
-    image = Image.fromarray(drawn)
-    return _with_legend(image, mask, names, colours) if legend else image
+    return drawn
 
 
 def small_indices(mask: np.ndarray, classes: int) -> np.ndarray:

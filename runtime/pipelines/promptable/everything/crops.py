@@ -1,4 +1,4 @@
-"""Where everything mode looks: crops of the photo, points in each, and what a crop cuts off (SamAutomaticMaskGenerator)."""
+"""Where SamAutomaticMaskGenerator looks: crops of the photo, points in each, and what a crop cuts off."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ class EverythingParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """Every parameter of everything mode, with SamAutomaticMaskGenerator's name for it."""
 
     points_per_side: Annotated[int, msgspec.Meta(ge=1, le=MOST_POINTS)] | None = None
-    """Points along a side of the grid (points_per_side). None means 16 where the decoder runs on a CPU, and the published
-    32 on a GPU."""
+    """Points along a side of the grid (points_per_side). None means 16 where the decoder runs on a CPU, and 32, as
+    published, on a GPU."""
     prompt_batch: Batch | None = None
     """Points per call of the decoder (points_per_batch); None means the bundle's. Does not change the result."""
     iou_threshold: Score = 0.88
