@@ -160,14 +160,18 @@ class Prompter:
             EngineError: an engine failed or returned NaN.
         """
         settings, clock = with_overrides(EverythingParameters(), parameters), Clock()
-        usual = POINTS_ON_CPU if self._decoder.device == HOST else POINTS_ON_GPU
         with clock("decode"):
             image = as_photo(photo, self._parameters.max_pixels)
         own = self._with_batch(settings.prompt_batch)
-        side = settings.points_per_side or usual
+        side = settings.points_per_side or self.points_per_side
         found = find_everything(image, lambda part: own.encode(Taken(part)), settings, side, grids, clock, progress)
         path = printable(photo) if isinstance(photo, str | Path) else None
         return replace(found, path=path, backend=self.backend, precision=self.precision, bundle=self.bundle)
+
+    @property
+    def points_per_side(self) -> int:
+        """Points along a side of the grid of `everything`, unless a parameter says otherwise."""
+        return POINTS_ON_CPU if self._decoder.device == HOST else POINTS_ON_GPU
 
     def _with_batch(self, batch: int | None) -> Prompter:
         """A prompter on the same engines that asks so many points at a time; itself for None."""
