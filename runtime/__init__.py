@@ -32,6 +32,8 @@ from .errors import (
 from .photo.reading import load_photo
 from .pipelines.base import Segmenter
 from .pipelines.prompt_input import Prompt
+from .pipelines.promptable.everything.answer import Everything, PromptedInstance
+from .pipelines.promptable.everything.parameters import EverythingParameters
 from .pipelines.promptable.interactive import Prompter
 from .pipelines.prompted import PromptablePhoto, PromptedMasks
 from .recipe.parameters import Parameters
@@ -44,6 +46,8 @@ __all__ = [
     "BundleError",
     "DatasetError",
     "EngineError",
+    "Everything",
+    "EverythingParameters",
     "FileError",
     "Instance",
     "MissingExtraError",
@@ -56,6 +60,7 @@ __all__ = [
     "Prompt",
     "PromptError",
     "PromptablePhoto",
+    "PromptedInstance",
     "PromptedMasks",
     "Prompter",
     "Recipe",

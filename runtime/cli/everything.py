@@ -53,8 +53,10 @@ def everything(
     as_json: bool,
     **engines: Any,
 ) -> None:
-    """Find every thing in PHOTOS (files, folders, globs), without words: SAM is asked at a grid of points, and the masks
-    that are sure, stable and no copies of others are kept, as SamAutomaticMaskGenerator does it.
+    """Find every thing in PHOTOS (files, folders, globs), without words.
+
+    SAM is asked at a grid of points, and the masks that are sure, stable and no copies of others are kept, as
+    SamAutomaticMaskGenerator does it.
 
     For each photo two files go to --output: NAME.everything.overlay.png, with every thing in a colour of its own, and
     NAME.everything.json with boxes, areas, SAM's IoU estimates, stabilities, points, and the masks as COCO's run
@@ -70,7 +72,7 @@ def everything(
       stability_threshold 0.95  keep masks that are as stable as this
       stability_offset 1.0      the offset of logits by which stability is measured
       box_threshold 0.7         drop the less sure of two whose boxes overlap more
-      crop_layers 0             1 also asks in 2 × 2 crops, 2 in 4 × 4 too, …: finds small things, costs as many photos
+      crop_layers 0             1 also asks in 2 × 2 crops, 2 in 4 × 4 too, …; finds smaller things
       crop_box_threshold 0.7    as box_threshold, between crops
       crop_overlap 0.341        of crops, as a share of the photo's short side
       crop_points_divisor 1     fewer points along a side for each layer

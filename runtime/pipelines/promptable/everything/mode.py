@@ -12,10 +12,13 @@ from ....reporting import Clock, Reporter
 from ...prompted import PromptablePhoto
 from .answer import Everything, instances_of
 from .crops import rounds_of
-from .parameters import EverythingParameters
+from .parameters import MOST_POINTS, EverythingParameters
 from .search import Rounds, Search
 
-GRIDS = "expected a grid for the photo and one for every layer of crops, each [n, 2] x y from 0 to 1"
+GRIDS = (
+    f"expected a grid for the photo and one for every layer of crops, each [n, 2] x y from 0 to 1 with at most "
+    f"{MOST_POINTS**2:,} points"
+)
 
 
 def find_everything(
@@ -64,16 +67,20 @@ def checked_grids(grids: Sequence[Any], layers: int) -> list[np.ndarray]:
     """
     if len(grids) <= layers:
         raise PromptError(f"{GRIDS}; there are {layers} layers, and {len(grids)} grids were given")
-    return [_checked_grid(grid) for grid in grids]
+    return [_checked_grid(grid) for grid in grids[: layers + 1]]
 
 
 def _checked_grid(grid: Any) -> np.ndarray:
     try:
-        points = np.asarray(grid, np.float64)
+        points = np.asarray(grid)
     except Exception as error:  # an object's own methods may raise anything
         raise PromptError(f"{GRIDS}; got {shown(grid)}") from error
-    if points.ndim != 2 or points.shape[1] != 2 or not len(points):
+    if points.ndim != 2 or points.shape[1] != 2 or not 0 < len(points) <= MOST_POINTS**2:
         raise PromptError(f"{GRIDS}; got an array of shape {list(points.shape)}")
-    if not ((points >= 0) & (points <= 1)).all():
-        raise PromptError(f"{GRIDS}; got {shown(points[~((points >= 0) & (points <= 1)).all(axis=1)][0].tolist())}")
+    if points.dtype.kind not in "iuf":
+        raise PromptError(f"{GRIDS}; got an array of {points.dtype}")
+    points = points.astype(np.float64)
+    inside = ((points >= 0) & (points <= 1)).all(axis=1)  # NaN is not
+    if not inside.all():
+        raise PromptError(f"{GRIDS}; got {shown(points[~inside][0].tolist())}")
     return points
