@@ -6,8 +6,9 @@ save_as(result, ["mask", "json"], "results/cat")  # results/cat.mask.png, result
 
 from __future__ import annotations
 
+from .coco import join_coco
 from .instance import Instance, Subject
-from .kinds import KINDS, Kind, kind_named, paths_of, save_as
+from .kinds import KINDS, Kind, check_kinds, kind_named, paths_of, save_as
 from .rle import Rle
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "Kind",
     "Rle",
     "Subject",
+    "check_kinds",
+    "join_coco",
     "kind_named",
     "paths_of",
     "save_as",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from .rle import Rle
+from .rle import Rle, compressed
+
+SCHEMA = "ovdeploy/instances/1"
 
 UNNAMED = "photo.png"
 """The file that formats name which must name one, where the photo was none."""
@@ -65,3 +68,25 @@ class Subject(NamedTuple):
     def head(self, schema: str) -> dict[str, Any]:
         """What every JSON says of itself."""
         return {"schema": schema, "path": self.path, "bundle": self.bundle}
+
+
+def instances_document(subject: Subject, instances: Sequence[Instance]) -> dict[str, Any]:
+    """All that is known of instances, as plain values."""
+    height, width = subject.hw
+    texts = compressed([each.mask for each in instances])
+    return {
+        **subject.head(SCHEMA),
+        "size": {"height": height, "width": width},
+        "instances": [
+            {
+                "id": each.id,
+                "class_index": each.class_index,
+                "class_name": each.class_name,
+                "box_xyxy": list(each.box_xyxy),
+                "area": each.area,
+                "score": each.score,
+                "mask": {"size": [height, width], "counts": text},
+            }
+            for each, text in zip(instances, texts, strict=True)
+        ],
+    }

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from PIL import Image
 
 from ..boundary.arguments import public
 from ..errors import ParameterError, printable, shown
-from ..files import atomic_path, write_bytes
+from ..files import atomic_path
 from ..photo.overlay import draw_overlay, small_indices
 from ..photo.writing import image_format
+from .coco import coco
 from .components import find_instances
+from .detections import detections
 from .instance import Instance, Subject
+from .panoptic import Panoptic, panoptic
 from .region import Region
+from .table import table
+from .writing import write_json
 
 SCHEMA = "ovdeploy/result/1"
 """The form of `Result.to_dict`. Keys may be added; what changes an old reader's meaning changes the number."""
@@ -87,6 +92,55 @@ class Result:
         """
         return find_instances(self.mask, self.scores, self.names, background=self.background, min_area=min_area)
 
+    @public()
+    def to_coco(self, *, min_area: int = 1) -> dict[str, Any]:
+        """The instances as a COCO dataset of one photo: `ovdeploy.runtime.answers.join_coco` joins those of many.
+
+        Args:
+            min_area: smaller instances are left out, in pixels.
+        """
+        return coco(self.subject, self.instances(min_area=min_area))
+
+    @public()
+    def to_panoptic(self, *, file_name: str = "panoptic.png", stuff: Sequence[str] = (), min_area: int = 1) -> Panoptic:
+        """COCO's panoptic form: its JSON as `document`, and as `ids` the picture of ids, R + 256 G + 65536 B.
+
+        Args:
+            file_name: of the picture, for the document.
+            stuff: names of classes that are one segment each, however many parts they have, such as the sky.
+            min_area: smaller instances are left out, in pixels; their pixels belong to no segment.
+
+        Raises:
+            ParameterError: there is no such class.
+        """
+        return panoptic(self.subject, self.instances(min_area=min_area), file_name, stuff)
+
+    @public()
+    def to_detections(self, *, masks: bool = True, min_area: int = 1) -> Any:
+        """The instances as `supervision.Detections`, with boxes inclusive.
+
+        Args:
+            masks: whether masks are in it, [N, H, W] bool.
+            min_area: smaller instances are left out, in pixels.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+            PhotoError: the masks would be larger than an array may be.
+        """
+        return detections(self.subject, self.instances(min_area=min_area), masks=masks)
+
+    @public()
+    def to_table(self, *, min_area: int = 1) -> Any:
+        """The instances as a `pyarrow.Table`, one a row.
+
+        Args:
+            min_area: smaller instances are left out, in pixels.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+        """
+        return table(self.subject, self.instances(min_area=min_area))
+
     @property
     def subject(self) -> Subject:
         """What the instances are of, for the functions of `ovdeploy.runtime.answers`."""
@@ -119,7 +173,7 @@ class Result:
     @public()
     def save_json(self, path: str | Path) -> None:
         """Write `to_dict()` as JSON."""
-        write_bytes(path, msgspec.json.format(msgspec.json.encode(self.to_dict()), indent=1))
+        write_json(path, self.to_dict())
 
     @public()
     def to_dict(self) -> dict[str, Any]:

@@ -80,6 +80,13 @@ class Rle:
         """Pixels inside."""
         return int(self.counts[1::2].sum())
 
+    @property
+    def runs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the runs of pixels inside begin and end (exclusive), counted column by column: [R] int, [R] int."""
+        bounds = np.cumsum(self.counts)
+        ends = bounds[1::2]
+        return bounds[::2][: len(ends)], ends
+
     @public()
     def to_coco(self) -> dict[str, Any]:
         """COCO's form: `size` is height and width, `counts` the text form."""
@@ -98,7 +105,8 @@ class Rle:
         counts = _expanded(told) if isinstance(told, str | bytes) else _listed(told)
         if counts.size == 0 or counts.min() < 0 or counts.max() > height * width or counts.sum() != height * width:
             raise ParameterError(f"the run lengths do not make a mask of {width}×{height} pixels; are they damaged?")
-        return cls(height, width, counts)
+        rle = cls(height, width, counts)
+        return rle if counts[1:].all() else cls.encode(rle.decode())  # runs of nothing are in no mask of ours
 
 
 def compressed(masks: Sequence[Rle]) -> list[str]:
@@ -115,6 +123,29 @@ def compressed(masks: Sequence[Rle]) -> list[str]:
     text = letters.tobytes().decode("ascii")
     cuts = [0, *last[ends - 1].tolist()]
     return [text[start:end] for start, end in pairwise(cuts)]
+
+
+def cropped(mask: Rle, box_xyxy: tuple[int, int, int, int]) -> np.ndarray:
+    """A mask inside a box that holds all of it; the rest of the photo costs nothing.
+
+    Args:
+        mask: the mask.
+        box_xyxy: x₀, y₀, x₁, y₁, inclusive.
+
+    Returns:
+        [h, w] uint8, 0 or 1.
+    """
+    x0, y0, x1, y1 = box_xyxy
+    starts, ends = mask.runs
+    first, last = starts // mask.height, (ends - 1) // mask.height
+    columns = last - first + 1
+    column = np.arange(columns.sum()) - np.repeat(np.cumsum(columns) - columns - first, columns)
+    top = np.maximum(np.repeat(starts, columns), column * mask.height) - column * mask.height
+    bottom = np.minimum(np.repeat(ends, columns), (column + 1) * mask.height) - column * mask.height
+    steps = np.zeros((x1 - x0 + 1, y1 - y0 + 2), np.int8)
+    steps[column - x0, top - y0], steps[column - x0, bottom - y0] = 1, -1
+    inside = np.cumsum(steps[:, :-1], axis=1, dtype=np.int8).view(np.uint8)
+    return np.ascontiguousarray(inside.T)
 
 
 def _letters(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

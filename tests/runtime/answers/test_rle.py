@@ -9,7 +9,7 @@ from pycocotools import mask as coco
 
 from ovdeploy.runtime import ParameterError
 from ovdeploy.runtime.answers import Rle
-from ovdeploy.runtime.answers.rle import compressed
+from ovdeploy.runtime.answers.rle import compressed, cropped
 
 
 def theirs(mask):
@@ -66,6 +66,29 @@ def test_damaged_run_lengths_are_refused_or_make_a_mask(told):
     except ParameterError:
         return
     assert rle.decode().shape == (6, 7)
+
+
+@settings(max_examples=200, deadline=None)
+@given(counts=st.lists(st.integers(0, 6), min_size=1, max_size=30))
+def test_run_lengths_of_nothing_are_joined(counts):
+    counts.append(-sum(counts) % 5)
+    size = [5, sum(counts) // 5]
+    if size[1]:
+        rle = Rle.from_coco({"size": size, "counts": counts})
+        expected = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(size[::-1]).T
+        np.testing.assert_array_equal(rle.decode(), expected)
+        assert rle == Rle.encode(expected)
+
+
+@settings(max_examples=200, deadline=None)
+@given(mask=arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=20)))
+def test_a_crop_is_the_mask_in_its_box(mask):
+    rle = Rle.encode(mask)
+    if rle.area:
+        y, x = np.nonzero(mask)
+        x0, y0, x1, y1 = x.min(), y.min(), x.max(), y.max()
+        np.testing.assert_array_equal(cropped(rle, (x0, y0, x1, y1)), mask[y0 : y1 + 1, x0 : x1 + 1])
+        np.testing.assert_array_equal(cropped(rle, (0, 0, mask.shape[1] - 1, mask.shape[0] - 1)), mask)
 
 
 @pytest.mark.parametrize("size", [None, [3], [0, 4], [3, 70_000], [3.0, 4], "34", [True, 3]])

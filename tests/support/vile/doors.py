@@ -137,6 +137,7 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "Prompter.encode": lambda w: {"photo": w.photo},
     "Prompter.everything": lambda w: {"photo": w.photo, "parameters": {"points_per_side": 2}},
     "Everything": lambda w: {"instances": (), "photo": w.image, "points": 1, "points_per_side": 1, "timings": {}},
+    "Everything.to_detections": lambda w: {"masks": True},
     "Everything.overlay": lambda w: {"opacity": 0.5},
     "Everything.save_json": lambda w: {"path": w.folder / "everything.json"},
     "Everything.save_overlay": lambda w: {"path": w.folder / "everything.png"},
@@ -163,6 +164,12 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
         "id": 1, "class_index": 0, "class_name": "a", "box_xyxy": (0, 0, 1, 1), "area": 4, "score": 0.5,
         "mask": RECEIVERS["Rle"](w),
     },
+    "Result.to_coco": lambda w: {"min_area": 2},
+    "Result.to_detections": lambda w: {"masks": False},
+    "Result.to_panoptic": lambda w: {"file_name": "a.png", "stuff": ["cup"], "min_area": 2},
+    "Result.to_table": lambda w: {"min_area": 2},
+    "check_kinds": lambda w: {"kinds": ["mask"]},
+    "join_coco": lambda w: {"documents": [w.result.to_coco()], "root": None},
     "Result.instances": lambda w: {"min_area": 2},
     "Rle": lambda w: {"height": 1, "width": 2, "counts": np.array([1, 1])},
     "Rle.encode": lambda w: {"mask": np.eye(4, dtype=bool)},
@@ -217,6 +224,9 @@ RECEIVERS: dict[str, Callable[[World], Any]] = {
 }
 """Objects whose methods are called."""
 
+OPTIONAL = {"Result.to_detections": "supervision", "Result.to_table": "pyarrow"}
+"""Doors that need a library; tried where it is installed."""
+
 CLOSING = {"close"}
 """They take nothing, and would end the object for all other cases. tests/runtime/pipelines has tests of them."""
 
@@ -225,7 +235,7 @@ NOT_MADE = {"Segmenter", "Prompter", "PromptablePhoto"}
 
 THEIRS = {
     ("Segmenter.segment_many", "photos"), ("Segmenter.load", "wrap"), ("save_parameters", "comments"),
-    ("Segmenter.vocabulary", "progress"), ("Prompter.everything", "progress"),
+    ("Segmenter.vocabulary", "progress"), ("Prompter.everything", "progress"), ("join_coco", "documents"),
 }  # fmt: skip
 """Iterators and functions of the user's: their own errors come through unchanged."""
 
@@ -295,7 +305,8 @@ def doors(world: World) -> Iterator[Door]:
             if methods:
                 raise LookupError(f"{name} has methods ({', '.join(methods)}); give tests/support/vile a receiver")
         for method in methods:
-            if method in CLOSING:
+            needed = OPTIONAL.get(f"{name}.{method}")
+            if method in CLOSING or (needed and find_spec(needed) is None):
                 continue
             yield _door(f"{name}.{method}", getattr(RECEIVERS[name](world), method))
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ....answers.instance import Instance, Subject
-from ....answers.rle import Rle, compressed
+from ....answers.coco import coco
+from ....answers.detections import detections
+from ....answers.instance import Instance, Subject, instances_document
+from ....answers.rle import Rle
+from ....answers.writing import write_json
 from ....boundary.arguments import public
-from ....boundary.reading import to_json
-from ....errors import ParameterError, printable, shown
-from ....files import atomic_path, write_bytes
+from ....errors import ParameterError, shown
+from ....files import atomic_path
 from ....geometry.sizes import HW
 from ....photo.overlay import draw_instances
 from ....photo.writing import image_format
@@ -102,25 +104,42 @@ class Everything:
     @public()
     def save_json(self, path: str | Path) -> None:
         """Write `to_dict()` as JSON."""
-        write_bytes(path, to_json(self.to_dict(), indent=1))
+        write_json(path, self.to_dict())
 
     @public()
     def to_dict(self) -> dict[str, Any]:
-        """The instances with their masks as COCO's run lengths, as plain values."""
-        height, width = self.subject.hw
-        texts = compressed([each.mask for each in self.instances])
+        """All that is known of the instances, masks as COCO's run lengths, as plain values."""
+        told = instances_document(self.subject, self.instances)
+        for entry, each in zip(told["instances"], self.instances, strict=True):
+            entry |= {"iou": each.iou, "stability": each.stability}
+            entry |= {"point_xy": list(each.point_xy), "crop_xyxy": list(each.crop_xyxy)}
         return {
+            **told,
             "schema": SCHEMA,
-            "path": None if self.path is None else printable(self.path),
-            "bundle": self.bundle,
-            "size": {"height": height, "width": width},
             "backend": self.backend,
             "precision": self.precision,
             "points": self.points,
             "points_per_side": self.points_per_side,
-            "instances": [_told(each, text) for each, text in zip(self.instances, texts, strict=True)],
             "timings_ms": {name: round(value, 3) for name, value in self.timings.items()},
         }
+
+    @public()
+    def to_coco(self) -> dict[str, Any]:
+        """The instances as a dataset of one photo in COCO's form; all are of the category "object"."""
+        return coco(self.subject, self.instances)
+
+    @public()
+    def to_detections(self, *, masks: bool = True) -> Any:
+        """The instances as supervision's `Detections`.
+
+        Args:
+            masks: whether masks are in it, [N, H, W] bool.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+            PhotoError: the masks would be larger than an array may be.
+        """
+        return detections(self.subject, self.instances, masks=masks)
 
     def _largest_first(self) -> list[PromptedInstance]:
         return sorted(self.instances, key=lambda each: -each.area)
@@ -164,16 +183,3 @@ def run_lengths(inside: np.ndarray, corner: tuple[int, int], photo_hw: HW) -> Rl
     bounds = np.delete(bounds, np.concatenate([same, same + 1]))
     counts = np.diff(np.concatenate([[0], bounds, [height * width]]))
     return Rle(height, width, counts if counts[-1] else counts[:-1])
-
-
-def _told(instance: PromptedInstance, text: str) -> dict[str, Any]:
-    return {
-        "id": instance.id,
-        "box_xyxy": list(instance.box_xyxy),
-        "area": instance.area,
-        "iou": instance.iou,
-        "stability": instance.stability,
-        "point_xy": list(instance.point_xy),
-        "crop_xyxy": list(instance.crop_xyxy),
-        "segmentation": {"size": [instance.mask.height, instance.mask.width], "counts": text},
-    }

@@ -185,8 +185,11 @@ def test_an_answer_can_be_saved_and_read_by_others(manifest, photo, tmp_path):
     told = json.loads((tmp_path / "a.json").read_text())
     assert told["path"] == str(tmp_path / "a.png") and told["size"] == {"height": HW[0], "width": HW[1]}
     for each, entry in zip(found.instances, told["instances"], strict=True):
-        assert Rle.from_coco(entry["segmentation"]) == each.mask
+        assert Rle.from_coco(entry["mask"]) == each.mask
     assert found.subject.hw == HW and found.subject.classes == [(0, "object")]
+    assert [each["segmentation"] for each in found.to_coco()["annotations"]] == [
+        entry["mask"] for entry in told["instances"]
+    ]
     with pytest.raises(ParameterError, match="opacity"):
         found.overlay(opacity=2)
 
