@@ -166,7 +166,7 @@ def test_what_cannot_be_asked_is_refused_in_words(manifest, photo, given, error,
 
 @pytest.mark.parametrize("hw", [(1, 1), (1, 400), (400, 1), (2, 3), (700, 40)])
 def test_photos_of_any_size_can_be_searched(complete_bundle, hw):
-    everything = {"points_per_side": 2, "iou_threshold": 0, "stability_threshold": 0.2, "crop_layers": 1, "min_area": 9}
+    everything = {"points_per_side": 2, "iou_threshold": 0, "stability_threshold": 0, "crop_layers": 1, "min_area": 9}
     with Prompter.load(complete_bundle) as prompter:
         found = prompter.everything(draw_photo(hw), parameters=everything)
         assert found.backend and found.precision == "fp32" and found.bundle == Bundle.load(complete_bundle).digest
