@@ -5,7 +5,7 @@ The manner and the results are those of segment_anything's SamPredictor, on engi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -138,7 +138,7 @@ class Prompter:
         photo: str | Path | np.ndarray | Taken,
         *,
         parameters: Mapping[str, Any] | None = None,
-        grids: Sequence[Any] | None = None,
+        grids: Any = None,
         progress: Reporter = silent,
     ) -> Everything:
         """All things that a grid of points finds in a photo, as SamAutomaticMaskGenerator finds them.

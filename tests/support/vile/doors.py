@@ -224,7 +224,11 @@ RECEIVERS: dict[str, Callable[[World], Any]] = {
 }
 """Objects whose methods are called."""
 
-OPTIONAL = {"Result.to_detections": "supervision", "Result.to_table": "pyarrow"}
+OPTIONAL = {
+    "Result.to_detections": "supervision",
+    "Result.to_table": "pyarrow",
+    "Everything.to_detections": "supervision",
+}
 """Doors that need a library; tried where it is installed."""
 
 CLOSING = {"close"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ def find_everything(
     encode: Callable[[np.ndarray], PromptablePhoto],
     settings: EverythingParameters,
     side: int,
-    grids: Sequence[Any] | None,
+    grids: Any,
     clock: Clock,
     progress: Reporter,
 ) -> Everything:
@@ -37,7 +37,7 @@ def find_everything(
         encode: the encoder, of the photo and of crops.
         settings: the parameters in force.
         side: points along a side of the whole photo's grid.
-        grids: the points themselves instead, as `checked_grids` takes them.
+        grids: the points themselves instead, as `checked_grids` takes them; None without.
         clock: gets the time of every step.
         progress: is told after each call of the decoder.
 
@@ -55,7 +55,7 @@ def find_everything(
     return Everything(instances, photo, search.asked, 0 if grids is not None else side, clock.timings())
 
 
-def checked_grids(grids: Sequence[Any], layers: int) -> list[np.ndarray]:
+def checked_grids(grids: Any, layers: int) -> list[np.ndarray]:
     """A user's grids, [n, 2] float64 each.
 
     Args:
@@ -65,15 +65,19 @@ def checked_grids(grids: Sequence[Any], layers: int) -> list[np.ndarray]:
     Raises:
         PromptError: there are too few, or one is no such array.
     """
-    if len(grids) <= layers:
-        raise PromptError(f"{GRIDS}; there are {layers} layers, and {len(grids)} grids were given")
-    return [_checked_grid(grid) for grid in grids[: layers + 1]]
+    try:
+        given, count = [grids[index] for index in range(min(len(grids), layers + 1))], len(grids)
+    except Exception as error:  # an object's own methods may raise anything
+        raise PromptError(f"{GRIDS}; got {shown(grids)}") from error
+    if count <= layers:
+        raise PromptError(f"{GRIDS}; there are {layers} layers, and {count} grids were given")
+    return [_checked_grid(grid) for grid in given]
 
 
 def _checked_grid(grid: Any) -> np.ndarray:
     try:
         points = np.asarray(grid)
-    except Exception as error:  # an object's own methods may raise anything
+    except Exception as error:  # likewise
         raise PromptError(f"{GRIDS}; got {shown(grid)}") from error
     if points.ndim != 2 or points.shape[1] != 2 or not 0 < len(points) <= MOST_POINTS**2:
         raise PromptError(f"{GRIDS}; got an array of shape {list(points.shape)}")
