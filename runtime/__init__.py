@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from .photo.reading import load_photo
     from .pipelines.base import Segmenter
     from .pipelines.prompt_input import Prompt
+    from .pipelines.promptable.everything.answer import Everything, PromptedInstance
+    from .pipelines.promptable.everything.parameters import EverythingParameters
     from .pipelines.promptable.interactive import Prompter
     from .pipelines.prompted import PromptablePhoto, PromptedMasks
     from .recipe.parameters import Parameters
@@ -49,6 +51,8 @@ __all__ = [
     "BundleError",
     "DatasetError",
     "EngineError",
+    "Everything",
+    "EverythingParameters",
     "FileError",
     "Instance",
     "MissingExtraError",
@@ -61,6 +65,7 @@ __all__ = [
     "Prompt",
     "PromptError",
     "PromptablePhoto",
+    "PromptedInstance",
     "PromptedMasks",
     "Prompter",
     "Recipe",
@@ -103,6 +108,8 @@ _HOMES = {
     "photo.reading": ("load_photo",),
     "pipelines.base": ("Segmenter",),
     "pipelines.prompt_input": ("Prompt",),
+    "pipelines.promptable.everything.answer": ("Everything", "PromptedInstance"),
+    "pipelines.promptable.everything.parameters": ("EverythingParameters",),
     "pipelines.promptable.interactive": ("Prompter",),
     "pipelines.prompted": (
         "PromptablePhoto",

@@ -21,6 +21,7 @@ GROUP = "ovdeploy.commands"
 SUMMARIES = {
     "segment": "Name every pixel of photos.",
     "prompt": "Segment one object by points, a box or a mask.",
+    "everything": "Find every thing in photos, without words.",
     "inspect": "Show what a bundle holds, and verify every file.",
     "doctor": "Tell what works here, and how to install the rest.",
     "evaluate": "Measure accuracy on labelled photos.",

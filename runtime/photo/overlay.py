@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -53,14 +53,35 @@ def draw_overlay(
     """
     colours = palette(len(names))
     labels = small_indices(mask, len(names))
-    kernel = np.ones((3, 3), np.uint8)
-    edges = cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
     drawn = _blended(photo, mask, colours, opacity)
     counts = np.bincount(mask.reshape(-1), minlength=len(names))
     seen = _seen(drawn, mask, counts, colours) if legend else colours  # before the light lines, which are no class's
+    edges = _edges(labels)
     drawn[edges] = LIGHT[drawn[edges]]
     image = Image.fromarray(drawn)
     return _with_legend(image, counts, names, seen) if legend else image
+
+
+def draw_instances(photo: np.ndarray, masks: Iterable[np.ndarray], *, opacity: float) -> Image.Image:
+    """The photo with things that may overlap, each in its colour, and a light line between them.
+
+    Args:
+        photo: [H, W, 3] uint8 RGB.
+        masks: [H, W] bool each; a later one lies above those before.
+        opacity: of the colours, 0 to 1.
+    """
+    labels, count = np.zeros(photo.shape[:2], np.uint16), 0
+    for mask in masks:
+        labels[mask] = count % CLASSES + 1  # past so many, colours come again
+        count += 1
+    known = min(count, CLASSES)
+    colours = np.concatenate([np.zeros((1, 3), np.uint8), palette(known).reshape(-1, 3)])
+    drawn = _blended(photo, labels, colours, opacity)
+    nothing = labels == 0
+    drawn[nothing] = photo[nothing]
+    edges = _edges(labels)
+    drawn[edges] = LIGHT[drawn[edges]]
+    return Image.fromarray(drawn)
 
 
 def _blended(photo: np.ndarray, mask: np.ndarray, colours: np.ndarray, opacity: float) -> np.ndarray:
@@ -92,6 +113,13 @@ def _seen(drawn: np.ndarray, mask: np.ndarray, counts: np.ndarray, colours: np.n
     sums = [np.bincount(labels, weights=pixels[:, channel], minlength=len(counts)) for channel in range(3)]
     means = np.stack(sums, axis=1) / np.maximum(taken, 1)[:, None]
     return np.where(taken[:, None] > 0, np.round(means), colours).astype(np.uint8)
+
+
+def _edges(labels: np.ndarray) -> np.ndarray:
+    """[H, W] bool: the pixels beside another label."""
+    kernel = np.ones((3, 3), np.uint8)
+    edges: np.ndarray = cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
+    return edges
 
 
 def small_indices(mask: np.ndarray, classes: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +43,7 @@ class PromptablePhoto:
     Attributes:
         photo: [H, W, 3] uint8 RGB, upright.
         features: [1, 256, 64, 64] float32 for SAM's usual sizes.
+        frame: how the photo lies in SAM's input, and how masks come back from it.
         timings: milliseconds per step of the encoding.
     """
 
@@ -59,7 +60,7 @@ class PromptablePhoto:
         self.photo = photo
         self.features = features
         self.timings = clock.timings()
-        self._frame = frame
+        self.frame = frame
         self._decoder = decoder
         self._batch = batch
         self._turn = turn
@@ -99,13 +100,32 @@ class PromptablePhoto:
             EngineError: the engine failed or returned NaN.
         """
         chosen = slice(1, None) if multimask else slice(0, 1)
-        hw = (self.photo.shape[0], self.photo.shape[1])
         answers = []
-        for start in range(0, len(prompts), self._batch):
-            feeds = prompt_feeds(prompts[start : start + self._batch], hw, self._frame)
-            with self._turn:
-                outputs = self._decoder.run({"sam_features": self.features, **feeds})
-            for logits, iou in zip(outputs["low_res_logits"][:, chosen], outputs["iou"][:, chosen], strict=True):
-                full = resize(self._frame.mask_rows, self._frame.mask_columns, logits)
+        for low_res, estimates in low_res_answers(self, prompts):
+            for logits, iou in zip(low_res[:, chosen], estimates[:, chosen], strict=True):
+                full = resize(self.frame.mask_rows, self.frame.mask_columns, logits)
                 answers.append(PromptedMasks(full > 0, iou, logits))
         return answers
+
+
+def low_res_answers(photo: PromptablePhoto, prompts: Sequence[Prompt]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All that the decoder says, call by call, before anything is enlarged.
+
+    Args:
+        photo: an encoded one.
+        prompts: one an object.
+
+    Yields:
+        [R, 4, m, m] float32 logits, and [R, 4] float32 IoU estimates, of as many prompts as a call takes. The first of
+        the four is the single mask, the others are what may be meant.
+
+    Raises:
+        PromptError: a prompt is empty, or something in it has a wrong shape or value.
+        EngineError: the engine failed or returned NaN.
+    """
+    hw = (photo.photo.shape[0], photo.photo.shape[1])
+    for start in range(0, len(prompts), photo._batch):
+        feeds = prompt_feeds(prompts[start : start + photo._batch], hw, photo.frame)
+        with photo._turn:
+            outputs = photo._decoder.run({"sam_features": photo.features, **feeds})
+        yield outputs["low_res_logits"], outputs["iou"]

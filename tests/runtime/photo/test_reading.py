@@ -275,7 +275,8 @@ def test_sams_image_is_its_own_transform_at_the_top_left(hw):
 def test_reading_a_photo_imports_the_modules_of_formats_that_are_read_and_no_others():
     """Pillow has some 45, and importing all of them took longer than reading a photo."""
     code = (
-        "import sys\nfrom ovdeploy.runtime.photo.decoding import PLUGINS\nfrom ovdeploy.runtime.photo.reading import demo_photo, load_photo\n"
+        "import sys\nfrom ovdeploy.runtime.photo.decoding import PLUGINS\n"
+        "from ovdeploy.runtime.photo.reading import demo_photo, load_photo\n"
         "load_photo(demo_photo())\nprint(*{name for name in sys.modules if name.endswith('ImagePlugin')} - "
         "{f'PIL.{module}' for module in PLUGINS.values()})"
     )

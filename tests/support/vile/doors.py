@@ -77,6 +77,11 @@ class World:
         return self.prompter.encode(self.image)
 
     @cached_property
+    def found(self) -> Any:
+        keeping_all = {"points_per_side": 1, "iou_threshold": 0, "stability_threshold": 0}
+        return self.prompter.everything(self.image, parameters=keeping_all)
+
+    @cached_property
     def opened(self) -> Any:
         from ovdeploy.runtime import Bundle
 
@@ -130,6 +135,17 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "PromptedMasks": lambda w: {"masks": np.zeros((1, 4, 4), bool), "iou": np.ones(1), "low_res_logits": EMBEDDINGS},
     "Prompter.load": LOADED,
     "Prompter.encode": lambda w: {"photo": w.photo},
+    "Prompter.everything": lambda w: {"photo": w.photo, "parameters": {"points_per_side": 2}},
+    "Everything": lambda w: {"instances": (), "photo": w.image, "points": 1, "points_per_side": 1, "timings": {}},
+    "Everything.to_detections": lambda w: {"masks": True},
+    "Everything.overlay": lambda w: {"opacity": 0.5},
+    "Everything.save_json": lambda w: {"path": w.folder / "everything.json"},
+    "Everything.save_overlay": lambda w: {"path": w.folder / "everything.png"},
+    "EverythingParameters": lambda w: {},
+    "PromptedInstance": lambda w: {
+        "id": 1, "class_index": 0, "class_name": "a", "box_xyxy": (0, 0, 1, 1), "area": 4, "score": 0.5,
+        "mask": RECEIVERS["Rle"](w), "iou": 0.5, "stability": 1.0, "point_xy": (0.5, 0.5), "crop_xyxy": (0, 0, 3, 3),
+    },
     "Recipe": lambda w: {"name": "n"},
     "Recipe.override": lambda w: {"overrides": {"stride": 100}},
     "Region": lambda w: {
@@ -199,6 +215,8 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
 
 RECEIVERS: dict[str, Callable[[World], Any]] = {
     "Bundle": lambda w: w.opened,
+    "Everything": lambda w: w.found,
+    "PromptedInstance": lambda w: w.found.instances[0],
     "Prompter": lambda w: w.prompter,
     "PromptablePhoto": lambda w: w.promptable,
     "Recipe": lambda w: w.opened.recipe,
@@ -211,7 +229,11 @@ RECEIVERS: dict[str, Callable[[World], Any]] = {
 }
 """Objects whose methods are called."""
 
-OPTIONAL = {"Result.to_detections": "supervision", "Result.to_table": "pyarrow"}
+OPTIONAL = {
+    "Result.to_detections": "supervision",
+    "Result.to_table": "pyarrow",
+    "Everything.to_detections": "supervision",
+}
 """Doors that need a library; tried where it is installed."""
 
 CLOSING = {"close"}
@@ -222,7 +244,7 @@ NOT_MADE = {"Segmenter", "Prompter", "PromptablePhoto"}
 
 THEIRS = {
     ("Segmenter.segment_many", "photos"), ("Segmenter.load", "wrap"), ("save_parameters", "comments"),
-    ("Segmenter.vocabulary", "progress"), ("join_coco", "documents"),
+    ("Segmenter.vocabulary", "progress"), ("Prompter.everything", "progress"), ("join_coco", "documents"),
 }  # fmt: skip
 """Iterators and functions of the user's: their own errors come through unchanged."""
 
