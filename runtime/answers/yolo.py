@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import cv2
-import msgspec
 import numpy as np
 
 from ..boundary.arguments import public
-from ..errors import printable
+from ..boundary.reading import to_json
 from .instance import Instance, Subject
 from .keyhole import keyhole
 from .rle import cropped
@@ -52,9 +51,9 @@ def yolo_data(names: Sequence[str], *, background: bool = False, images: str = "
         background: whether class 0 is the background, of which there are no labels.
         images: the folder of photos, from where the file lies; labels lie in `labels` in its place.
     """
-    classes = dict(enumerate(printable(name) for name in names[int(background) :]))
+    classes = dict(enumerate(names[int(background) :]))
     document = {"path": ".", "train": images, "val": images, "names": classes}
-    return msgspec.json.format(msgspec.json.encode(document), indent=1).decode() + "\n"
+    return to_json(document, indent=1).decode() + "\n"
 
 
 def _contours(instance: Instance) -> list[np.ndarray]:
