@@ -15,6 +15,7 @@ from ...runtime.errors import WeightsError
 from ...runtime.pipelines.promptable.models import licence_of
 from .families import MICRO, TINY, ModelFamily, StateDict
 from .miniature.networks import build_sam as build_miniature
+from .promptable import efficientvit_sam, mobile_sam
 from .weights import read_checkpoint
 
 META = "https://dl.fbaipublicfiles.com/segment_anything/{}.pth"
@@ -35,6 +36,11 @@ BUILDS: Mapping[str, Build] = {
     MICRO: Build(partial(build_miniature, width=64, heads=4)),
     TINY: Build(build_miniature),
     **{name: Build(segment_anything.sam_model_registry[name]) for name in ("vit_b", "vit_l", "vit_h")},
+    "mobile_sam": Build(mobile_sam.build_mobile_sam, mobile_sam.RELEASE, hashed=False),
+    "micro_mobile_sam": Build(mobile_sam.build_micro_mobile_sam),
+    "efficientvit_sam_l0": Build(efficientvit_sam.build_l0, efficientvit_sam.RELEASE, hashed=False),
+    "efficientvit_sam_l1": Build(efficientvit_sam.build_l1, efficientvit_sam.RELEASE, hashed=False),
+    "micro_efficientvit_sam": Build(efficientvit_sam.build_micro),
 }
 """By the name that a [sam] table gives. What a recipe may ask of each: `runtime.pipelines.promptable.models`."""
 

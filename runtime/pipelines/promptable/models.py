@@ -43,6 +43,8 @@ EFFICIENTVIT_SAM = PromptableModel(
 
 MODELS: Mapping[str, PromptableModel] = {
     **dict.fromkeys(("micro", "tiny", "vit_b", "vit_l", "vit_h"), SAM),
+    **dict.fromkeys(("mobile_sam", "micro_mobile_sam"), MOBILE_SAM),
+    **dict.fromkeys(("efficientvit_sam_l0", "efficientvit_sam_l1", "micro_efficientvit_sam"), EFFICIENTVIT_SAM),
 }
 """By the name that a [sam] table gives."""
 
