@@ -20,7 +20,7 @@ EPS = 1e-6
 """Of every norm."""
 
 TINY = 1e-15
-"""What keeps the linear attention from dividing by zero. Half precision has no such number."""
+"""The least that the linear attention divides by. Half precision has no such number."""
 
 
 class EfficientViTSizes(NamedTuple):
@@ -121,7 +121,8 @@ class LinearAttention(nn.Module):
         keys = F.relu(keys).transpose(2, 3)
         sums = keys.sum(dim=2, keepdim=True)  # [1, heads, 1, d]
         queries = F.relu(queries)
-        attended = (values @ keys) @ queries / (sums @ queries + TINY)
+        shares = (sums @ queries).clamp(min=TINY)  # none is negative; an addition so small would be dropped at export
+        attended = (values @ keys) @ queries / shares
         return self.proj(attended.flatten(1, 2).unflatten(2, x.shape[2:]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -123,6 +124,19 @@ def test_window_attention_is_that_of_each_window_alone(grid, side):
                 heads.append(scores.softmax(dim=1) @ v)
             made[y : y + side, x : x + side] = attention.proj(torch.cat(heads, dim=1)).view(side, side, 12)
     torch.testing.assert_close(attention(tokens)[0], made[:grid, :grid].flatten(0, 1))
+
+
+@torch.no_grad()
+def test_a_place_that_attends_to_nothing_gets_nothing(tmp_path):
+    """The exporter drops an addition of 1e-15, and the engine would divide by zero."""
+    attention = LinearAttention(16, 8).eval()
+    attention.qkv.conv.weight.copy_(-attention.qkv.conv.weight.abs())
+    x = torch.rand(1, 16, 4, 4)
+    assert attention(x).isfinite().all()
+    torch.onnx.export(attention, (x,), tmp_path / "a.onnx", dynamo=True, opset_version=20, verbose=False)
+    session = onnxruntime.InferenceSession(str(tmp_path / "a.onnx"))
+    (made,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    np.testing.assert_allclose(made, attention(x).numpy(), atol=1e-5)
 
 
 def test_distances_count_rows_and_columns_apart():

@@ -16,7 +16,7 @@ from ovdeploy.export.bundling.half import HalfConversion
 from ovdeploy.export.cli.parity import parity
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.export.reference.training_free.pipeline import Reference
-from ovdeploy.runtime import Bundle, Prompter, RecipeError, load_recipe
+from ovdeploy.runtime import Bundle, RecipeError, load_recipe
 from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.errors import ExportError
 from ovdeploy.runtime.geometry.dimensions import SamDimensions
@@ -47,13 +47,18 @@ def small_bundle(small_networks, tmp_path_factory):
 
 
 def refining(method, model, **parameters):
-    """A training-free recipe at its smallest, with a small promptable model."""
+    """A training-free recipe at its smallest, with a small promptable model.
+
+    Not as published: that divides the nearly constant columns of a mask prompt by √1e-6, and the rounding of its resize
+    shows in masks that mean nothing (every stage agrees to 2e-6, the masks on 99.88 %).
+    """
     micro = load_recipe("micro")
     models = micro.models | {"sam": ModelChoice(model=model, weights="random:3")}
     given = msgspec.to_builtins(micro)
     kept = {name: given[name] for name in ("name", "tolerances")}
     tables = {role: msgspec.to_builtins(choice) for role, choice in models.items()}
-    return recipe_from({**kept, **tables, "method": method, "parameters": {**given["parameters"], **parameters}}, "x")
+    parameters = {**given["parameters"], "as_published": False, **parameters}
+    return recipe_from({**kept, **tables, "method": method, "parameters": parameters}, "x")
 
 
 def checks(folder, *options):
@@ -94,7 +99,7 @@ def test_lint_and_inspect_work_and_the_licence_is_told(small_bundle, model):
     assert Bundle.load(small_bundle).manifest.provenance["sam"].licence == "Apache-2.0"
 
 
-def test_its_encoder_can_be_int8(small_bundle, tmp_path, monkeypatch):
+def test_calibrate_says_that_convolutions_stay_float(small_bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("OVDEPLOY_CACHE", str(tmp_path / "cache"))
     for seed in range(3):
         Image.fromarray(draw_photo((96, 120), seed)).save(tmp_path / f"{seed}.png")
@@ -103,9 +108,7 @@ def test_its_encoder_can_be_int8(small_bundle, tmp_path, monkeypatch):
         "onnxruntime", "--photos", "2", "--gate-photos", "1", "--ranges", "minmax", "--search", "stage", "--rounds",
         "1", "--keep-anyway",
     ])  # fmt: skip
-    assert told.exit_code == 0, told.output
-    with Prompter.load(tmp_path / "int8", precision="int8") as prompter:
-        assert prompter.encode(draw_photo((96, 120))).predict([[20, 30]]).masks.shape == (3, 96, 120)
+    assert told.exit_code == 3 and "sam_encoder" in told.output and "no stage is left" in told.output, told.output
 
 
 def test_a_method_that_refines_is_the_reference_end_to_end(model, tmp_path):
