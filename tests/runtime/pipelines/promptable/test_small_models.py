@@ -16,7 +16,7 @@ from ovdeploy.export.bundling.half import HalfConversion
 from ovdeploy.export.cli.parity import parity
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.export.reference.training_free.pipeline import Reference
-from ovdeploy.runtime import Bundle, RecipeError, load_recipe
+from ovdeploy.runtime import Bundle, Prompter, RecipeError, load_recipe
 from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.errors import ExportError
 from ovdeploy.runtime.geometry.dimensions import SamDimensions
@@ -89,6 +89,10 @@ def test_half_precision_is_proved_by_emulation(small_bundle, small_networks, tmp
     made = checks(folder, "--precision", "fp16")
     assert all(check["passed"] for check in made)
     assert Bundle.load(folder).stage("sam_encoder").engines["fp16"].census.share("weights", "fp16") > 0.9
+    photos = [draw_photo((96, 120), seed) for seed in range(6)]  # in some, EfficientViT's attention has sums of 0
+    with Prompter.load(folder, backend="emulated", precision="fp16") as half, Prompter.load(folder) as whole:
+        for ours, theirs in zip(map(half.encode, photos), map(whole.encode, photos), strict=True):
+            np.testing.assert_allclose(ours.features, theirs.features, atol=0.05)  # of about 1; FP16 has 11 bits
 
 
 def test_lint_and_inspect_work_and_the_licence_is_told(small_bundle, model):
