@@ -20,7 +20,7 @@ MAKERS = ("torch", "onnx", "onnxscript", "onnxslim", "open_clip_torch", "timm", 
 
 
 def fingerprint_of(stage: str, networks: Networks, contract: StageContract) -> str:
-    """Hash of all that an FP32 engine depends on: weights, code, sizes, baked parameters, versions.
+    """Hash of all that an FP32 engine depends on: weights, code, settings, sizes, baked parameters, versions.
 
     Of the contract, what may be asked of the engine later (ranges of axes) is no part of the graph.
     """
@@ -34,6 +34,7 @@ def fingerprint_of(stage: str, networks: Networks, contract: StageContract) -> s
         "facts": maker.facts(networks),
         "baked": {name: parameters[name] for name in networks.recipe.family.by_name[stage].baked},
         "weights": state_digest(module.state_dict()),
+        "settings": settings_of(module),
         "code": code_digest(makers_of(module) | maker.code, packages=map(package_of, maker.code)),
         "versions": versions_of_makers(),
     }
@@ -49,6 +50,23 @@ def makers_of(module: Any) -> set[str]:
     """Names of the modules of code that make a stage: those of its parts' classes, and the exporter."""
     classes = {base for part in module.modules() for base in type(part).__mro__}
     return {onnx_export.__name__, *(each.__module__ for each in classes)}
+
+
+def settings_of(module: Any) -> dict[str, dict[str, Any]]:
+    """The plain attributes of all parts of a stage, by the part's name.
+
+    Two decoders with the same weights and of the same code may differ in their norms' epsilon alone.
+    """
+    return {
+        name: {key: value for key, value in vars(part).items() if not key.startswith("_") and _is_plain(value)}
+        for name, part in module.named_modules()
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def versions_of_makers(packages: Iterable[str] = MAKERS) -> dict[str, str]:

@@ -170,7 +170,8 @@ def _load(recipe: Recipe, weights: dict[str, str], console: Console) -> Networks
         assumed = ", ".join(recipe.preset.assumed)
         click.echo(f"preset {recipe.preset.name}: assumed, not published: {assumed}", err=True)
     for role, provenance in networks.provenance.items():
-        click.echo(f"{role:13} {provenance.model}, {provenance.source}", err=True)
+        licence = f"; licence {provenance.licence}" if provenance.licence else ""
+        click.echo(f"{role:13} {provenance.model}, {provenance.source}{licence}", err=True)
     return networks
 
 

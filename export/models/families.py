@@ -43,6 +43,8 @@ class ModelFamily(NamedTuple):
     """Make a model by name, its weights not yet meaningful."""
     pretrained: Callable[[str, str], StateDict]
     """Fetch published weights: model name, tag."""
+    licence: Callable[[str], str] = lambda name: ""
+    """SPDX name of a model's licence, by its name; empty where nobody wrote it down."""
 
 
 def roles() -> tuple[str, ...]:

@@ -1,43 +1,69 @@
-"""SAM, by segment_anything."""
+"""Promptable models by name: SAM by segment_anything, and small ones whose modules are this package's own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import segment_anything
 import torch
 from torch import nn
 
 from ...runtime.errors import WeightsError
+from ...runtime.pipelines.promptable.models import licence_of
 from .families import MICRO, TINY, ModelFamily, StateDict
 from .miniature.networks import build_sam as build_miniature
+from .promptable import efficientvit_sam, mobile_sam
 from .weights import read_checkpoint
 
-RELEASE = "https://dl.fbaipublicfiles.com/segment_anything/{}.pth"
+META = "https://dl.fbaipublicfiles.com/segment_anything/{}.pth"
+
+
+class Build(NamedTuple):
+    """How a promptable model is made."""
+
+    module: Callable[[], nn.Module]
+    """Makes a `Sam`: image encoder, prompt encoder and mask decoder under the names of the published checkpoint."""
+    release: str = META
+    """Address of published weights; {} is the recipe's tag."""
+    hashed: bool = True
+    """Whether a tag ends in the first digits of its file's SHA-256."""
+
+
+BUILDS: Mapping[str, Build] = {
+    MICRO: Build(partial(build_miniature, width=64, heads=4)),
+    TINY: Build(build_miniature),
+    **{name: Build(segment_anything.sam_model_registry[name]) for name in ("vit_b", "vit_l", "vit_h")},
+    "mobile_sam": Build(mobile_sam.build_mobile_sam, mobile_sam.RELEASE, hashed=False),
+    "micro_mobile_sam": Build(mobile_sam.build_micro_mobile_sam),
+    "efficientvit_sam_l0": Build(efficientvit_sam.build_l0, efficientvit_sam.RELEASE, hashed=False),
+    "efficientvit_sam_l1": Build(efficientvit_sam.build_l1, efficientvit_sam.RELEASE, hashed=False),
+    "micro_efficientvit_sam": Build(efficientvit_sam.build_micro),
+}
+"""By the name that a [sam] table gives. What a recipe may ask of each: `runtime.pipelines.promptable.models`."""
 
 
 def build_sam(name: str) -> nn.Module:
-    """A SAM by its name."""
-    if name == TINY:
-        return build_miniature()
-    if name == MICRO:
-        return build_miniature(width=64, heads=4)
-    return segment_anything.sam_model_registry[name]()
+    """A promptable model by its name."""
+    return BUILDS[name].module()
 
 
 def pretrained_sam(name: str, tag: str) -> StateDict:
-    """Meta's release: a file whose name ends in the first digits of its SHA-256.
+    """Published weights.
 
     Raises:
-        WeightsError: it cannot be fetched.
+        WeightsError: they cannot be fetched.
     """
+    row = BUILDS[name]
     try:
         path = torch.hub.get_dir() + f"/checkpoints/{tag}.pth"
-        prefix = tag.rsplit("_", 1)[-1]
-        torch.hub.download_url_to_file(RELEASE.format(tag), path, hash_prefix=prefix)
+        prefix = tag.rsplit("_", 1)[-1] if row.hashed else None
+        torch.hub.download_url_to_file(row.release.format(tag), path, hash_prefix=prefix)
     except (OSError, RuntimeError) as error:
-        raise WeightsError(f"SAM's checkpoint {tag} cannot be fetched: {error}") from error
+        raise WeightsError(f"the checkpoint {tag} of {name!r} cannot be fetched: {error}") from error
     return read_checkpoint(Path(path))
 
 
-SAM = ModelFamily(lambda: [MICRO, TINY, "vit_b", "vit_l", "vit_h"], build_sam, pretrained_sam)
+SAM = ModelFamily(lambda: BUILDS, build_sam, pretrained_sam, licence_of)

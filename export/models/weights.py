@@ -69,7 +69,8 @@ def load_model(role: str, choice: ModelChoice, source: str | None = None) -> tup
     else:
         state, told = read_checkpoint(Path(source)), f"file:{Path(source).name}"
     _fill(module, state, f"{role} model {choice.model!r}", told)
-    return module, Provenance(model=choice.model, source=told, sha256=state_digest(module.state_dict()))
+    digest, licence = state_digest(module.state_dict()), family_of(role).licence(choice.model)
+    return module, Provenance(model=choice.model, source=told, sha256=digest, licence=licence)
 
 
 @public()
@@ -128,7 +129,7 @@ def _random_tensor(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     if scale is not None:
         values *= scale
     elif len(shape) == 1:
-        values = 1 + 0.1 * values if name.endswith("weight") else 0.02 * values
+        values = 1 + 0.1 * values if name.endswith(("weight", "running_var")) else 0.02 * values
     else:
         values /= np.sqrt(np.prod(shape[1:]))
     return values.astype(np.float32)

@@ -49,6 +49,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """`pretrained:TAG`, `package`, `random:SEED` or `file:NAME` (the name alone: no machine's paths in a bundle)."""
     sha256: str
     """Of the weights' values, independent of the file format they came in."""
+    licence: str = ""
+    """SPDX name of the licence of the model and its published weights; empty where this package does not know it."""
 
 
 class TextAssets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -80,9 +80,10 @@ def _classes(recipe: Recipe) -> list[str]:
 
 
 def _weights(bundle: Bundle) -> Table:
-    table = Table("model", "name", "weights", "sha256", box=None)
+    table = Table("model", "name", "weights", "sha256", "licence", box=None)
     for role, provenance in bundle.manifest.provenance.items():
-        table.add_row(role, escape(provenance.model), escape(provenance.source), provenance.sha256[:16])
+        row = (role, provenance.model, provenance.source, provenance.sha256[:16], provenance.licence or "not recorded")
+        table.add_row(*map(escape, row))
     return table
 
 

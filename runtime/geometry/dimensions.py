@@ -18,6 +18,8 @@ class SamDimensions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     sam_side: Side = 0
     """Side of SAM's square input; 0 without SAM."""
+    sam_frame_side: Side = 0
+    """Side of the square in which SAM's prompts and masks lie, where it is another than the input's; else 0."""
     sam_grid: Annotated[int, msgspec.Meta(ge=0, le=GRID)] = 0
     """Tokens along a side of SAM's input."""
     sam_padding: tuple[Level, Level, Level] = (0.0, 0.0, 0.0)
@@ -29,6 +31,13 @@ class SamDimensions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError(
                 f"sam_side={self.sam_side} is no multiple of sam_grid={self.sam_grid}, or one of them is 0"
             )
+        if self.sam_frame_side and (not self.sam_grid or self.sam_frame_side % self.sam_grid):
+            raise ValueError(f"sam_frame_side={self.sam_frame_side} is no multiple of sam_grid={self.sam_grid}")
+
+    @property
+    def frame_side(self) -> int:
+        """Side of the square in which prompts and masks lie."""
+        return self.sam_frame_side or self.sam_side
 
     @property
     def mask_side(self) -> int:

@@ -1,8 +1,13 @@
-"""How a photo lies in the square input of SAM, and how SAM's masks come back to the photo."""
+"""How a photo lies in SAM's square, and how SAM's masks come back to the photo.
+
+Most models take the photo in the square in which prompts and masks lie. Some take it smaller: EfficientViT-SAM on 512
+pixels, while its prompts are those of SAM's 1024.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .bands import Bands
 from .dimensions import SamDimensions
@@ -11,14 +16,16 @@ from .sizes import HW, bilinear_matrix, longest_side_size, resize_rows, round_up
 
 @dataclass(frozen=True, eq=False)
 class SamFrame:
-    """How the photo lies in SAM's square input: at the top left, padded right and below."""
+    """How the photo lies in SAM's square: at the top left, padded right and below."""
 
     padded_hw: HW
     """The photo with each side rounded up to a multiple (of CLIP's patch, in the pipeline)."""
     columns: tuple[int, int]
     """The columns of that which SAM sees, from and up to: all of them, or those of a half."""
+    image_hw: HW
+    """Their size inside the input of SAM's encoder."""
     valid_hw: HW
-    """Their size inside SAM's frame, in SAM's pixels."""
+    """Their size inside the square of prompts and masks, in SAM's pixels."""
     tokens_hw: HW
     """Tokens that lie wholly inside the photo, at least one per axis."""
     mask_rows: Bands
@@ -36,18 +43,28 @@ def sam_frame(photo_hw: HW, dimensions: SamDimensions, multiple: int) -> SamFram
         multiple: CLIP's patch in Trident's pipeline; 1 for what SamPredictor does.
     """
     padded = (round_up(photo_hw[0], multiple), round_up(photo_hw[1], multiple))
-    valid = longest_side_size(padded, dimensions.sam_side)
-    masks = [_mask_axis(photo_hw[i], padded[i], valid[i], dimensions) for i in (0, 1)]
-    return SamFrame(padded, (0, padded[1]), valid, valid_tokens_hw(valid, dimensions), masks[0], masks[1])
+    sizes = seen_sizes(padded, dimensions)
+    masks = [_mask_axis(photo_hw[i], padded[i], sizes.valid_hw[i], dimensions) for i in (0, 1)]
+    return SamFrame(padded, (0, padded[1]), *sizes, masks[0], masks[1])
 
 
-def valid_tokens_hw(valid_hw: HW, dimensions: SamDimensions) -> HW:
-    """Tokens that lie wholly inside the photo, at least one per axis."""
+class SeenSizes(NamedTuple):
+    """Sizes of what SAM sees; the fields are those of `SamFrame`."""
+
+    image_hw: HW
+    valid_hw: HW
+    tokens_hw: HW
+
+
+def seen_sizes(seen_hw: HW, dimensions: SamDimensions) -> SeenSizes:
+    """The sizes of a padded photo, or of a part of it."""
+    image = longest_side_size(seen_hw, dimensions.sam_side)
     token = dimensions.sam_side // dimensions.sam_grid
-    return max(1, valid_hw[0] // token), max(1, valid_hw[1] // token)
+    tokens = (max(1, image[0] // token), max(1, image[1] // token))
+    return SeenSizes(image, longest_side_size(seen_hw, dimensions.frame_side), tokens)
 
 
 def _mask_axis(photo: int, padded: int, valid: int, dimensions: SamDimensions) -> Bands:
-    """One axis of SAM's post-processing: low resolution → SAM's frame → its valid part → padded photo → photo."""
-    frame = bilinear_matrix(dimensions.mask_side, dimensions.sam_side)
+    """One axis of SAM's post-processing: low resolution → SAM's square → its valid part → padded photo → photo."""
+    frame = bilinear_matrix(dimensions.mask_side, dimensions.frame_side)
     return Bands.resized(resize_rows(frame[:valid], padded), photo)

@@ -91,7 +91,7 @@ class Pipeline:
     defaults: Callable[[Recipe], Mapping[str, Any]] = lambda recipe: {}
     """Defaults of parameters that depend on the recipe."""
     check: Callable[[Recipe], None] = lambda recipe: None
-    """Refuses a recipe that this pipeline cannot have, by a RecipeError that says what to do."""
+    """Refuses a recipe, its parameters typed, that this pipeline cannot have, by a RecipeError that says what to do."""
     describe: Callable[[Recipe], str] = lambda recipe: ""
     """One line about a recipe, for people: its method and its source."""
     sweeps: Mapping[str, Any] = field(default_factory=dict)

@@ -32,7 +32,7 @@ class ModelChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A foundation model and where its weights come from unless the command line says otherwise."""
 
     model: str
-    """The model's name in open_clip, timm or segment_anything; or `tiny`, `micro`."""
+    """The model's name in open_clip, timm, segment_anything or here; or `tiny`, `micro`."""
     pretrained: str | None = None
     """The tag that weights = "pretrained" stands for, in the library's own words."""
     weights: str = "pretrained"
@@ -194,8 +194,8 @@ def recipe_from(data: Mapping[str, Any], where: str) -> Recipe:
     try:
         models = {role: _model(role, data[role]) for role in family.roles if role in data}
         recipe = msgspec.convert({**rest, "models": models}, Recipe)
-        family.check(recipe)
         recipe = with_typed_parameters(recipe)
+        family.check(recipe)
         recipe = with_optional(recipe, *recipe.optional_stages)
         if recipe.classes:
             parse_classes(recipe.classes)

@@ -81,6 +81,12 @@ def test_every_way_of_making_features_is_built(method, micro_networks, tmp_path)
     check_plans(built(networks, tmp_path / "b", stages), stages)
 
 
+@pytest.mark.parametrize("recipe", ["mobile-sam-micro", "efficientvit-sam-micro"])
+def test_small_promptable_models_are_built(recipe, tmp_path):
+    networks = Networks.load(load_recipe(recipe))
+    check_plans(built(networks, tmp_path / "b"), networks.recipe.stages)
+
+
 @pytest.mark.parametrize("extractor", [*MODELS, "sam"])
 def test_everything_that_can_stand_in_dinos_place_is_built(extractor, micro_networks, tmp_path):
     model = micro_networks.models["sam"] if extractor == "sam" else perturbed(MODELS[extractor]())

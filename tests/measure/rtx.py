@@ -70,6 +70,9 @@ FULL = {
     "dinov3": Case("proxyclip-b16", {"dino": "vit_base_patch16_dinov3.lvd1689m"}, stages=("dino",)),
     "sam-as-dino": Case("proxyclip-b16", {"dino": "sam_vit_b"}, stages=("dino",)),
     "sam-l": Case("sam-b", {"sam": "vit_l"}),
+    "mobile-sam": Case("mobile-sam"),
+    "efficientvit-sam-l0": Case("efficientvit-sam-l0", stages=("sam_encoder",)),
+    "efficientvit-sam-l1": Case("efficientvit-sam-l1", stages=("sam_encoder",)),
     "trident-h14": Case("trident-h14", stages=("text_encoder", "clip_image", "sam_encoder", "head", "sam_decoder")),
 }
 

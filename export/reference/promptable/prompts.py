@@ -20,6 +20,7 @@ from ....runtime.pipelines.prompted import PromptedMasks
 from ..checks import Check, Limits
 from ..networks import Networks
 from ..trace import Tensors, Trace
+from .predictor import predictor_of
 
 
 class PromptTrace(NamedTuple):
@@ -53,7 +54,7 @@ def trace_prompts(networks: Networks, photo: np.ndarray) -> PromptTrace:
         networks: with SAM.
         photo: [H, W, 3] uint8 RGB.
     """
-    predictor = SamPredictor(networks.models["sam"])
+    predictor = predictor_of(networks.models["sam"])
     predictor.set_image(photo)
     hw = (photo.shape[0], photo.shape[1])
     first = answer(predictor, Prompt(points=[[hw[1] / 2, hw[0] / 2]]), multimask=False)

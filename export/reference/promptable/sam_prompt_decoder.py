@@ -128,7 +128,7 @@ def _any(flags: torch.Tensor) -> torch.Tensor:
 
 
 def _inputs(networks: Networks) -> tuple[TensorSpec, ...]:
-    side, mask = networks.dimensions.sam_side, networks.dimensions.mask_side
+    side, mask = networks.dimensions.frame_side, networks.dimensions.mask_side
     labels = "1 foreground, 0 background, 2 and 3 a box's corners, -1 padding"
     return (
         features(networks, "sam_features"),

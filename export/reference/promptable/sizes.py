@@ -9,8 +9,10 @@ from ..embed import Upstream
 
 def sam_sizes(sam: Upstream) -> dict[str, Any]:
     """The fields of `SamDimensions`."""
+    side, frame = sam.image_encoder.img_size, sam.prompt_encoder.input_image_size[0]
     return {
-        "sam_side": sam.image_encoder.img_size,
+        "sam_side": side,
+        "sam_frame_side": frame if frame != side else 0,
         "sam_grid": sam.prompt_encoder.image_embedding_size[0],
         "sam_padding": tuple(sam.pixel_mean.flatten().tolist()),
     }

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from segment_anything import SamPredictor
 
 from ....runtime.bundle.bundle import Bundle
 from ....runtime.photo.reading import as_photo
@@ -16,6 +15,7 @@ from ....runtime.pipelines.promptable.stages import ENCODER, PROMPT_DECODER
 from ....runtime.pipelines.prompted import PromptedMasks
 from ....runtime.pipelines.prompting.trial import best_of, grid
 from ..networks import Networks
+from ..promptable.predictor import predictor_of, seen_image
 from ..promptable.prompts import PromptTrace, answer, record_prompts
 from ..trace import Trace
 
@@ -43,7 +43,7 @@ class PromptReference:
         settings = self.networks.recipe.override(parameters)
         trace = Trace(photo=as_photo(photo, settings.max_pixels), settings=settings)
         hw = (trace.photo.shape[0], trace.photo.shape[1])
-        predictor = SamPredictor(self.networks.models["sam"])
+        predictor = predictor_of(self.networks.models["sam"])
         with trace.time(ENCODER):
             predictor.set_image(trace.photo)
         with trace.time(PROMPT_DECODER):
@@ -60,8 +60,7 @@ def trace_photo(networks: Networks, photo: Any, bundle: Bundle | None = None) ->
     trace.prompts = record_prompts(networks, trace)
     side = networks.dimensions.sam_side
     with torch.no_grad():
-        predictor = SamPredictor(networks.models["sam"])
-        resized = predictor.transform.apply_image(trace.photo)
+        resized = seen_image(networks.models["sam"], trace.photo)
         image = torch.tensor(networks.dimensions.sam_padding).view(1, 3, 1, 1).repeat(1, 1, side, side)
         image[0, :, : resized.shape[0], : resized.shape[1]] = torch.from_numpy(resized).permute(2, 0, 1)
         features = networks.modules[ENCODER](image)

@@ -220,7 +220,7 @@ class Reference:
         regions = find_regions(labels.long().numpy(), halves.numpy(), settings)
         if not regions:
             return
-        patch, side = self.dimensions.clip_patch, self.dimensions.sam_side
+        patch, side = self.dimensions.clip_patch, self.dimensions.frame_side
         padded_hw = (round_up(hw[0], patch), round_up(hw[1], patch))
         valid_hw = ResizeLongestSide.get_preprocess_shape(*padded_hw, side)
         points, boxes, masks = prompts_for(regions, halves, hw, valid_hw, side, settings)

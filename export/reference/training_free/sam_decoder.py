@@ -116,7 +116,7 @@ class SamDecoder(nn.Module):
 
 
 def _inputs(networks: Networks) -> tuple[TensorSpec, ...]:
-    side, mask = networks.dimensions.sam_side, networks.dimensions.mask_side
+    side, mask = networks.dimensions.frame_side, networks.dimensions.mask_side
     pixels = f"0 to {side}"
     prompts = {
         "point": tensor("points", ("R", 2), "region, x y in SAM's pixels", pixels),

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from ....runtime.errors import ExportError
 from ....runtime.stage.contract import TensorSpec
 from ..maker import StageMaker, tensor
 from ..promptable.sam_blocks import Heads, embed, finish_block, join_heads, neck, run_block, split_heads
-from ..promptable.sam_image import SamImage
+from ..promptable.sam_image import SamImage, rewired
 from ..promptable.tensors import features, image
 from .tensors import affinity
 
@@ -148,8 +149,24 @@ def _inputs(networks: Networks) -> tuple[TensorSpec, ...]:
     return tuple(inputs)
 
 
+def _module(networks: Networks) -> SamImage:
+    """The encoder of the kind of affinity that the recipe asks for.
+
+    Raises:
+        ExportError: the affinity is read from a vision transformer's last attention, and the model has none.
+    """
+    kind, sam = networks.recipe.parameters.affinity_kind, networks.models["sam"]
+    made = SAM_ENCODERS[kind](sam)
+    if isinstance(made, SamEncoder) and made.run is not rewired:
+        raise ExportError(
+            f"affinity_kind={kind!r} is read from SAM's last global attention, and the image encoder is a "
+            f"{type(sam.image_encoder).__name__}; set affinity_kind='cosine' in [parameters]"
+        )
+    return made
+
+
 MAKER = StageMaker(
-    module=lambda networks: SAM_ENCODERS[networks.recipe.parameters.affinity_kind](networks.models["sam"]),
+    module=_module,
     inputs=_inputs,
     outputs=lambda networks: (features(networks), affinity(networks)),
 )

@@ -16,7 +16,7 @@ from ...stage.arrays import Array
 
 
 def sam_image(photo: np.ndarray, frame: SamFrame, side: int, padding: tuple[float, float, float]) -> np.ndarray:
-    """The photo in SAM's frame.
+    """The photo in SAM's input.
 
     Two resizes, as in Trident's code: OpenCV's bilinear to the padded size, then Pillow's antialiased bilinear, which
     is SAM's own transform.
@@ -30,7 +30,7 @@ def sam_image(photo: np.ndarray, frame: SamFrame, side: int, padding: tuple[floa
     Returns:
         [1, 3, side, side] float32 RGB in [0, 255].
     """
-    h, w = frame.valid_hw
+    h, w = frame.image_hw
     seen = np.ascontiguousarray(resize(photo, frame.padded_hw)[:, slice(*frame.columns)])
     pillow = Image.fromarray(seen).resize((w, h), Image.Resampling.BILINEAR)
     image = np.empty((1, 3, side, side), np.float32)

@@ -145,3 +145,8 @@ def method_of(recipe: Recipe) -> Method:
     if not recipe.method:
         raise RecipeError(f"the recipe names no method; give method = one of: {', '.join(known_methods())}")
     return method_named(recipe.method)
+
+
+def refining_methods() -> tuple[str, ...]:
+    """Names of the methods that ask SAM to refine and need no affinity of it."""
+    return tuple(name for name, method in known_methods().items() if method.refine and not method.affinity)

@@ -12,9 +12,10 @@ from ...recipe.pipeline import Interface, Pipeline
 from ...recipe.recipe import TRAINING_FREE, Recipe
 from ..base import Segmenter
 from ..promptable.interactive import PROMPTING, Prompter
+from ..promptable.models import refuse_affinity
 from .axes import axes_of
 from .fixed import FIXED
-from .methods import method_of
+from .methods import method_of, refining_methods
 from .segmenter import open_segmenter
 from .stages import STAGES
 from .sweeps import SWEEPS
@@ -24,12 +25,14 @@ def _check(recipe: Recipe) -> None:
     """Every method needs CLIP, and what its row says.
 
     Raises:
-        RecipeError: names the table that is missing.
+        RecipeError: names the table that is missing, or what SAM's model cannot give.
     """
     method = method_of(recipe)
     for role, needed in {"clip": True, "dino": method.proxy, "sam": method.affinity}.items():
         if needed and role not in recipe.models:
             raise RecipeError(f"method {recipe.method!r} needs a [{role}] table with a model")
+    if method.affinity:
+        refuse_affinity(recipe, recipe.parameters.affinity_kind, refining_methods())
 
 
 def _defaults(recipe: Recipe) -> Mapping[str, Any]:

@@ -17,12 +17,11 @@ from ...geometry.bands import Bands
 from ...geometry.dimensions import Dimensions
 from ...geometry.limits import ARRAY, RESIZED, WINDOWS, refuse_more
 from ...geometry.photo_tables import PhotoTables
-from ...geometry.sam_frame import SamFrame, sam_frame, valid_tokens_hw
+from ...geometry.sam_frame import SamFrame, sam_frame, seen_sizes
 from ...geometry.sizes import (
     HW,
     aligned_size,
     bilinear_matrix,
-    longest_side_size,
     resize_rows,
     resized_size,
     round_half_up,
@@ -210,6 +209,6 @@ def _aggregated_frames(whole: SamFrame, parameters: Parameters, dimensions: Dime
         return (whole,)
     halves = []
     for columns in ((0, width // 2), (width // 2, width)):
-        valid = longest_side_size((height, columns[1] - columns[0]), dimensions.sam_side)
-        halves.append(replace(whole, columns=columns, valid_hw=valid, tokens_hw=valid_tokens_hw(valid, dimensions)))
+        sizes = seen_sizes((height, columns[1] - columns[0]), dimensions)
+        halves.append(replace(whole, columns=columns, **sizes._asdict()))
     return tuple(halves)

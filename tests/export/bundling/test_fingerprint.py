@@ -69,6 +69,14 @@ def test_code_that_stages_share_changes_all_of_them(fingerprints, with_code):
     assert changed(before, fingerprints()) == set(before)
 
 
+def test_a_norms_epsilon_counts(fingerprints, micro_networks, monkeypatch):
+    """It is no weight, and a small SAM's decoder may differ from another's in it alone."""
+    before = fingerprints()
+    norm = micro_networks.modules["sam_decoder"].decoder.transformer.norm_final_attn
+    monkeypatch.setattr(norm, "eps", 2 * norm.eps)
+    assert changed(before, fingerprints()) == {"sam_decoder"}, "the other decoder has a copy"
+
+
 def test_commands_parity_and_the_version_of_the_package_change_none(fingerprints, with_code, monkeypatch):
     before = fingerprints()
     plus = "\nPLUS = 1\n"

@@ -1,0 +1,76 @@
+"""The promptable models, as rows: what a recipe may ask of each, before any weights are there.
+
+How a model is built and how its image encoder becomes a stage is the build box's part (`export.models.sam`); its sizes
+are in the manifest. A model that has no row comes from another package, and is judged when it is exported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from ...errors import RecipeError
+from ...recipe.recipe import Recipe
+
+READ, COSINE = ("affinity", "attention"), "cosine"
+"""Kinds of affinity that are read from SAM's last global attention, and the one that any features give."""
+
+APACHE = "Apache-2.0"
+
+
+class PromptableModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table."""
+
+    affinities: tuple[str, ...] = (COSINE,)
+    """The kinds of affinity that it can give, values of the parameter `affinity_kind`."""
+    licence: str = APACHE
+    """SPDX name of the licence of its code and of its published weights."""
+    source: str
+    """Where it was published."""
+
+
+SAM = PromptableModel(affinities=(*READ, COSINE), source="Kirillov et al., Segment Anything, ICCV 2023")
+
+MOBILE_SAM = PromptableModel(
+    source="Zhang et al., Faster Segment Anything: Towards Lightweight SAM for Mobile Applications, 2023"
+)
+
+EFFICIENTVIT_SAM = PromptableModel(
+    source="Zhang et al., EfficientViT-SAM: Accelerated Segment Anything Model Without Performance Loss, CVPR 2024 "
+    "workshops"
+)
+
+MODELS: Mapping[str, PromptableModel] = {
+    **dict.fromkeys(("micro", "tiny", "vit_b", "vit_l", "vit_h"), SAM),
+    **dict.fromkeys(("mobile_sam", "micro_mobile_sam"), MOBILE_SAM),
+    **dict.fromkeys(("efficientvit_sam_l0", "efficientvit_sam_l1", "micro_efficientvit_sam"), EFFICIENTVIT_SAM),
+}
+"""By the name that a [sam] table gives."""
+
+
+def licence_of(name: str) -> str:
+    """The licence of a promptable model; empty where this package does not know it."""
+    return MODELS[name].licence if name in MODELS else ""
+
+
+def refuse_affinity(recipe: Recipe, kind: str, others: Iterable[str]) -> None:
+    """Refuse a kind of affinity that the recipe's promptable model cannot give.
+
+    Args:
+        recipe: has a [sam] table.
+        kind: the kind that the recipe asks for.
+        others: methods that only refine.
+
+    Raises:
+        RecipeError: says what to use instead.
+    """
+    name = recipe.models["sam"].model
+    row = MODELS.get(name)
+    if row is None or kind in row.affinities:
+        return
+    raise RecipeError(
+        f"sam model {name!r} has no global attention that affinity_kind={kind!r} could be read from. Set "
+        f"affinity_kind={row.affinities[0]!r} in [parameters], or choose a method that only refines "
+        f"({', '.join(others)}), or a SAM with a vision transformer, such as 'vit_b'."
+    )
