@@ -114,6 +114,14 @@ def test_python_can_make_errors_of_warnings(folder):
     assert subprocess.run([sys.executable, *strict[3:]], capture_output=True).returncode == 0
 
 
+def test_a_library_that_a_kind_of_answer_needs_is_asked_for_before_the_first_photo(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # importing it fails
+    done = CliRunner().invoke(
+        main, ["segment", str(folder), "--bundle", "nowhere", "--classes", "a", "--save", "table"]
+    )
+    assert done.exit_code == 1 and "table" in done.stderr and "pip install" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
