@@ -1,9 +1,10 @@
-"""Reports of work: what goes on, by one signature for all, and the time that each step took."""
+"""Reports of work: what goes on, by one signature for all; the log; and the time that each step took."""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -24,6 +25,52 @@ class Reporter(Protocol):
 
 def silent(event: str, *, about: str = "", share: float | None = None, lasting: bool = False) -> None:
     """A reporter that tells nobody."""
+
+
+ROOT = "ovdeploy"
+LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+"""What is told, by how often `--verbose` is given."""
+
+logging.getLogger(ROOT).addHandler(logging.NullHandler())  # a library is silent until its user asks
+
+
+def logger(room: str) -> logging.Logger:
+    """The log of a room: `ovdeploy.ROOM`, which says nothing unless the user's program configures `logging`."""
+    return logging.getLogger(f"{ROOT}.{room}")
+
+
+@contextmanager
+def logged(verbosity: int, tell: Callable[[str], object]) -> Iterator[None]:
+    """While this holds, what the rooms log is told.
+
+    Args:
+        verbosity: 0 for warnings alone; 1 also for what is done; 2 in detail.
+        tell: gets each line.
+    """
+    root, handler = logging.getLogger(ROOT), _Telling(tell)
+    before = root.level
+    root.setLevel(LEVELS[min(verbosity, len(LEVELS) - 1)])
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+
+
+class _Telling(logging.Handler):
+    """Makes lines of records: warnings as the commands write theirs, others with seconds and the room."""
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            self._tell(f"warning: {record.getMessage()}")
+        else:
+            room = record.name.removeprefix(f"{ROOT}.")
+            self._tell(f"{record.relativeCreated / 1e3:8.3f} s  {room}: {record.getMessage()}")
 
 
 class Clock:

@@ -14,6 +14,7 @@ import msgspec
 
 from ...runtime.backends.base import Session
 from ...runtime.backends.registry import BACKENDS
+from ...runtime.bundle.advice import adding
 from ...runtime.bundle.bundle import Bundle, EngineEntry
 from ...runtime.bundle.calibration import Calibration
 from ...runtime.bundle.locks import locked
@@ -226,8 +227,8 @@ def _identity(request: Request, photos: Photos) -> dict[str, Any]:
         if FP32 not in entry.engines and stage in request.stages:
             raise BundleError(
                 f"{request.bundle.path} holds {stage} in {', '.join(entry.engines)}, but not in {FP32}, which "
-                f"{request.precision.upper()} is made from: export-engines {request.bundle.recipe.name} "
-                f"--stages {stage}"
+                f"{request.precision.upper()} is made from: "
+                f"{adding(request.bundle.path, request.bundle.manifest, stage)}"
             )
     return {
         "ovdeploy": version("ovdeploy"),

@@ -14,7 +14,7 @@ from rich.table import Table
 from ...runtime.backends.registry import available_backends, choose_backend
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.calibration import Calibration
-from ...runtime.cli.common import bundle_argument, fail_cleanly, parse_settings
+from ...runtime.cli.common import Choice, bundle_argument, fail_cleanly, parse_settings
 from ...runtime.cli.progress import line_reporter
 from ...runtime.cli.words import class_entries, classes_file_option
 from ...runtime.errors import needing
@@ -39,7 +39,7 @@ REFUSED = 3
 @click.option("--gate-images", multiple=True, help="Photos to judge by.  [default: every third of --images]")
 @click.option(
     "--precision",
-    type=click.Choice(QUANTISED),
+    type=Choice(QUANTISED),
     default=INT8,
     show_default=True,
     help="fp8 (E4M3) is for GPUs from Ada on; a CPU emulates it, so it is judged by its masks alone.",
@@ -55,10 +55,10 @@ REFUSED = 3
     "--gate-photos", type=click.IntRange(1, PHOTOS), help="Least photos to judge by.  [default: the recipe's, 8]"
 )
 @click.option("--limit", type=click.IntRange(1, PHOTOS), help="Most photos to calibrate on, evenly chosen.")
-@click.option("--search", type=click.Choice(["stage", "block", "product"]), help="What gets a method of its own.")
+@click.option("--search", type=Choice(["stage", "block", "product"]), help="What gets a method of its own.")
 @click.option("--ranges", multiple=True, help="minmax, percentile, entropy or mse, instead of trying all.")
 @click.option("--budget", type=click.FloatRange(0, 1), help="Least share of equal pixels; products go back to float.")
-@click.option("--rest", type=click.Choice(["fp32", "fp16", "bf16"]),
+@click.option("--rest", type=Choice(["fp32", "fp16", "bf16"]),
               help="Precision of what is not quantised.  [default: fp32 for int8, fp16 for fp8]")  # fmt: skip
 @click.option("--backend", "backends", multiple=True, help="What must be faster; may be repeated.  [default: all here]")
 @click.option("--rounds", type=click.IntRange(1, REPEATS), default=5, show_default=True, help="Of measuring speed.")
@@ -82,9 +82,9 @@ def calibrate(bundle: Path, as_json: bool, **options: Any) -> None:
 
     \b
     Examples:
-      ovdeploy calibrate engines/trident-b16 --images photos/ --classes "cup; mug, table"
-      ovdeploy calibrate engines/trident-b16 --images photos/ --budget 0.97 --output engines/trident-b16-int8
-      ovdeploy calibrate engines/trident-b16 --images photos/ --precision fp8
+      ovdeploy calibrate --bundle engines/trident-b16 --images photos/ --classes "cup; mug, table"
+      ovdeploy calibrate --bundle engines/trident-b16 --images photos/ --budget 0.97 --output engines/trident-b16-int8
+      ovdeploy calibrate --bundle engines/trident-b16 --images photos/ --precision fp8
     """
     with needing("onnx", "graph", "quantising graphs"):
         from .calibrate import calibrate as run

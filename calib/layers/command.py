@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.opening import open_stage
-from ...runtime.cli.common import bundle_argument, engine_options, fail_cleanly, parse_settings
+from ...runtime.cli.common import Choice, bundle_argument, engine_options, fail_cleanly, parse_settings
 from ...runtime.cli.progress import progress_bar
 from ...runtime.errors import PhotoError
 from ...runtime.files import atomic_path, check_folder
@@ -34,7 +34,7 @@ KEY = "similarity_layers"
 @click.option(
     "--count", type=click.IntRange(1, BLOCKS), help="How many blocks to propose. Default: 7 of 12, or that share."
 )
-@click.option("--prefer", type=click.Choice(["low", "high"]), default="low", show_default=True, help="Which entropies.")
+@click.option("--prefer", type=Choice(["low", "high"]), default="low", show_default=True, help="Which entropies.")
 @click.option("--limit", type=click.IntRange(1, PHOTOS), help="Stop after so many photos.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("layers.png"), show_default=True, help="The plot."
@@ -65,7 +65,7 @@ def layers(
 
     \b
     Example:
-      ovdeploy layers engines/s2clip-b16 --images photos/ --write my-s2clip.toml
+      ovdeploy layers --bundle engines/s2clip-b16 --images photos/ --write my-s2clip.toml
       export-engines my-s2clip.toml
     """
     from ...runtime.photo.sources import expand

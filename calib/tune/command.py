@@ -90,8 +90,8 @@ def tune(
 
     \b
     Examples:
-      ovdeploy tune demo/tiny --dataset scenes --photos 100
-      ovdeploy tune engines/trident-b16 --dataset voc21 --data VOCdevkit --photos 200 --output voc21.toml
+      ovdeploy tune --bundle demo/tiny --dataset scenes --photos 100
+      ovdeploy tune --bundle engines/trident-b16 --dataset voc21 --data VOCdevkit --photos 200 --output voc21.toml
       ovdeploy segment photos/ --bundle engines/trident-b16 --classes "cup; mug, table" --parameters voc21.toml
     """
     from ...runtime.pipelines.base import Segmenter

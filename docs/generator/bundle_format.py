@@ -98,12 +98,12 @@ def digest_blocks() -> Iterator[str]:
         and meaning, provenance, and the graphs' weights themselves."""
     )
     yield prose(
-        """Who ships bundles signs them: `ovdeploy sign BUNDLE --key PRIVATE.pem` writes `bundle.json.sig`, the Ed25519
-        signature (hexadecimal) of the bytes `ovdeploy bundle`, a line feed and the digest. Every command that loads
-        bundles takes `--verify-key PUBLIC.pem`, Python `Bundle.load(path, verify_key=…)`, and everything the
-        environment's `OVDEPLOY_VERIFY_KEY`; a bundle that is not signed with that key is then refused. `build-plans` on
-        the deploy box changes the manifest and makes the signature void: ship the plans, or sign there. It needs
-        `pip install 'ovdeploy[sign]'` (the package cryptography)."""
+        """Who ships bundles signs them: `ovdeploy sign --bundle BUNDLE --key PRIVATE.pem` writes `bundle.json.sig`,
+        the Ed25519 signature (hexadecimal) of the bytes `ovdeploy bundle`, a line feed and the digest. Every command
+        that loads bundles takes `--verify-key PUBLIC.pem`, Python `Bundle.load(path, verify_key=…)`, and everything
+        the environment's `OVDEPLOY_VERIFY_KEY`; a bundle that is not signed with that key is then refused.
+        `build-plans` on the deploy box changes the manifest and makes the signature void: ship the plans, or sign
+        there. It needs `pip install 'ovdeploy[sign]'` (the package cryptography)."""
     )
 
 

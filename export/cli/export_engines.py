@@ -6,32 +6,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
-from ...runtime.backends.tensorrt.libraries import LIBRARIES
-from ...runtime.bundle.bundle import Bundle
+from ...runtime.backends.tensorrt.options import BUILDERS
+from ...runtime.boundary.shipped import DATASETS, RECIPES, shipped
 from ...runtime.cli.build_plans import build_with_bar, make_options, plan_options
-from ...runtime.cli.common import fail_cleanly
-from ...runtime.cli.progress import line_reporter
-from ...runtime.files import check_folder
-from ...runtime.pipelines.promptable.interactive import Prompter
-from ...runtime.recipe.parameters_file import with_parameters
-from ...runtime.recipe.presets import available_presets, with_preset
-from ...runtime.recipe.recipe import Recipe, available_recipes, load_recipe, with_optional
+from ...runtime.cli.common import Choice, fail_cleanly
 from ...runtime.stage.precision import FP32, HALF, INT8W
 from ..models.extra import require_export_extra
 from .options import weight_options
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ...runtime.recipe.recipe import Recipe
     from ..reference.networks import Networks
 
 
-@click.command("export-engines", epilog=f"Recipes: {', '.join(available_recipes())}; or the path of a TOML file.")
+@click.command("export-engines", epilog=f"Recipes: {', '.join(shipped(RECIPES))}; or the path of a TOML file.")
+@click.version_option(package_name="ovdeploy", prog_name="export-engines")
 @click.argument("recipe")
 @click.option(
     "--output", type=click.Path(path_type=Path), help="The bundle's folder. Default: engines/RECIPE[-PRESET]."
 )
-@click.option("--preset", type=click.Choice(available_presets()), help="Settings and classes of a benchmark.")
+@click.option("--preset", type=Choice(list(shipped(DATASETS))), help="Settings and classes of a benchmark.")
 @click.option(
     "--parameters",
     "overlay",
@@ -42,7 +39,7 @@ if TYPE_CHECKING:
 @weight_options
 @click.option(
     "--precision",
-    type=click.Choice([FP32, *HALF, INT8W]),
+    type=Choice([FP32, *HALF, INT8W]),
     default=FP32,
     show_default=True,
     help="int8w: FP16 with the weights of products in INT8, without calibration.",
@@ -66,7 +63,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Export again what is unchanged.")
 @click.option(
     "--backend",
-    type=click.Choice(["onnxruntime", *LIBRARIES]),
+    type=Choice(["onnxruntime", *BUILDERS]),
     default="onnxruntime",
     show_default=True,
     help="tensorrt also builds plans for this machine, tensorrt-rtx for --target on any machine, as "
@@ -96,7 +93,7 @@ def export_engines(
     there before, and goes on where it stopped when it is called again.
 
     Precision lives in the graphs; the islands used are written to islands.PRECISION.toml in the bundle. Prove the
-    result by `ovdeploy parity BUNDLE --precision fp16`, which emulates half precision on a CPU.
+    result by `ovdeploy parity --bundle BUNDLE --precision fp16`, which emulates half precision on a CPU.
 
     \b
     Examples:
@@ -112,12 +109,19 @@ def export_engines(
     """
     chosen = _chosen(recipe, preset, overlay, interactive)
     require_export_extra()
-    if backend in LIBRARIES:  # before anything slow
+    if backend in BUILDERS:  # before anything slow
+        from ...runtime.backends.tensorrt.libraries import LIBRARIES
+
         early = make_options(None, **plans)
         LIBRARIES[backend].check(early, precision)
         LIBRARIES[backend].builds_here(early, device)
     elif plans["targets"]:
         raise click.UsageError("--target is for --backend tensorrt-rtx")
+    from rich.console import Console
+
+    from ...runtime.bundle.bundle import Bundle
+    from ...runtime.cli.progress import line_reporter
+    from ...runtime.files import check_folder
     from ..bundling.build import build_bundle
     from ..bundling.half import HalfConversion, calibration_photos
 
@@ -133,7 +137,7 @@ def export_engines(
         build_bundle(
             networks, target, conversion=conversion, stages=names, force=force, progress=line_reporter(console, status)
         )
-    if backend in LIBRARIES:
+    if backend in BUILDERS:
         bundle = Bundle.written_here(target)
         settings = make_options(bundle, **plans)
         build_with_bar(
@@ -143,6 +147,11 @@ def export_engines(
 
 
 def _chosen(name: str, preset: str | None, overlay: Path | None, interactive: bool) -> Recipe:
+    from ...runtime.pipelines.promptable.interactive import Prompter
+    from ...runtime.recipe.parameters_file import with_parameters
+    from ...runtime.recipe.presets import with_preset
+    from ...runtime.recipe.recipe import load_recipe, with_optional
+
     recipe = load_recipe(name)
     if preset:
         recipe = with_preset(recipe, preset)

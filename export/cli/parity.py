@@ -46,8 +46,8 @@ def parity(
 
     \b
     Example:
-      ovdeploy parity engines/tiny
-      ovdeploy parity engines/trident-b16 --clip-weights clip.safetensors --dino-weights dino.pth --sam-weights sam.pth
+      ovdeploy parity --bundle engines/tiny
+      ovdeploy parity --bundle engines/trident-b16 --clip-weights clip.safetensors --sam-weights sam.pth
     """
     require_export_extra()
     from ..parity.check import check_parity, check_weights, must_emulate, weight_sources

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import ParameterError, shown
-from ..geometry.limits import DEVICES
-from ..stage.contract import Range
+from ..geometry.limits import DEVICES, Range
 
 MOST_THREADS = 256
 """Threads that may be asked for, of an engine or for photos. More than cores are slower, and 100,000 never start."""

@@ -11,6 +11,7 @@ from types import MappingProxyType, ModuleType
 from typing import Literal, NamedTuple
 
 from ..errors import BundleError, EngineError, MissingExtraError, ParameterError, one_of
+from ..reporting import logger
 from ..stage.contract import StageContract
 from ..stage.precision import FP32
 from .base import Session
@@ -45,6 +46,8 @@ class Backend(NamedTuple):
     machines: tuple[str, ...] = ()
     """Names of processors that its package has wheels for; none means that it has for all."""
 
+
+log = logger("backends")
 
 BACKENDS = {
     "openvino": Backend(
@@ -116,7 +119,9 @@ def choose_backend(name: str, precision: str = FP32) -> str:
         installed = available_backends()
         if not installed:
             raise MissingExtraError("onnxruntime", "cpu", "running engines")
-        return next((backend for backend in installed if not _refusal(backend, precision)), installed[0])
+        found = next((backend for backend in installed if not _refusal(backend, precision)), installed[0])
+        log.info("%s is taken for %s, of %s", found, precision, ", ".join(installed))
+        return found
     if name not in BACKENDS:
         raise BundleError(one_of("backend", name, ["auto", *BACKENDS]))
     if not _installed(name):

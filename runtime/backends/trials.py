@@ -19,12 +19,15 @@ from pathlib import Path
 import msgspec
 
 from ..errors import EngineError, ParameterError
+from ..reporting import logger
 from ..stage.contract import StageContract
 from .attempt import BEGUN, NOT_OPENED, Attempt
 from .children import python_command
 from .options import SessionOptions
 from .trial_memory import recall, remember
 from .tried import DISTRIBUTIONS, TRIED, library_version, untried
+
+log = logger("backends")
 
 CHILD = "ovdeploy.runtime.backends.trial"
 
@@ -65,6 +68,7 @@ def try_first(backend: str, path: Path, contract: StageContract, options: Sessio
     key = tuple(sorted(facts.items()))
     if not seconds or key in _lived or recall(facts):
         return
+    log.info("%s: %s is tried first, in a process of its own", contract.stage, _named(what))
     if _lives(what, seconds):
         _lived.add(key)
         if facts["version"]:  # a library without one may be another tomorrow

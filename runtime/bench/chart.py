@@ -8,6 +8,7 @@ from __future__ import annotations
 from PIL import Image, ImageDraw, ImageFont
 
 from ..photo.overlay import palette
+from .numbers import plain
 from .report import Report, RunnerReport
 
 WIDTH, BAR, GAP, MARGIN = 1000, 34, 16, 24
@@ -75,7 +76,9 @@ def _bar(
             draw.rectangle((left + end * scale, top, left + (end + taken) * scale, top + BAR), fill=colour)
         end += taken
     faster = "" if runner.whole.ratio is None else f"  {runner.whole.ratio:.2f}x"
-    draw.text((left + whole * scale + 8, top + BAR // 2), f"{whole:.4g} ms{faster}", fill=INK, font=font, anchor="lm")
+    draw.text(
+        (left + whole * scale + 8, top + BAR // 2), f"{plain(whole, 4)} ms{faster}", fill=INK, font=font, anchor="lm"
+    )
 
 
 def _legend_rows(

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from .numbers import plain
 from .report import Report, RunnerReport, Step
 from .sweep import Sweep
 
@@ -89,19 +90,19 @@ def sweep_table(sweep: Sweep) -> Table:
     table = Table(sweep.units, "R", "whole photo", *columns, box=None, title=escape(title))
     for point in sweep.points:
         values = [f"{point.steps.get(name, 0.0):.1f}" for name in columns]
-        table.add_row(f"{point.at:.4g}", str(point.regions), f"{point.milliseconds:.1f}", *values)
+        table.add_row(plain(point.at, 4), str(point.regions), f"{point.milliseconds:.1f}", *values)
     return table
 
 
 def growth_line(sweep: Sweep) -> str:
     """How a sweep grows, its largest term named."""
-    whole = f"{sweep.fixed:.1f} ms and {sweep.per_unit:.3g} ms a {sweep.unit}"
+    whole = f"{sweep.fixed:.1f} ms and {plain(sweep.per_unit, 3)} ms a {sweep.unit}"
     largest = next((term for term in sweep.terms if term.per_unit > 0), None)
     if largest is None:
         return f"{escape(sweep.runner)}, {sweep.axis}: {whole}; no step grows"
     return (
         f"{escape(sweep.runner)}, {sweep.axis}: {whole}; the largest term is {largest.step}, "
-        f"{largest.per_unit:.3g} ms a {sweep.unit}, {largest.share:.0%} of the growth"
+        f"{plain(largest.per_unit, 3)} ms a {sweep.unit}, {largest.share:.0%} of the growth"
     )
 
 

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ..errors import OvdeployError
+from ..reporting import logged
 from .memory import own_memory
 from .plan import Spec
 
@@ -50,4 +51,5 @@ def _told(error: Exception) -> str:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too, and is the parent's to answer
-    serve(Connection(int(sys.argv[1])))
+    with logged(0, lambda line: print(line, file=sys.stderr, flush=True)):  # as the command that started us does
+        serve(Connection(int(sys.argv[1])))

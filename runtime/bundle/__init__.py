@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..geometry.dimensions import Dimensions as Dimensions
-from .bundle import MAKERS as MAKERS
 from .bundle import MANIFEST as MANIFEST
 from .bundle import SCHEMA_VERSION as SCHEMA_VERSION
 from .bundle import TOKENIZER as TOKENIZER

@@ -17,9 +17,11 @@ from ..boundary.reading import read_bytes, reason, why_no_file
 from ..errors import SHOWN, BundleError, RecipeError, one_of
 from ..files import sha256_of, write_bytes
 from ..recipe.recipe import Recipe, with_typed_parameters
+from ..reporting import logger
 from ..stage.census import Census, check_census
 from ..stage.contract import Range
-from ..stage.precision import FP8, FP32, INT8
+from ..stage.precision import FP32
+from .advice import adding, exporting_anew, making, making_file
 from .calibration import Calibration
 from .consistency import check_sizes
 from .entries import EngineEntry as EngineEntry
@@ -32,14 +34,10 @@ from .migration import migrated
 from .seal import digest_of, sealed
 from .signature import check_signature, key_asked_for
 
+log = logger("bundle")
+
 MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
-
-MAKERS = {
-    INT8: "ovdeploy calibrate {bundle} --images PHOTOS",
-    FP8: "ovdeploy calibrate {bundle} --images PHOTOS --precision fp8",
-}
-"""Commands that make engines of a precision, where it is not `export-engines`."""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -139,11 +137,12 @@ class Bundle:
         manifest_path = path / MANIFEST
         if why := why_no_file(manifest_path):
             raise BundleError(
-                f"{path} is not a bundle: it has no {MANIFEST} ({why}). Make one with: export-engines RECIPE"
+                f"{path} is not a bundle: it has no {MANIFEST} ({why}). Make one with: {exporting_anew(path)}"
             )
         bundle = cls(path, *_decode(manifest_path))
         for entry in bundle._all_files():
             bundle._inside(entry.path)
+        log.info("%s: recipe %s, digest %s", path, bundle.recipe.name, bundle.digest)
         return bundle
 
     @property
@@ -170,7 +169,7 @@ class Bundle:
         if name not in self.manifest.stages:
             raise BundleError(
                 f"{self.path} holds no {name[:SHOWN]} stage; it has {', '.join(self.manifest.stages)}. "
-                f"Export it with: export-engines {self.recipe.origin} --stages {name}"
+                f"Export it with: {adding(self.path, self.manifest, name[:SHOWN])}"
             )
         return self.manifest.stages[name]
 
@@ -190,9 +189,7 @@ class Bundle:
         path, *_ = (self.verified(entry) for entry in files)
         if path.suffix == ".onnx":
             check_external(path, files[0].path, [entry.path for entry in files[1:]])
-        again = MAKERS.get(precision, "export-engines {recipe} --precision {precision} --force")
-        again = again.format(recipe=self.recipe.name, precision=precision, bundle=self.path)
-        check_census(self.census(stage, precision), precision, f"{path}", again)
+        check_census(self.census(stage, precision), precision, f"{path}", making(self.path, self.manifest, precision))
         return path
 
     @public()
@@ -242,7 +239,7 @@ class Bundle:
             BundleError: missing, truncated or altered.
         """
         path = self._inside(entry.path)
-        again = f"Copy the bundle again, or rebuild it with: export-engines {self.recipe.origin} --force"
+        again = f"Copy the bundle again, or rebuild it with: {making_file(self.path, self.manifest, entry)}"
         if why := why_no_file(path):
             raise BundleError(f"{path} is missing ({why}). {again}")
         size = path.stat().st_size
@@ -250,6 +247,7 @@ class Bundle:
             raise BundleError(f"{path} has {size} bytes, the manifest says {entry.bytes}. {again}")
         if sha256_of(path) != entry.sha256:
             raise BundleError(f"{path} is not the file that was exported: its SHA-256 differs. {again}")
+        log.debug("%s: %d bytes, SHA-256 as the manifest says", path, size)
         return path
 
     def _all_files(self) -> list[FileEntry]:

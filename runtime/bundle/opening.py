@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 from ..backends.base import Session
 from ..backends.options import SessionOptions
 from ..backends.registry import BACKENDS, choose_backend, open_session
+from ..reporting import logger
 from ..stage.precision import FP32
 from .bundle import Bundle
+
+log = logger("bundle")
 
 
 def graph_precision(bundle: Bundle, stage: str, precision: str, backend: str) -> str:
@@ -54,4 +58,7 @@ def open_stage(
         engine = bundle.stage(stage).engines[held]
         kinds = tuple(engine.census.weights) if engine.census else ()
         given = dataclasses.replace(given, ranges=ranges, precision=precision, identity=engine.digest, kinds=kinds)
-    return open_session(path, contract, backend, options=given)
+    start = time.perf_counter()
+    session = open_session(path, contract, backend, options=given)
+    log.info("%s: %s by %s in %s, opened in %.2f s", stage, path.name, backend, precision, time.perf_counter() - start)
+    return session

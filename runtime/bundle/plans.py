@@ -9,6 +9,7 @@ from ..backends.tensorrt.libraries import LIBRARIES
 from ..backends.tensorrt.library import Here
 from ..backends.tensorrt.targets import TARGETS
 from ..errors import BundleError, one_of
+from .advice import building_plans
 from .bundle import Bundle, PlanEntry
 
 
@@ -50,7 +51,7 @@ def choose_plan(bundle: Bundle, stage: str, precision: str, here: Here) -> PlanE
     misfits = [(misfit(plan, here, digest), plan) for plan in candidates]
     if fitting := [plan for reasons, plan in misfits if not reasons]:
         return min(fitting, key=lambda plan: len(plan.targets) or len(TARGETS))
-    again = library.remedy(here, precision, f"ovdeploy build-plans {bundle.path} --precision {precision}")
+    again = library.remedy(here, precision, building_plans(bundle.path, "--precision", precision))
     if not misfits:
         raise BundleError(f"{bundle.path} has no {library.title} plan of {stage} in {precision}. {again}")
     reasons, nearest = min(misfits, key=lambda pair: len(pair[0]))

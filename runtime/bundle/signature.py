@@ -13,6 +13,7 @@ from typing import Any
 from ..boundary.reading import read_bytes, why_no_file
 from ..errors import BundleError, ParameterError, needing
 from ..files import write_bytes
+from .advice import signing
 
 SIGNATURE = "bundle.json.sig"
 """64 bytes, as hexadecimal text."""
@@ -67,18 +68,19 @@ def check_signature(folder: Path, digest: str, key: Path) -> None:
 
     path = folder / SIGNATURE
     if why := why_no_file(path):
-        raise BundleError(f"{folder} is not signed: {path.name} cannot be read ({why}). {_ADVICE}")
+        raise BundleError(f"{folder} is not signed: {path.name} cannot be read ({why}). {_advice(folder)}")
     text = read_bytes(path, BundleError, "the signature")
     try:
         public.verify(bytes.fromhex(text.decode("ascii").strip()), MESSAGE + digest.encode())
     except (InvalidSignature, ValueError) as error:
         raise BundleError(
             f"{folder}: {path.name} is not this manifest's by the key {key}: another key signed it, or the bundle was "
-            f"changed since (by build-plans, for example). {_ADVICE}"
+            f"changed since (by build-plans, for example). {_advice(folder)}"
         ) from error
 
 
-_ADVICE = "Whoever ships the bundle signs it by: ovdeploy sign BUNDLE --key PRIVATE.pem"
+def _advice(folder: Path) -> str:
+    return f"Whoever ships the bundle signs it by: {signing(folder)}"
 
 
 def _read(path: Path, loader: str, kind: str, half: str, **how: Any) -> Any:

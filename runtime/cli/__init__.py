@@ -1,39 +1,17 @@
-"""The `ovdeploy` command. Subcommands come from the entry-point group `ovdeploy.commands`, loaded when called."""
+"""The `ovdeploy` command. Subcommands come from the entry-point group `ovdeploy.commands`, loaded when called.
+
+Nothing here imports what a subcommand needs: `ovdeploy --version` and `--help` answer at once.
+"""
 
 from __future__ import annotations
 
-from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points, version
-
 import click
 
-from .common import fail_cleanly
-
-GROUP = "ovdeploy.commands"
+from .group import Commands
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are entry points: listing them imports only what `--help` has to describe."""
-
-    @cached_property
-    def found(self) -> dict[str, EntryPoint]:
-        """Entry points by name."""
-        return {point.name: point for point in entry_points(group=GROUP)}
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        """All names, sorted."""
-        return sorted(self.found)
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """The command of this name, imported now."""
-        if name not in self.found:
-            return None
-        command: click.Command = self.found[name].load()
-        return command
-
-
-@click.group(cls=LazyGroup)
-@click.version_option(version("ovdeploy"), prog_name="ovdeploy")
+@click.group(cls=Commands)
+@click.version_option(package_name="ovdeploy", prog_name="ovdeploy")
 def main() -> None:
     """Open-vocabulary segmentation: a photo and words in, a labelled mask out.
 
@@ -41,4 +19,4 @@ def main() -> None:
     """
 
 
-__all__ = ["fail_cleanly", "main"]
+__all__ = ["main"]

@@ -105,10 +105,10 @@ def bench(
 
     \b
     Examples:
-      ovdeploy bench engines/trident-b16 --against torch --json bench.json --chart bench.png
-      ovdeploy bench engines/trident-b16 --size 683x512 --class-count 150 --runner onnxruntime
-      ovdeploy bench engines/trident-b16 --rounds 3 --sweep size,windows,classes,regions
-      ovdeploy bench engines/trident-b16 --rounds 1 --soak 200 --many 20
+      ovdeploy bench --bundle engines/trident-b16 --against torch --json bench.json --chart bench.png
+      ovdeploy bench --bundle engines/trident-b16 --size 683x512 --class-count 150 --runner onnxruntime
+      ovdeploy bench --bundle engines/trident-b16 --rounds 3 --sweep size,windows,classes,regions
+      ovdeploy bench --bundle engines/trident-b16 --rounds 1 --soak 200 --many 20
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     entries = class_entries(classes, classes_file)

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import TaskProgressColumn, TimeElapsedColumn
 
-from ..backends.tensorrt.libraries import LIBRARIES
-from ..backends.tensorrt.options import HARDWARE, PlanOptions
+from ..backends.tensorrt.options import BUILDERS, HARDWARE, PlanOptions
 from ..backends.tensorrt.targets import TARGETS
-from ..bundle.bundle import Bundle
-from ..bundle.plan_building import build_plans as build
-from ..files import check_folder
 from ..geometry.limits import DEVICES, LARGEST
-from ..stage.axes import parse_ranges
-from .common import bundle_argument, fail_cleanly
-from .progress import progress_bar
+from .common import Choice, bundle_argument, fail_cleanly
+
+if TYPE_CHECKING:
+    from ..bundle.bundle import Bundle
 
 GIBIBYTE = 1 << 30
 
@@ -33,11 +28,11 @@ TARGET_HELP = (
     + "; ".join(f"{name}: {gpus}" for name, gpus in TARGETS.items())
     + ".  [default: ampere-plus]"
 )
-LEVELS, KINDS = click.IntRange(0, 5), click.Choice(list(HARDWARE))
+LEVELS, KINDS = click.IntRange(0, 5), Choice(list(HARDWARE))
 
 OPTIONS = (
     click.option("--device", type=click.IntRange(0, DEVICES), default=0, show_default=True, help="Which GPU."),
-    click.option("--target", "targets", multiple=True, type=click.Choice(list(TARGETS)), help=TARGET_HELP),
+    click.option("--target", "targets", multiple=True, type=Choice(list(TARGETS)), help=TARGET_HELP),
     click.option("--range", "ranges", multiple=True, metavar="AXIS=MIN:USUAL:MAX", help=RANGE_HELP),
     click.option("--workspace", type=click.FloatRange(0, LARGEST, min_open=True), help=WORKSPACE_HELP),
     click.option("--optimization-level", type=LEVELS, default=3, show_default=True, help=LEVEL_HELP),
@@ -70,6 +65,8 @@ def make_options(
     Raises:
         ParameterError: a range is none.
     """
+    from ..stage.axes import parse_ranges
+
     return PlanOptions(
         optimization_level=optimization_level,
         workspace=None if workspace is None else round(workspace * GIBIBYTE),
@@ -85,6 +82,12 @@ def build_with_bar(
     bundle: Bundle, *, library: str, precision: str, stages: str | None, device: int, force: bool, options: PlanOptions
 ) -> None:
     """Build plans, and show how far each stage is."""
+    from rich.console import Console
+    from rich.progress import TaskProgressColumn, TimeElapsedColumn
+
+    from ..bundle.plan_building import build_plans as build
+    from .progress import progress_bar
+
     names = [name.strip() for name in stages.split(",")] if stages else None
     console = Console(stderr=True)
     with progress_bar(console, TaskProgressColumn(), TimeElapsedColumn(), transient=True) as bar:
@@ -106,7 +109,7 @@ def build_with_bar(
 @click.option(
     "--backend",
     "library",
-    type=click.Choice(list(LIBRARIES)),
+    type=Choice(BUILDERS),
     default="tensorrt",
     show_default=True,
     help="tensorrt builds on the GPU that plans are for; tensorrt-rtx on any x86-64 machine, with no GPU.",
@@ -129,11 +132,14 @@ def build_plans(
 
     \b
     Examples:
-      ovdeploy build-plans engines/trident-b16
-      ovdeploy build-plans engines/trident-b16 --stages head --range Q=1:150:2000 --workspace 4
-      ovdeploy build-plans engines/trident-b16 --backend tensorrt-rtx --precision fp16
-      ovdeploy build-plans engines/trident-b16 --backend tensorrt-rtx --precision fp16 --target sm75
+      ovdeploy build-plans --bundle engines/trident-b16
+      ovdeploy build-plans --bundle engines/trident-b16 --stages head --range Q=1:150:2000 --workspace 4
+      ovdeploy build-plans --bundle engines/trident-b16 --backend tensorrt-rtx --precision fp16
+      ovdeploy build-plans --bundle engines/trident-b16 --backend tensorrt-rtx --precision fp16 --target sm75
     """
+    from ..bundle.bundle import Bundle
+    from ..files import check_folder
+
     opened = Bundle.load(bundle)
     options = make_options(opened, **plans)
     check_folder(bundle)

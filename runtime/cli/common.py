@@ -1,70 +1,20 @@
-"""Common ground of the commands: errors told in one line, and exit codes.
-
-Exit codes: 0 all well; 1 something failed (a photo, a parity check, a bundle); 2 the command line was wrong; 3 the
-gate of `calibrate` refused its engines; 130 interrupted.
-"""
+"""Common ground of the commands: options that several take, and how they are read."""
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
-import sys
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from ..backends.options import MOST_THREADS
-from ..bundle.signature import VERIFY_VARIABLE
-from ..errors import OvdeployError, OvdeployWarning, printable
+from ..errors import one_of
 from ..geometry.limits import DEVICES
-from ..recipe.parameters_file import load_parameters
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def fail_cleanly(command: Command) -> Command:
-    """Turn our own errors and warnings, and the system's errors, into a line each on standard error.
-
-    Errors end the command with exit code 1; others keep their trace.
-    """
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            with warnings_told():
-                return command(*args, **kwargs)
-        except OvdeployError as error:
-            click.echo(f"error: {printable(error)}", err=True)
-            sys.exit(1)
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # who reads our output has read enough; click ends quietly
-                raise
-            click.echo(f"error: {printable(error)}", err=True)
-            sys.exit(1)
-
-    return wrapped  # type: ignore[return-value]
-
-
-@contextmanager
-def warnings_told() -> Iterator[None]:
-    """Write our own warnings to standard error, each once and in a line; what is set to be an error is one."""
-    with warnings.catch_warnings():
-        others, seen = warnings.showwarning, set[str]()
-
-        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if not issubclass(category, OvdeployWarning):
-                others(message, category, *place, **more)
-            elif str(message) not in seen:
-                seen.add(str(message))
-                click.echo(f"warning: {printable(message)}", err=True)
-
-        warnings.showwarning = show
-        yield
+from .failing import Command
+from .failing import fail_cleanly as fail_cleanly
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
@@ -95,6 +45,17 @@ def parse_pairs(weights: Iterable[str]) -> dict[str, str]:
     return {role: source for _, role, _, source in parts}
 
 
+class Choice(click.Choice):
+    """One of some words; another is answered with the likeliest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word, or an error that lists the valid ones."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(one_of("value", value, map(str, self.choices)), param, ctx)
+
+
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """One decorator that adds several options, in their order."""
 
@@ -111,9 +72,11 @@ def verify_option(command: Command) -> Command:
 
     @functools.wraps(command)
     def wrapped(*args: Any, verify_key: Path | None, **kwargs: Any) -> Any:
-        before = os.environ.get(VERIFY_VARIABLE)
         if verify_key is None:
             return command(*args, **kwargs)
+        from ..bundle.signature import VERIFY_VARIABLE
+
+        before = os.environ.get(VERIFY_VARIABLE)
         os.environ[VERIFY_VARIABLE] = str(verify_key)
         try:
             return command(*args, **kwargs)
@@ -128,12 +91,28 @@ def verify_option(command: Command) -> Command:
     return option(wrapped)  # type: ignore[return-value]
 
 
-bundle_argument = together(click.argument("bundle", type=click.Path(path_type=Path)), verify_option)
+def either_bundle(command: Command) -> Command:
+    """`--bundle BUNDLE`, or BUNDLE by itself, for commands that take nothing else by its place."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, bundle: Path | None, placed: Path | None, **kwargs: Any) -> Any:
+        if bundle and placed and bundle != placed:
+            raise click.UsageError(f"two bundles are given: --bundle {bundle}, and {placed}")
+        if not (bundle or placed):
+            raise click.UsageError("Missing option '--bundle'.", click.get_current_context())
+        return command(*args, bundle=bundle or placed, **kwargs)
+
+    told = f"{BUNDLE_HELP} BUNDLE by itself means the same."
+    option = click.option("--bundle", type=click.Path(path_type=Path), help=told)
+    return together(
+        click.argument("placed", required=False, metavar="[BUNDLE]", type=click.Path(path_type=Path)), option
+    )(wrapped)  # type: ignore[return-value]
+
+
+BUNDLE_HELP = "A folder that export-engines wrote."
+bundle_argument = together(either_bundle, verify_option)
 bundle_option = together(
-    click.option(
-        "--bundle", required=True, type=click.Path(path_type=Path), help="A folder that export-engines wrote."
-    ),
-    verify_option,
+    click.option("--bundle", required=True, type=click.Path(path_type=Path), help=BUNDLE_HELP), verify_option
 )
 parameter_options = together(
     click.option(
@@ -182,6 +161,8 @@ def read_overrides(overlay: Path | None, settings: tuple[str, ...]) -> dict[str,
         ParameterError: the file cannot be used.
         click.BadParameter: a setting is not a pair, or not a value.
     """
+    from ..recipe.parameters_file import load_parameters
+
     return {**(load_parameters(overlay) if overlay else {}), **parse_settings(settings)}
 
 

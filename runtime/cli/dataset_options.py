@@ -9,7 +9,7 @@ import click
 from ..datasets import Dataset, FolderDataset, ScenesDataset, available_specs, load_spec
 from ..geometry.limits import PHOTOS, SEEDS
 from ..scenes import FIRST_TEST_SEED
-from .common import together
+from .common import Choice, together
 
 SCENES = "scenes"
 EPILOG = f"Datasets: {SCENES}, {', '.join(available_specs())}; or the path of a TOML file."
@@ -24,7 +24,7 @@ dataset_options = together(
     click.option(
         "--names",
         "given",
-        type=click.Choice(["present", "all"]),
+        type=Choice(["present", "all"]),
         default="present",
         show_default=True,
         help="Scenes: give the names present and all stuff, or all names.",

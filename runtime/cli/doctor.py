@@ -19,6 +19,7 @@ from rich.table import Table
 from ..backends.registry import BACKENDS, no_wheel, open_session
 from ..errors import EngineError, OvdeployError
 from ..stage.contract import StageContract, TensorSpec
+from .failing import fail_cleanly
 
 EXTRAS = {
     "graph": ("onnx",),
@@ -58,6 +59,7 @@ class Check(NamedTuple):
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@fail_cleanly
 def doctor(as_json: bool) -> None:
     """Tell what is installed, which backends work here, and how to install what is missing.
 

@@ -87,9 +87,9 @@ def evaluate(
 
     \b
     Examples:
-      ovdeploy evaluate demo/tiny --dataset scenes --photos 50 --against torch --against colour
-      ovdeploy evaluate engines/trident-b16 --dataset voc21 --data VOCdevkit --set probability_threshold=0.2
-      ovdeploy evaluate engines/proxyclip-b16 --dataset ade20k --data ADEChallengeData2016 --against engines/trident-b16
+      ovdeploy evaluate --bundle demo/tiny --dataset scenes --photos 50 --against torch --against colour
+      ovdeploy evaluate --bundle engines/trident-b16 --dataset voc21 --data VOCdevkit --set probability_threshold=0.2
+      ovdeploy evaluate --bundle engines/proxyclip-b16 --dataset ade20k --data ADE2016 --against engines/trident-b16
     """
     overrides, sources = read_overrides(overlay, settings), parse_pairs(weights)
     dataset = open_dataset(dataset_name, data, photos, held_out=held_out, given=given, first_seed=first_seed)

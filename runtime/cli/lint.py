@@ -53,8 +53,8 @@ def lint(bundle: Path, versions: tuple[str, ...], parse: bool, build: bool, as_j
 
     \b
     Examples:
-      ovdeploy lint engines/trident-b16 --tensorrt 11.4
-      ovdeploy lint engines/trident-b16 --build
+      ovdeploy lint --bundle engines/trident-b16 --tensorrt 11.4
+      ovdeploy lint --bundle engines/trident-b16 --build
     """  # fmt: skip
     opened = Bundle.load(bundle)
     asked = [_version(text) for text in versions]

@@ -20,6 +20,7 @@ from ..backends.options import SessionOptions
 from ..backends.registry import PROFILING, choose_backend, profile_graph
 from ..backends.tensorrt import trtexec
 from ..backends.tensorrt.trtexec_results import read_results
+from ..bundle.advice import building_plans
 from ..bundle.bundle import Bundle, PlanEntry
 from ..bundle.opening import graph_precision
 from ..errors import BundleError, OvdeployError, ParameterError, one_of
@@ -27,7 +28,7 @@ from ..files import write_bytes
 from ..geometry.limits import DEVICES, REPEATS
 from ..stage.axes import parse_ranges
 from ..stage.contract import Range
-from .common import bundle_argument, fail_cleanly
+from .common import Choice, bundle_argument, fail_cleanly
 
 FOLDER = "profile"
 SCRIPT = "profile.sh"
@@ -69,7 +70,8 @@ class Job(NamedTuple):
         own = ("tensorrt", self.precision)  # trtexec opens no plan of TensorRT-RTX
         plans = [plan for plan in entry.fitting_plans() if (plan.library, plan.precision) == own]
         if self.source == "plan":
-            return _one_plan(plans, stage).file.path
+            again = building_plans(self.bundle.path, "--stages", stage, "--precision", self.precision)
+            return _one_plan(plans, stage, again).file.path
         return entry.engines[self.precision].files[0].path
 
 
@@ -81,14 +83,14 @@ class Job(NamedTuple):
     "--by",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "trtexec", *PROFILING]),
+    type=Choice(["auto", "trtexec", *PROFILING]),
     help="Who measures. auto: trtexec if it is there, else the backend that segments would be made with.",
 )
 @click.option(
     "--source",
     default="graph",
     show_default=True,
-    type=click.Choice(["graph", "plan"]),
+    type=Choice(["graph", "plan"]),
     help="What trtexec is given: the graph, which it compiles, or the bundle's plan.",
 )
 @click.option(
@@ -131,8 +133,8 @@ def profile(
 
     \b
     Examples:
-      ovdeploy profile engines/trident-b16 --dry-run
-      ovdeploy profile engines/trident-b16 --stages head,sam_decoder --size Q=150 --top 20
+      ovdeploy profile --bundle engines/trident-b16 --dry-run
+      ovdeploy profile --bundle engines/trident-b16 --stages head,sam_decoder --size Q=150 --top 20
     """
     program = shutil.which(os.environ.get("TRTEXEC", "trtexec"))
     if by == "auto":
@@ -203,18 +205,18 @@ def _by_backend(job: Job, stage: str, by: str) -> StageProfile:
     return profile_graph(path, entry.contract, by, job.sizes_of(stage), options, job.iterations)
 
 
-def _one_plan(plans: list[PlanEntry], stage: str) -> PlanEntry:
+def _one_plan(plans: list[PlanEntry], stage: str, again: str) -> PlanEntry:
     if len(plans) == 1:
         return plans[0]
     if not plans:
-        raise BundleError(f"there is no plan of {stage}; build one with: ovdeploy build-plans, or take --source graph")
+        raise BundleError(f"there is no plan of {stage}; build one with: {again} – or take --source graph")
     from ..backends.tensorrt.libraries import LIBRARIES
     from ..bundle.plans import misfit
 
     here = LIBRARIES["tensorrt"].here(0)
     fitting = [plan for plan in plans if not misfit(plan, here, plan.onnx_sha256)]
     if not fitting:
-        raise BundleError(f"no plan of {stage} fits this machine; build one with: ovdeploy build-plans")
+        raise BundleError(f"no plan of {stage} fits this machine; build one with: {again}")
     return fitting[0]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from ..answers.kinds import KINDS
+from ..answers.kinds import KINDS, check_kinds
 from ..backends.options import MOST_THREADS
 from ..bundle.bundle import Bundle
 from ..errors import one_of
@@ -155,6 +155,7 @@ def segment(
       ovdeploy segment "photos/**/*.png" --relative-to photos --bundle demo/tiny --classes-from voc21 --save mask
       find photos -newer last -print0 | ovdeploy segment - --bundle demo/tiny --classes '"salt, pepper", table'
     """
+    check_kinds(kinds)
     entries = class_entries(classes, classes_file, classes_from)
     opened = Bundle.load(bundle)
     if entries and saved:

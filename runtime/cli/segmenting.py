@@ -27,6 +27,7 @@ from ..files import check_folder, is_lasting
 from ..photo.listing import Listing
 from ..pipelines.base import Segmenter
 from ..words.vocabulary import Vocabulary
+from .failing import tell_error
 from .progress import progress_bar, status_reporter
 from .record import Record
 from .tasks import Task, least_bytes, pending, suffixes_of
@@ -211,7 +212,7 @@ class _Run:
             self.failed += 1
             if isinstance(error, OSError) and is_lasting(error):
                 raise OutputError(_ending(task.photo.name, self._job.output, error)) from error
-            _tell(f"error: {printable(error)}")
+            tell_error(error, self._job.as_json, image=task.photo.name)
 
     def _print(self, task: Task, told: Mapping[str, Any]) -> None:
         line = {"image": task.photo.name, "output": str(self._job.output / task.name), **told}

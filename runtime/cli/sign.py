@@ -8,11 +8,11 @@ import click
 
 from ..bundle.bundle import Bundle
 from ..bundle.signature import sign as sign_digest
-from .common import fail_cleanly
+from .common import either_bundle, fail_cleanly
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@either_bundle
 @click.option("--key", type=click.Path(path_type=Path), required=True, help="An Ed25519 private key in PEM.")
 @fail_cleanly
 def sign(bundle: Path, key: Path) -> None:
@@ -28,7 +28,7 @@ def sign(bundle: Path, key: Path) -> None:
     Examples:
       openssl genpkey -algorithm ed25519 -out private.pem
       openssl pkey -in private.pem -pubout -out public.pem
-      ovdeploy sign engines/trident-b16 --key private.pem
+      ovdeploy sign --bundle engines/trident-b16 --key private.pem
       ovdeploy segment photo.jpg --bundle engines/trident-b16 --classes "cup" --verify-key public.pem
     """
     opened = Bundle.written_here(bundle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import msgspec
 
 from ..boundary.arguments import public
 from ..boundary.reading import is_there
+from ..boundary.shipped import DATASETS, shipped
 from ..errors import DatasetError, VocabularyError, one_of
 from ..geometry.limits import DATASET_CLASSES
 from ..toml import read_toml
@@ -69,8 +69,7 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 def available_specs() -> dict[str, Path]:
     """The benchmarks that the package knows, by name."""
-    folder = Path(str(resources.files("ovdeploy.engines"))) / "datasets"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return shipped(DATASETS)
 
 
 @public()

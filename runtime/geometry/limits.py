@@ -20,6 +20,9 @@ class Limit(NamedTuple):
     why: str
 
 
+Range = tuple[int, int, int]
+"""The smallest, the usual and the largest size of an axis. Kernels are chosen for the usual one."""
+
 LONGEST_SIDE = 65_535
 """Of a photo, in pixels: tables grow with a photo's sides, not its area (and it is JPEG's own limit)."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 import threading
 from pathlib import Path
 
 from ..boundary.reading import reason
+from ..reporting import logger
 
-log = logging.getLogger("ovdeploy.kept")
+log = logger("kept")
 
 MOST_TOLD = 1000
 """Sentences that are remembered, so that each is told once."""

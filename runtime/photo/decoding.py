@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,8 +20,15 @@ from ..geometry.limits import LONGEST_SIDE
 from .arrays import over_white
 from .depth import to_8_bits
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
-"""Formats that are opened. Pillow knows more, among them formats that it hands to other programs."""
+PLUGINS = {
+    "JPEG": "JpegImagePlugin", "PNG": "PngImagePlugin", "WEBP": "WebPImagePlugin", "AVIF": "AvifImagePlugin",
+    "TIFF": "TiffImagePlugin", "BMP": "BmpImagePlugin", "GIF": "GifImagePlugin", "PPM": "PpmImagePlugin",
+    "JPEG2000": "Jpeg2KImagePlugin",
+}  # fmt: skip
+"""Formats that are opened, and Pillow's modules for them. It knows more, among them formats that it hands to other
+programs; importing all of them takes longer than most photos."""
+
+FORMATS = tuple(PLUGINS)
 
 SUFFIXES = (
     *(".apng", ".avif", ".avifs", ".bmp", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg"),
@@ -135,10 +144,18 @@ def _opened(file: BinaryIO | Path) -> Image.Image:
     with _pillow_limit:
         theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            Image.init()
-            return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])  # older Pillows lack AVIF
+            return Image.open(file, formats=readable())
         finally:
             Image.MAX_IMAGE_PIXELS = theirs
+
+
+@cache
+def readable() -> list[str]:
+    """The formats that this Pillow opens, their modules imported: at the first photo, unless somebody asks before."""
+    for module in PLUGINS.values():
+        with suppress(ImportError):  # older Pillows lack AVIF
+            import_module(f"PIL.{module}")
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _upright_rgb(image: Image.Image, what: str, again: Callable[[], Image.Image]) -> np.ndarray:

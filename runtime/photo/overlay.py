@@ -15,6 +15,12 @@ from ..geometry.limits import CLASSES
 STRIP = 1 << 20
 """Pixels that are blended at once."""
 
+SAMPLED = 1 << 18
+"""Pixels, about, from which a class's colour in a picture is taken."""
+
+LIGHT = np.round(np.arange(256) * 0.4 + 255 * 0.6).astype(np.uint8)
+"""By what a pixel was: its value on a line between classes."""
+
 LISTED = 256
 """Classes that a legend lists; it says how many more there are."""
 
@@ -42,21 +48,50 @@ def draw_overlay(
         mask: [H, W] class index.
         names: the classes' names.
         opacity: of the colours, 0 to 1.
-        legend: whether the classes that occur are listed below, the largest first.
+        legend: whether the classes that occur are listed below, the largest first, each in the colour that it has in
+            the picture on average.
     """
     colours = palette(len(names))
     labels = small_indices(mask, len(names))
     kernel = np.ones((3, 3), np.uint8)
     edges = cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
-    drawn = np.empty_like(photo)
-    step = max(1, STRIP // photo.shape[1])
-    for start in range(0, len(photo), step):  # in floats the whole of a large photo would take gigabytes
-        rows = slice(start, start + step)
-        blended = photo[rows] * (1 - opacity) + colours[mask[rows]] * opacity
-        blended[edges[rows]] = blended[edges[rows]] * 0.4 + 255 * 0.6
-        drawn[rows] = np.round(blended)
+    drawn = _blended(photo, mask, colours, opacity)
+    counts = np.bincount(mask.reshape(-1), minlength=len(names))
+    seen = _seen(drawn, mask, counts, colours) if legend else colours  # before the light lines, which are no class's
+    drawn[edges] = LIGHT[drawn[edges]]
     image = Image.fromarray(drawn)
-    return _with_legend(image, mask, names, colours) if legend else image
+    return _with_legend(image, counts, names, seen) if legend else image
+
+
+def _blended(photo: np.ndarray, mask: np.ndarray, colours: np.ndarray, opacity: float) -> np.ndarray:
+    """[H, W, 3] uint8: the photo's light and dark under the classes' colours.
+
+    Its own colours fade as theirs come, and are gone at half of the opacity: blue sky under red would be a violet that
+    is in no legend.
+    """
+    drawn = np.empty_like(photo)
+    step, fading = max(1, STRIP // photo.shape[1]), min(1.0, 2 * opacity)
+    for start in range(0, len(photo), step):  # the whole of a large photo would take gigabytes
+        rows = slice(start, start + step)
+        grey = cv2.cvtColor(cv2.cvtColor(photo[rows], cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        faded = cv2.addWeighted(photo[rows], 1 - fading, grey, fading, 0)
+        drawn[rows] = cv2.addWeighted(faded, 1 - opacity, colours[mask[rows]], opacity, 0)
+    return drawn
+
+
+def _seen(drawn: np.ndarray, mask: np.ndarray, counts: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """[count, 3] uint8: the colours that classes have in a picture on average; those that do not occur keep theirs.
+
+    Some pixels of a large picture will do, unless a class has none of them.
+    """
+    step = max(1, int((mask.size / SAMPLED) ** 0.5))
+    taken = np.bincount(mask[::step, ::step].reshape(-1), minlength=len(counts))
+    if ((taken == 0) & (counts > 0)).any():
+        step, taken = 1, counts
+    labels, pixels = mask[::step, ::step].reshape(-1), drawn[::step, ::step].reshape(-1, 3)
+    sums = [np.bincount(labels, weights=pixels[:, channel], minlength=len(counts)) for channel in range(3)]
+    means = np.stack(sums, axis=1) / np.maximum(taken, 1)[:, None]
+    return np.where(taken[:, None] > 0, np.round(means), colours).astype(np.uint8)
 
 
 def small_indices(mask: np.ndarray, classes: int) -> np.ndarray:
@@ -74,10 +109,9 @@ def small_indices(mask: np.ndarray, classes: int) -> np.ndarray:
     return mask.astype(np.uint16)
 
 
-def _with_legend(image: Image.Image, mask: np.ndarray, names: Sequence[str], colours: np.ndarray) -> Image.Image:
-    counts = np.bincount(mask.reshape(-1), minlength=len(names))
+def _with_legend(image: Image.Image, counts: np.ndarray, names: Sequence[str], colours: np.ndarray) -> Image.Image:
     present = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
-    entries = [(f"{names[i]}  {100 * counts[i] / mask.size:.1f} %", colours[i]) for i in present[:LISTED]]
+    entries = [(f"{names[i]}  {100 * counts[i] / counts.sum():.1f} %", colours[i]) for i in present[:LISTED]]
     if len(present) > LISTED:
         entries.append((f"and {len(present) - LISTED} more", np.full(3, 255, np.uint8)))
     return add_legend(image, entries, max(11, min(28, image.width // 40)))

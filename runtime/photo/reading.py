@@ -21,6 +21,7 @@ from .arrays import RGB, WANTED, SupportsArray, SupportsDLPack, array_hw, as_arr
 from .decoding import FORMATS as FORMATS
 from .decoding import SUFFIXES as SUFFIXES
 from .decoding import decoded, of_image, read_file, refuse_huge
+from .decoding import readable as readable
 
 MOST_PIXELS = 100_000_000
 """Of a photo, unless the parameter `max_pixels` says otherwise."""

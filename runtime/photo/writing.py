@@ -15,8 +15,9 @@ def image_format(path: str | Path) -> str:
     Raises:
         OutputError: it means none that is written.
     """
-    known = Image.registered_extensions()
-    kind: str | None = known.get(Path(path).suffix.lower())
+    suffix = Path(path).suffix.lower()
+    Image.preinit()
+    kind: str | None = Image.EXTENSION.get(suffix) or Image.registered_extensions().get(suffix)
     if kind is None or kind not in Image.SAVE:
         raise OutputError(f"{path}: no picture is written with this suffix; take .png, .jpg or .webp")
     return kind

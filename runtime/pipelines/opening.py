@@ -10,6 +10,7 @@ from typing import Any
 from ..backends.options import SessionOptions
 from ..bundle.bundle import Bundle
 from ..errors import BundleError, EngineError
+from ..photo.decoding import readable
 from ..recipe.pipeline import Interface
 from ..stage.precision import FP32
 from .engines import Engines, Wrap, as_it_is
@@ -104,6 +105,7 @@ def open_bundle(
         MissingExtraError: the backend is not installed.
     """
     opened = Bundle.load(bundle)
+    readable()  # what reads photos is imported now, and the first takes no longer for it than the second
     family = opened.recipe.family
     if find is None and kind not in family.interfaces:
         raise BundleError(

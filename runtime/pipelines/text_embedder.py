@@ -18,7 +18,10 @@ from ..errors import VocabularyError, shown
 from ..files import cache_root
 from ..kept.arrays import read_arrays, write_arrays
 from ..kept.form import Form
+from ..reporting import logger
 from ..words.tokenizer import ClipTokenizer
+
+log = logger("pipelines")
 
 FORM = Form("embedding", 1, most=1 << 20)
 EMBEDDING = "embedding"
@@ -73,6 +76,7 @@ class TextEmbedder:
         key = json.dumps([self._identity, list(templates), name])
         path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.embedding"
         embedding = _sound(read_arrays(FORM, path, key))
+        log.debug("%r: its embedding %s", name, "is computed" if embedding is None else "was kept")
         if embedding is None:
             embedding = self._compute(name, templates)
             write_arrays(FORM, path, key, {EMBEDDING: embedding})  # a cache that cannot be written costs time

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -12,6 +11,7 @@ import msgspec
 
 from ..boundary.arguments import public
 from ..boundary.reading import is_there
+from ..boundary.shipped import RECIPES, shipped
 from ..errors import RecipeError, VocabularyError, one_of
 from ..geometry.limits import BLOCKS, LARGEST
 from ..toml import read_toml
@@ -144,11 +144,6 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The stages that a calibration tries to make INT8."""
         return self.int8.stages or tuple(use.name for use in self.uses if use.int8)
 
-    @property
-    def origin(self) -> str:
-        """The arguments of `export-engines` for this recipe."""
-        return self.name + (f" --preset {self.preset.name}" if self.preset else "")
-
     @public()
     def override(self, overrides: Mapping[str, Any] | None) -> Any:
         """Its parameters with some values replaced.
@@ -161,8 +156,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def available_recipes() -> dict[str, Path]:
     """The recipes that the package ships, by name."""
-    folder = Path(str(resources.files("ovdeploy.engines")))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)}
+    return shipped(RECIPES)
 
 
 @public()

@@ -11,13 +11,11 @@ import numpy as np
 
 from ..errors import EngineError, shown
 from ..geometry.limits import ARRAY, AXES, AXIS, refuse_more
+from ..geometry.limits import Range as Range
 from .arrays import Array
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=AXIS)]
 Dim = Size | str
-
-Range = tuple[int, int, int]
-"""The smallest, the usual and the largest size of an axis. Kernels are chosen for the usual one."""
 
 
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

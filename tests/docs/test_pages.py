@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from support.samples import ROOT
@@ -44,21 +46,49 @@ def test_the_pythons_of_a_page_run(page, as_after_the_demo):
         exec(block, scope)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_the_commands_of_a_page_exist(page):
-    """Each `ovdeploy` and `export-engines` line parses: the command is there and so are its options."""
+def parses(line: str) -> bool:
+    """Whether click reads a line of `ovdeploy` or `export-engines`: the command, its options and their values."""
     from ovdeploy.export.commands import export_engines
     from ovdeploy.runtime.cli import main
 
+    name, *words = shlex.split(line, comments=True)
+    command = export_engines
+    if name == "ovdeploy" and not words[0].startswith("-"):
+        name, *words = words
+        found = main.get_command(click.Context(main), name)
+        assert found is not None, line
+        command = found
+    elif name == "ovdeploy":
+        command = main
+    try:
+        with command.make_context(name, words) as context:
+            assert not context.args
+    except click.exceptions.Exit:  # --help and --version, which write their answer
+        return True
+    except click.UsageError as error:
+        raise AssertionError(f"{line}: {error.format_message()}") from error
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_commands_of_a_page_can_be_called(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()  # what one of them wants to be there
     shell = "\n".join(blocks(page, "sh", "console")).replace("\\\n", " ")
-    for line in (line.strip() for line in shell.splitlines()):
-        if not re.match(r"(ovdeploy|export-engines)\b", line):
-            continue
-        words = line.partition(" #")[0].split()
-        command = export_engines if words[0] == "export-engines" else main.get_command(None, words[1])
-        assert command is not None, line
-        options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-        assert {word.split("=")[0] for word in words if word.startswith("--")} <= options | {"--help"}, line
+    lines = [line.strip() for line in shell.splitlines()]
+    assert all(parses(line) for line in lines if re.match(r"(ovdeploy|export-engines)\b", line))
+
+
+def test_the_examples_in_the_commands_help_can_be_called(tmp_path, monkeypatch):
+    from ovdeploy.export.commands import export_engines
+    from ovdeploy.runtime.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    commands = [export_engines, *(main.get_command(click.Context(main), name) for name in sorted(main.found))]
+    lines = [line.strip() for command in commands for line in (command.help or "").splitlines()]
+    examples = [line.partition("   (")[0] for line in lines if re.match(r"(ovdeploy|export-engines) [a-z]", line)]
+    assert len(examples) > 30 and all(map(parses, examples))
 
 
 def test_there_are_commands_and_python_to_test():

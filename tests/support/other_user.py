@@ -23,6 +23,10 @@ if os.geteuid() == 0:
 LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
 
 
+WHOLE = "\nimport ovdeploy.runtime as whole\nfor name in whole.__all__: getattr(whole, name)\n"
+"""Imports the package: its names are imported when they are asked for, and that user may not be able to read it."""
+
+
 def as_nobody(imports: str, code: str, *arguments: str | Path, closed: Sequence[Path] = ()) -> str:
     """What Python code prints in a process of another user; the test fails if it fails.
 
@@ -38,7 +42,7 @@ def as_nobody(imports: str, code: str, *arguments: str | Path, closed: Sequence[
         if is_root:
             open_to_all(folder)
     try:
-        return python(imports + BECOME + code, *arguments)
+        return python(imports + WHOLE + BECOME + code, *arguments)
     finally:
         for folder in closed:
             folder.chmod(0o755)

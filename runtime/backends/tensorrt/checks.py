@@ -66,9 +66,15 @@ def largest_outputs(
 
 
 def check_profile(
-    contract: StageContract, feeds: Mapping[str, Array], limits: Mapping[str, tuple[Shape, Shape]]
+    contract: StageContract, feeds: Mapping[str, Array], limits: Mapping[str, tuple[Shape, Shape]], again: str
 ) -> None:
     """Refuse shapes outside the profile.
+
+    Args:
+        contract: the stage's.
+        feeds: what is to be run, by input.
+        limits: the smallest and the largest shape of every input.
+        again: the command that builds the plan, without its ranges.
 
     Raises:
         EngineError: names the axis and the command that builds the plan for it.
@@ -82,7 +88,7 @@ def check_profile(
                 raise EngineError(
                     f"{contract.stage}: {dim} = {size} (axis {axis} of {name}) is outside what its plan was built for, "
                     f"{smallest[axis]} to {largest[axis]}. Build it for more: "
-                    f"ovdeploy build-plans BUNDLE --stages {contract.stage} --range {dim}={low}:{size}:{high}",
+                    f"{again} --range {dim}={low}:{size}:{high}",
                     contract.stage,
                 )
 

@@ -8,8 +8,9 @@ from typing import Any
 from ...errors import ExportError, ParameterError
 from ..options import SessionOptions
 from .layers import layers_by_precision
-from .library import Contexts, Here, Library, errors_of, make_logger, numbers, slug
+from .library import Contexts, Here, Library, errors_of, make_logger, slug
 from .options import HARDWARE, PlanOptions
+from .targets import numbers
 
 
 class TensorRT(Library):

@@ -210,11 +210,6 @@ def dtype_name(dtype: Any) -> str:
     return names.get(name, name.lower())
 
 
-def numbers(version: str) -> tuple[int, ...]:
-    """The parts of a version or a compute capability, for comparisons."""
-    return tuple(int(part) for part in re.findall(r"\d+", version))
-
-
 def slug(gpu: str) -> str:
     """A GPU's name as a part of file names."""
     return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") or "gpu"

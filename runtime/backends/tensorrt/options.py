@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...errors import ParameterError, one_of
-from ...stage.contract import Range
+from ...geometry.limits import Range
+
+BUILDERS = ("tensorrt", "tensorrt-rtx")
+"""The keys of `libraries.LIBRARIES`, for those who only name them."""
 
 HARDWARE = {"none": "NONE", "ampere-plus": "AMPERE_PLUS", "same-compute-capability": "SAME_COMPUTE_CAPABILITY"}
 """Which other GPUs a plan may run on, in TensorRT's words."""

@@ -10,10 +10,10 @@ from ...errors import ExportError, ParameterError
 from ..options import SessionOptions
 from ..registry import BACKENDS
 from .layers import precision_named
-from .library import Contexts, Here, Library, numbers
+from .library import Contexts, Here, Library
 from .options import PlanOptions
 from .runtime_cache import RuntimeCache
-from .targets import CURRENT, TAKES, TARGETS, UNSUPPORTED, USUAL, check_targets, fits, target_of
+from .targets import CURRENT, TAKES, TARGETS, UNSUPPORTED, USUAL, check_targets, fits, numbers, target_of
 
 GRAPHS, SPECIALIZATION, KEPT = "cuda-graphs", "specialization", "runtime-cache"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class TensorRTSession(Session):
             MissingExtraError: the library or cuda-python is not installed.
         """
         super().__init__(contract)
-        self._library = library
+        self._library, self._again = library, _building(path, contract.stage, library, options.precision)
         self._trt = library.load()
         self._cuda = library.gpu(options.device, options.shared)
         self.device = self._cuda.label
@@ -77,10 +78,7 @@ class TensorRTSession(Session):
         self._runtime.engine_host_code_allowed = options.allow_host_code
         plan = path.read_bytes()
         if refusal := self._library.refusal(self._trt, self._runtime, plan):
-            raise BundleError(
-                f"{self._library.title} will not open {path}: {refusal}. Build it again: ovdeploy build-plans BUNDLE "
-                f"--stages {self.contract.stage} --backend {self._library.backend}"
-            )
+            raise BundleError(f"{self._library.title} will not open {path}: {refusal}. Build it again: {self._again}")
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise BundleError(f"{self._library.title} cannot open {path}.{errors_of(self._logger)}")
@@ -129,7 +127,7 @@ class TensorRTSession(Session):
 
     def _run(self, feeds: Mapping[str, Array], into: Mapping[str, Array]) -> dict[str, np.ndarray]:
         self._cuda.activate()
-        check_profile(self.contract, feeds, self._limits)
+        check_profile(self.contract, feeds, self._limits, self._again)
         there = {name: array for name, array in into.items() if isinstance(array, DeviceArray)}
         placed = {name: self._bring(name, array) for name, array in feeds.items()}
         placed |= {name: self._target(name, there.get(name)) for name in self.contract.output_names}
@@ -229,6 +227,12 @@ class TensorRTSession(Session):
                 memory.release()
         with contextlib.suppress(EngineError):
             self._cuda.close()
+
+
+def _building(path: Path, stage: str, library: Library, precision: str) -> str:
+    """The command that builds a plan again; plans lie in their bundle's folder."""
+    options = ["--stages", stage, "--precision", precision, "--backend", library.backend]
+    return shlex.join(["ovdeploy", "build-plans", "--bundle", str(path.parent), *options])
 
 
 def open_plan(path: Path, contract: StageContract, options: SessionOptions) -> Session:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ...errors import ParameterError, one_of
-from .library import numbers
 
 USUAL, CURRENT = "ampere-plus", "current"
 
@@ -73,6 +73,11 @@ def fits(targets: Sequence[str], built_on: str, capability: str) -> bool:
     if not targets or tuple(targets) == (USUAL,):
         return numbers(capability) >= (8, 0)
     return target_of(capability) in targets
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The parts of a version or a compute capability, for comparisons."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 def target_of(capability: str) -> str:

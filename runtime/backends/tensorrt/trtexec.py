@@ -103,7 +103,7 @@ def script(commands: list[list[str]], folder: str) -> str:
         [
             "#!/bin/sh",
             "# Profiles every stage of this bundle. It needs trtexec alone, which comes with TensorRT (10 or 11).",
-            "# Show the results with: ovdeploy profile BUNDLE --read",
+            "# Show the results with: ovdeploy profile --bundle BUNDLE --read",
             "set -eu",
             'cd -- "$(dirname -- "$0")"',
             'trtexec="${TRTEXEC:-trtexec}"',

@@ -17,7 +17,7 @@ from ...errors import BundleError, ParameterError, VocabularyError, hearing
 from ...photo.arrays import RGB
 from ...photo.reading import Photo
 from ...recipe.parameters import Parameters
-from ...reporting import Reporter, silent
+from ...reporting import Reporter, logger, silent
 from ...words.vocabulary import Vocabulary, as_list, check_vocabulary, check_words, parse_classes
 from ..base import Segmenter
 from ..engines import Engines
@@ -28,6 +28,8 @@ from ..text_embedder import TextEmbedder, text_embedder
 from .methods import method_of
 from .stages import DECODER, SAM, TEXT
 from .steps import Turns, segment_photo
+
+log = logger("pipelines")
 
 
 class TrainingFreeSegmenter(Segmenter):
@@ -105,6 +107,8 @@ class TrainingFreeSegmenter(Segmenter):
         def segment(photo: Photo) -> Result:
             with hearing() as of_photo:
                 result = segment_photo(photo, vocabulary, self.manifest, self.engines, settings, turns)
+            log.info("a photo of %d×%d: %.0f ms", *result.mask.shape[::-1], result.timings["total"])
+            log.debug("its steps in ms: %s", ", ".join(f"{name} {ms:.1f}" for name, ms in result.timings.items()))
             told = (*of_words, *of_photo)
             return replace(result, backend=self.backend, precision=self.precision, warnings=told)
 

@@ -13,7 +13,8 @@ from ovdeploy.runtime.answers.region import Region, photo_regions
 from ovdeploy.runtime.datasets.labels import read_values
 from ovdeploy.runtime.geometry.sizes import half_size
 from ovdeploy.runtime.labelling.regions import NO_REGION, Regions, find_regions
-from ovdeploy.runtime.photo.overlay import palette
+from ovdeploy.runtime.photo import overlay
+from ovdeploy.runtime.photo.overlay import draw_overlay, palette
 from support.answers import random_result
 from support.planes import half_of
 
@@ -190,3 +191,34 @@ def test_saved_json_is_the_dictionary(tmp_path, hw):
     assert told == json.loads(json.dumps(result.to_dict()))
     assert told["regions"][0]["class_name"] == "tasse à café"
     assert told["regions"][0]["box_xyxy"] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("opacity", [0.3, 0.55, 0.9])
+def test_the_legend_shows_each_class_in_the_colour_that_it_has_in_the_picture(opacity):
+    """A photo's own colours do not matter: blue sky in red is no violet."""
+    photo = np.zeros((60, 80, 3), np.uint8)
+    photo[:, :40], photo[:, 40:] = (40, 90, 220), (200, 120, 30)
+    mask = np.repeat(np.arange(2, dtype=np.uint16), 40)[None].repeat(60, axis=0)
+    picture = np.asarray(draw_overlay(photo, mask, ["sky", "sand"], opacity=opacity, legend=True)).astype(int)
+    for index, x in ((0, 20), (1, 60)):
+        swatch = (picture[60:] == picture[30, x]).all(axis=2).sum()
+        assert swatch >= 11 * 11, f"the colour of class {index} stands in the legend"
+
+
+def test_colours_of_a_class_are_of_the_same_hue_wherever_it_is():
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    mask = np.zeros((40, 40), np.uint16)
+    drawn = np.asarray(draw_overlay(photo, mask, ["red"], opacity=0.55, legend=False)).astype(int)
+    red, green, blue = np.moveaxis(drawn, 2, 0)
+    assert np.ptp(red - green) <= 2 and np.ptp(red - blue) <= 2, "only light and dark differ"
+
+
+def test_a_class_of_a_few_pixels_has_its_colour_in_the_legend_of_a_large_picture(monkeypatch):
+    monkeypatch.setattr(overlay, "SAMPLED", 100)
+    photo = np.full((50, 200, 3), 90, np.uint8)
+    mask = np.zeros((50, 200), np.uint16)
+    mask[1:4, 1:4] = 1
+    picture = np.asarray(draw_overlay(photo, mask, ["all", "small"], opacity=0.55, legend=True))
+    small = np.round(90 * 0.45 + palette(2)[1] * 0.55)
+    assert (np.abs(picture[50:].astype(int) - small) <= 1).all(axis=2).sum() >= 100

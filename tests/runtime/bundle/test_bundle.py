@@ -77,7 +77,12 @@ def test_a_damaged_engine_is_refused_by_name_with_what_to_do(micro_bundle, tmp_p
     path = copied(micro_bundle, tmp_path / "bundle")
     damage(engine_file(path, stage))
     message = refusal(lambda: Segmenter.load(path))
-    for words in (str(engine_file(path, stage)), told, "Copy the bundle again", "export-engines micro --force"):
+    for words in (
+        str(engine_file(path, stage)),
+        told,
+        "Copy the bundle again",
+        f"export-engines micro --output {path} --force",
+    ):
         assert words in message
 
 
@@ -196,7 +201,13 @@ def test_a_stage_that_was_not_exported_is_told_with_how_to_export_it(micro_bundl
     path = copied(micro_bundle, tmp_path / "bundle")
     write_manifest(path, msgspec.structs.replace(manifest, stages=stages))
     message = refusal(lambda: Segmenter.load(path))
-    for words in (str(path), "no clip_image stage", "sam_encoder", "export-engines micro --stages clip_image"):
+    for words in (
+        str(path),
+        "no clip_image stage",
+        "sam_encoder",
+        f"export-engines micro --output {path} --stages ",
+        ",clip_image",
+    ):
         assert words in message
 
 

@@ -121,7 +121,9 @@ def test_json_is_one_line_for_each_photo_and_nothing_else(segment, folder):
     result = segment("one/cat.png", "bad.png", "two/cat.png", "--json")
     assert result.exit_code == 1
     lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [line["image"] for line in lines] == ["one/cat.png", "two/cat.png"]
+    assert [line["image"] for line in lines] == ["one/cat.png", "bad.png", "two/cat.png"]
+    failed = lines.pop(1)["error"]
+    assert failed["type"] == "PhotoError" and failed["message"].startswith("bad.png: ") and failed["exit_code"] == 1
     assert [line["output"] for line in lines] == ["out/cat.png", "out/cat.png-2"]
     for line in lines:
         saved = json.loads((folder / f"{line['output']}.json").read_text(encoding="utf-8"))
@@ -214,7 +216,8 @@ def test_inspect_of_a_damaged_bundle_ends_with_1_unless_it_shall_not_verify(micr
     engine_file(path, "head").write_bytes(b"damaged")
     for arguments in ((path,), (path, "--json"), (tmp_path,)):
         result = invoke("inspect", *arguments)
-        assert result.exit_code == 1 and result.stdout == "" and result.stderr.startswith("error: ")
+        assert result.exit_code == 1 and result.stderr.startswith("error: ")
+        assert bool(result.stdout) == ("--json" in arguments), "with --json the error is JSON too"
     assert engine_file(path, "head").name in invoke("inspect", path).stderr
     assert invoke("inspect", path, "--no-verify").exit_code == 0
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ovdeploy.runtime import OvdeployWarning
 from ovdeploy.runtime.cli import progress
-from ovdeploy.runtime.cli.common import warnings_told
+from ovdeploy.runtime.cli.failing import warnings_told
 from ovdeploy.runtime.cli.progress import Lines, line_reporter, progress_bar
 from ovdeploy.runtime.errors import hearing, warn
 

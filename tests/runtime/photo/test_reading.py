@@ -1,5 +1,8 @@
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 
 import cv2
@@ -267,3 +270,29 @@ def test_sams_image_is_its_own_transform_at_the_top_left(hw):
     np.testing.assert_array_equal(image[0, :, :h, :w], ResizeLongestSide(256).apply_image(padded).transpose(2, 0, 1))
     for margin in (image[0, :, h:], image[0, :, :, w:]):
         assert (margin == np.float32([123.675, 116.28, 103.53])[:, None, None]).all()
+
+
+def test_reading_a_photo_imports_the_modules_of_formats_that_are_read_and_no_others():
+    """Pillow has some 45, and importing all of them took longer than reading a photo."""
+    code = (
+        "import sys\nfrom ovdeploy.runtime.photo.decoding import PLUGINS\n"
+        "from ovdeploy.runtime.photo.reading import demo_photo, load_photo\n"
+        "load_photo(demo_photo())\nprint(*{name for name in sys.modules if name.endswith('ImagePlugin')} - "
+        "{f'PIL.{module}' for module in PLUGINS.values()})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+
+
+def test_an_open_bundle_has_imported_what_reads_photos(micro_bundle):
+    """So that the first photo takes no longer for it than the second."""
+    code = (
+        "import sys\nfrom ovdeploy.runtime import Segmenter, load_photo\n"
+        "from ovdeploy.runtime.photo.reading import demo_photo\n"
+        f"with Segmenter.load({str(micro_bundle)!r}):\n    before = set(sys.modules)\n    load_photo(demo_photo())\n"
+        "print(*set(sys.modules) - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    new = done.stdout.split()
+    assert done.returncode == 0, done.stderr
+    assert [name for name in new if name.startswith("PIL.")] == []

@@ -78,7 +78,7 @@ def _load_recipe(world: World, path: Path) -> None:
     from ovdeploy.runtime import load_recipe
 
     recipe = load_recipe(path)
-    _ = recipe.stages, recipe.possible_stages, recipe.int8_stages, recipe.origin
+    _ = recipe.stages, recipe.possible_stages, recipe.int8_stages
 
 
 def _load_parameters(world: World, path: Path) -> None:

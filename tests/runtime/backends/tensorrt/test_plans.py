@@ -233,7 +233,7 @@ def test_loading_a_plan_of_another_machine_tells_what_differs_and_the_command(wo
     world.cuda.gpu, world.cuda.capability = "NVIDIA Old", (7, 5)
     with pytest.raises(BundleError) as caught:
         plan_path(built, "clip_image", "fp32", SessionOptions())
-    for words in ("NVIDIA Fake 9000 (9.0), here is NVIDIA Old (7.5)", f"ovdeploy build-plans {built.path}"):
+    for words in ("NVIDIA Fake 9000 (9.0), here is NVIDIA Old (7.5)", f"ovdeploy build-plans --bundle {built.path}"):
         assert words in str(caught.value)
 
 

@@ -15,10 +15,11 @@ from ovdeploy.runtime.backends.options import SessionOptions
 from ovdeploy.runtime.backends.registry import check_backend_options, choose_backend
 from ovdeploy.runtime.backends.tensorrt import runtime_cache
 from ovdeploy.runtime.backends.tensorrt.libraries import LIBRARIES
-from ovdeploy.runtime.backends.tensorrt.library import Here, numbers
+from ovdeploy.runtime.backends.tensorrt.library import Here
 from ovdeploy.runtime.backends.tensorrt.options import PlanOptions
 from ovdeploy.runtime.backends.tensorrt.runtime_cache import RuntimeCache
 from ovdeploy.runtime.backends.tensorrt.session import open_rtx_plan
+from ovdeploy.runtime.backends.tensorrt.targets import numbers
 from ovdeploy.runtime.bundle.plan_building import build_plans
 from ovdeploy.runtime.bundle.plans import choose_plan, plan_path
 from ovdeploy.runtime.errors import ExportError, MissingExtraError, ParameterError
