@@ -7,6 +7,7 @@ DOCS_VENV := .venv-docs
 RUNTIME_VENV := .venv-runtime
 FLOORS_VENV := .venv-floors
 AUDIT_VENV := .venv-audit
+READERS_VENV := .venv-readers
 TEST_BUNDLES ?= $(FLOORS_VENV)/bundles
 TYPES := .types/ovdeploy
 FOLDERS := export runtime calib engines
@@ -14,13 +15,14 @@ JOBS ?= 2
 FULL_JOBS ?= 2
 LEAST := import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed here: make PYTHON=python3.11")
 
-.PHONY: demo test test-small test-full-size test-runtime test-bundles test-floors audit check types links docs clean help
+.PHONY: demo test test-small test-full-size test-runtime test-bundles test-floors test-readers audit check types links docs clean help
 
 help:
 	@echo "make demo          install, export the recipe 'tiny', segment and prompt a drawn scene"
 	@echo "make test          install, lint, check types, run all tests (make test-small leaves out full-size models)"
 	@echo "make test-runtime  the runtime's tests where PyTorch is not installed (make test-runtime PYTHON=python3.10)"
 	@echo "make test-floors   the oldest versions that pyproject.toml promises, without PyTorch"
+	@echo "make test-readers  other tools' own readers on our answers, each in an environment of its own"
 	@echo "make audit         bandit on the package"
 	@echo "make docs          build the documentation into site/, its links checked"
 	@echo "make clean         remove the virtual environments and everything that was made"
@@ -89,6 +91,22 @@ $(FLOORS_VENV)/.installed: pyproject.toml
 	$(FLOORS)/uv pip install --quiet --python $(FLOORS)/python -r $(FLOORS_VENV)/lowest.txt '.[test]'
 	touch $@
 
+# Other tools' own readers. Each has an environment, since their pins would downgrade ours.
+READERS := supervision datumaro label_studio
+
+test-readers: $(INSTALLED) links $(READERS:%=$(READERS_VENV)/%/.installed)
+	rm -rf $(READERS_VENV)/answers
+	PYTHONPATH=.types:tests $(BIN)/python tests/readers/write.py $(READERS_VENV)/answers
+	@for reader in $(READERS); do \
+	  PYTHONPATH=.types:tests $(READERS_VENV)/$$reader/bin/python -W ignore tests/readers/with_$$reader.py $(READERS_VENV)/answers || exit 1; \
+	done
+	$(BIN)/python tests/readers/with_fiftyone_layout.py $(READERS_VENV)/answers
+
+$(READERS_VENV)/%/.installed: tests/readers/%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --requirement $<
+	touch $@
+
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -124,4 +142,4 @@ docs: $(DOCS_VENV)/.installed links
 	@echo "the documentation is in site/index.html"
 
 clean:
-	rm -rf $(VENV) $(DOCS_VENV) $(RUNTIME_VENV) $(FLOORS_VENV) $(AUDIT_VENV) .types .mypy_cache .ruff_cache .pytest_cache demo build dist site *.egg-info
+	rm -rf $(VENV) $(DOCS_VENV) $(RUNTIME_VENV) $(FLOORS_VENV) $(AUDIT_VENV) $(READERS_VENV) .types .mypy_cache .ruff_cache .pytest_cache demo build dist site *.egg-info

@@ -12,6 +12,7 @@ from .kinds import KINDS, Kind, check_kinds, kind_named, paths_of, save_as
 from .panoptic import Panoptic
 from .polygons import Outline, Polygon
 from .rle import Rle
+from .yolo import yolo_data
 
 __all__ = [
     "KINDS",
@@ -27,4 +28,5 @@ __all__ = [
     "kind_named",
     "paths_of",
     "save_as",
+    "yolo_data",
 ]

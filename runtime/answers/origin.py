@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import printable
 from .result import Result
 
 
@@ -17,5 +16,5 @@ def with_origin(result: Result, photo: object, bundle: str) -> Result:
         photo: as it was given: a path, or pixels in some form.
         bundle: the digest of the bundle.
     """
-    path = printable(photo) if isinstance(photo, str | Path) else None
+    path = str(photo) if isinstance(photo, str | Path) else None
     return replace(result, path=path, bundle=bundle)

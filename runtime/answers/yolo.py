@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from ..boundary.arguments import public
+from ..boundary.reading import to_json
 from .instance import Instance, Subject
 from .keyhole import keyhole
 from .rle import cropped
@@ -38,9 +40,20 @@ def yolo(subject: Subject, instances: Sequence[Instance]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def class_names(subject: Subject) -> list[str]:
-    """The classes, in the order of their numbers."""
-    return [name for _, name in subject.classes]
+@public()
+def yolo_data(names: Sequence[str], *, background: bool = False, images: str = "images") -> str:
+    """What Ultralytics calls `data.yaml`: the classes of a folder of photos and of labels from `Result.to_yolo`.
+
+    It lies beside the folders `images` and `labels`. (It is written as JSON, which is YAML too.)
+
+    Args:
+        names: the classes' names, as in the result.
+        background: whether class 0 is the background, of which there are no labels.
+        images: the folder of photos, from where the file lies; labels lie in `labels` in its place.
+    """
+    classes = dict(enumerate(names[int(background) :]))
+    document = {"path": ".", "train": images, "val": images, "names": classes}
+    return to_json(document, indent=1).decode() + "\n"
 
 
 def _contours(instance: Instance) -> list[np.ndarray]:

@@ -218,5 +218,6 @@ def to_json(value: Any, indent: int | None = None) -> bytes:
     except UnicodeEncodeError:
         import json
 
-        encoded = json.dumps(msgspec.to_builtins(value), separators=(",", ":")).encode("ascii")
+        separators = (",", ":" if indent is None else ": ")
+        return json.dumps(msgspec.to_builtins(value), indent=indent, separators=separators).encode("ascii")
     return encoded if indent is None else msgspec.json.format(encoded, indent=indent)

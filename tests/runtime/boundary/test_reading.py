@@ -91,7 +91,9 @@ def test_what_the_system_refuses_to_write_is_our_error_with_its_number(tmp_path)
 
 def test_json_keeps_the_bytes_of_a_name_that_is_no_utf8():
     name = os.fsdecode(b"photo\xff.png")
-    assert os.fsencode(json.loads(to_json({"image": name}))["image"]) == b"photo\xff.png"
+    for indent in (None, 1):
+        told = to_json({"image": name}, indent=indent)
+        assert os.fsencode(json.loads(told)["image"]) == b"photo\xff.png"
     assert to_json({"image": "é"}) == '{"image":"é"}'.encode()
 
 

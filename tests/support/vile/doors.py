@@ -164,6 +164,7 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "Rle.from_coco": lambda w: {"segmentation": {"size": [1, 2], "counts": [1, 1]}},
     "kind_named": lambda w: {"name": "mask"},
     "paths_of": lambda w: {"kind": "mask", "stem": w.folder / "a"},
+    "yolo_data": lambda w: {"names": ["a", "b"], "background": True, "images": "images"},
     "save_as": lambda w: {"result": w.result, "kinds": ["mask"], "stem": w.folder / "a"},
     "Segmenter.load": LOADED,
     "Segmenter.vocabulary": lambda w: {"classes": ["cup", "table"]},
