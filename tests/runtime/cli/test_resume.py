@@ -70,6 +70,7 @@ def test_results_lie_as_photos_do_and_the_second_run_does_nothing(run):
     names = ["a", "b", "sub/a", "sub/deep/c"]
     assert sorted(before) == sorted(f"{name}.{kind}" for name in names for kind in ("json", "mask.png", "overlay.png"))
     again = run()
+    assert run.stderr.splitlines() == [again], "nothing else is said"
     assert again.startswith("nothing to do: all 4 photos were done before") and "--overwrite" in again
     assert results() == before
     assert run("--overwrite") == "4 of 4 photos segmented, in out"
