@@ -71,7 +71,7 @@ output_options = together(
         show_default=True,
         callback=_kinds,
         metavar="KINDS",
-        help=f"What is written for each photo, by comma: {', '.join(KINDS)}. Only that is computed.",
+        help="What is written for each photo, by comma; see below. Only that is computed.",
     ),
     click.option("--overwrite", is_flag=True, help="Do all photos again, also those that are done."),
 )
@@ -91,7 +91,10 @@ running_options = together(
 )
 
 
-@click.command()
+EPILOG = "\b\nKinds of --save:\n" + "\n".join(f"  {name:14} {kind.holds}" for name, kind in KINDS.items())
+
+
+@click.command(epilog=EPILOG)
 @click.argument("images", nargs=-1, required=True)
 @bundle_option
 @classes_options

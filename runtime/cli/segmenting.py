@@ -28,7 +28,7 @@ from ..photo.listing import Listing
 from ..pipelines.base import Segmenter
 from ..words.vocabulary import Vocabulary
 from .failing import tell_error
-from .progress import progress_bar, status_reporter
+from .progress import Lines, progress_bar, status_reporter
 from .record import Record
 from .tasks import Task, least_bytes, pending, suffixes_of
 
@@ -132,7 +132,12 @@ class _Run:
 
     @contextmanager
     def shown(self, doing: str, *, transient: bool = False) -> Iterator[None]:
-        """Show how far the photos are, while this goes on."""
+        """Show how far the photos are, while this goes on; transiently on a terminal alone, and else in lines."""
+        if transient and not self._console.is_terminal:  # where a bar that disappears leaves an empty line
+            lines, total = Lines(self._console), len(self._job.photos)
+            self._advance = lambda name: None if self._job.as_json else lines.tell(f"{doing}: {self._told} of {total}")
+            yield
+            return
         with progress_bar(self._console, quiet=self._job.as_json, transient=transient) as progress:
             bar = progress.add_task(doing, total=len(self._job.photos), completed=self._told)
 
