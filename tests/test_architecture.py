@@ -224,7 +224,7 @@ def test_the_runtime_loses_no_public_name():
 
 
 GROUPS = {
-    "ovdeploy.commands": 15,
+    "ovdeploy.commands": 16,
     "ovdeploy.pipelines": 2,
     "ovdeploy.methods": 1,
     "ovdeploy.references": 2,

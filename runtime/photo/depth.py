@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,6 +32,9 @@ SCALED = ("PPM", "JPEG2000")
 
 BITS = 258
 """TIFF's tag for the bits of a value."""
+
+ARGUMENTS = 3
+"""Where a decoder's arguments stand in a tile of Pillow's."""
 
 TO_DO = "Scale it to 0 … 255 yourself, and save 8 bits"
 
@@ -62,7 +66,7 @@ def to_8_bits(image: Image.Image, what: str, again: Callable[[], Image.Image]) -
     if kind == "LA":
         raise PhotoError(f"{what}: 16-bit grey with transparency, of which 14 bits or fewer are used. {TO_DO}")
     with again() as other:
-        other.tile = [tile._replace(args=_with(tile.args, f"{kind};{LOWER[order]}")) for tile in other.tile]
+        other.tile = [_unpacked_by(tile, f"{kind};{LOWER[order]}") for tile in other.tile]
         lower = np.asarray(other)
     return Image.fromarray(_deep_colours(upper.astype(np.uint16) << 8 | lower), image.mode)
 
@@ -116,9 +120,15 @@ def _tags(image: Image.Image) -> tuple[int, ...]:
 
 def _rawmode(image: Image.Image) -> str:
     """How Pillow unpacks a pixel, `RGB;16B` for example; empty where it does not say."""
-    args = image.tile[0].args
+    args = image.tile[0][ARGUMENTS]
     first = args if isinstance(args, str) else next(iter(args or ()), "")
     return first if isinstance(first, str) else ""
+
+
+def _unpacked_by(tile: Any, rawmode: str) -> Any:
+    """A tile with another way to unpack. Older Pillows have plain tuples for them."""
+    args = _with(tile[ARGUMENTS], rawmode)
+    return tile._replace(args=args) if hasattr(tile, "_replace") else (*tile[:ARGUMENTS], args)
 
 
 def _with(args: object, rawmode: str) -> object:

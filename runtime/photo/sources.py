@@ -113,11 +113,19 @@ def _entries(folder: str, recursive: bool) -> tuple[list[str], list[str]]:
             name = entry.name
             if name.startswith("."):
                 continue
-            if is_photos_name(name) and not name.endswith(RESULTS) and not entry.is_dir():
+            if _leads_to_folder(entry):
+                folders.extend([name] if recursive else [])
+            elif is_photos_name(name) and not name.endswith(RESULTS):
                 files.append(name)
-            elif recursive and entry.is_dir():
-                folders.append(name)
     return sorted(files), sorted(folders)
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one; a loop of links is none, and costs nothing but itself."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def is_photos_name(name: str) -> bool:

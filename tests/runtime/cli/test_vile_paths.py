@@ -40,10 +40,10 @@ def test_a_folder_of_vile_photos_is_segmented_but_for_them(micro_bundle, photos,
     done = run("segment", photos, "n" * 300, "z/" * 3000, "/dev/zero", "--bundle", micro_bundle, "--classes",
                "cup, table", "--json", folder=tmp_path)  # fmt: skip
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(lines) == 9, "one for each photo"
+    assert len(lines) == 8, "one for each photo; a folder that is called as one is searched"
     sound = [line["image"] for line in lines if "error" not in line]
     assert [os.fsencode(image).rpartition(b"/")[2] for image in sound] == [b"a.png", b"b\xff.png"]
-    assert done.returncode == 1 and done.stderr.count("error:") == 7 and "Traceback" not in done.stderr
+    assert done.returncode == 1 and done.stderr.count("error:") == 6 and "Traceback" not in done.stderr
     assert (tmp_path / "ovdeploy-out" / "a.mask.png").is_file()
 
 
