@@ -167,7 +167,7 @@ class Record:
     def _ready(self) -> BinaryIO:
         """The file, from now on a record of this run's results alone."""
         if self._file is None:
-            self._file = appended(self._path)
+            self._file = appended(self._path, OutputError)
             begun(self._file, HEAD.written(self._head), f"{self._folder}: another `segment` with another bundle, other "
                   f"words or parameters is writing there; give another --output")  # fmt: skip
         return self._file

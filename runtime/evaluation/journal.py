@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ import msgspec
 
 from ..errors import ParameterError
 from ..files import atomic_path, write_bytes
+from ..kept.journal import append, appended
 from ..kept.lines import Lines
 from ..kept.trust import UnfitError, log, open_kept
 
@@ -84,7 +84,6 @@ class Journal:
         self._path = folder / JOURNAL
         plain = msgspec.json.decode(msgspec.json.encode(identity))
         self._lines = Lines(msgspec.json.encode(plain, order="sorted"))
-        folder.mkdir(parents=True, exist_ok=True)
         self._file = _locked(self._path)
         try:
             if restart:
@@ -105,8 +104,7 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         """Write an entry."""
-        self._file.write(self._lines.written(msgspec.json.encode(entry)))
-        self._file.flush()
+        append(self._file, self._lines.written(msgspec.json.encode(entry)))
         if entry.error is None:
             self.done.add(entry.photo)
 
@@ -178,7 +176,7 @@ def _locked(path: Path) -> BinaryIO:
         ParameterError: another one has it, or it is no file that can be written.
     """
     while True:
-        file = _appending(path)
+        file = appended(path, ParameterError)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -188,19 +186,6 @@ def _locked(path: Path) -> BinaryIO:
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 return file
         file.close()  # another process had just rewritten it
-
-
-def _appending(path: Path) -> BinaryIO:
-    """The journal, opened; never waiting for somebody at the other end of a pipe."""
-    wanted = f"{path} should be a regular file that can be read and written; remove it, or give another --output"
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise ParameterError(f"{wanted} ({error.strerror})") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ParameterError(wanted)
-    return open(descriptor, "ab")
 
 
 def _describe(folder: Path, identity: dict[str, Any]) -> None:

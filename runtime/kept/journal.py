@@ -11,31 +11,33 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..boundary.reading import reason
-from ..errors import BusyError, OutputError
+from ..errors import BusyError, OvdeployError
 from ..files import make_folder
 
 PATIENCE, PAUSE = 2.0, 0.02
 """Seconds that a process waits for one that is just beginning a file, and between two looks."""
 
 
-def appended(path: Path) -> BinaryIO:
+def appended(path: Path, error: type[OvdeployError]) -> BinaryIO:
     """A file, opened for reading and appending, made if it is not there; never waiting for somebody at a pipe's end.
 
     Args:
         path: the file.
+        error: what is raised.
 
     Raises:
-        OutputError: it is no file that can be written.
+        OvdeployError: of the type given; it is no file that can be written.
+        FileError: the system refuses its folder.
     """
     wanted = f"{path} should be a regular file that can be read and written; remove it, or give another --output"
     make_folder(path.parent)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise OutputError(f"{wanted} ({reason(error)})") from error
+    except OSError as refusal:
+        raise error(f"{wanted} ({reason(refusal)})") from refusal
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OutputError(wanted)
+        raise error(wanted)
     return open(descriptor, "ab", buffering=0)
 
 
