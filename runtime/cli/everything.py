@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import TextColumn, TimeRemainingColumn
 
-from ..boundary.reading import reason, to_json
-from ..errors import OF_ONE_PHOTO, OutputError, printable
-from ..files import check_folder, is_lasting
+from ..boundary.reading import to_json
+from ..errors import OF_ONE_PHOTO, printable
+from ..files import check_folder
 from ..photo.listing import Listing
 from ..photo.naming import result_names
 from ..photo.sources import sources
@@ -27,7 +27,7 @@ from ..pipelines.promptable.interactive import Prompter
 from ..recipe.parameters import with_overrides
 from ..reporting import Reporter
 from .common import bundle_option, engine_options, gpu_options, parse_settings, thread_option
-from .failing import fail_cleanly, tell_error
+from .failing import fail_cleanly, tell_failed
 from .progress import progress_bar
 from .tasks import OVERLAY, least_bytes, reserved_endings
 
@@ -111,9 +111,7 @@ def everything(
                 _write(found, output / f"{name}.everything", as_json)
             except OF_ONE_PHOTO as error:  # the next may be fine
                 failed += 1
-                if isinstance(error, OSError) and is_lasting(error):
-                    raise OutputError(f"{photo}: the results cannot be written to {output}: {reason(error)}") from error
-                tell_error(error, as_json, image=photo)
+                tell_failed(error, photo, output, as_json)
     if not as_json:
         click.echo(f"{len(listed) - failed} of {len(listed)} photos done, in {output}", err=True)
     sys.exit(1 if failed else 0)

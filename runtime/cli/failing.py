@@ -13,11 +13,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from ..errors import OvdeployError, OvdeployWarning, printable
+from ..errors import OutputError, OvdeployError, OvdeployWarning, printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -67,6 +68,29 @@ def tell_error(error: Exception, as_json: bool, **about: str) -> None:
     if as_json:
         plain = {name: value for name, value in vars(error).items() if isinstance(value, str | int) and value != ""}
         tell_json(type(error).__name__, str(error), about, exit_code=FAILED, **plain)
+
+
+def tell_failed(error: Exception, photo: str, output: Path, as_json: bool) -> None:
+    """Tell of a photo that failed, in a run that goes on.
+
+    Args:
+        error: what its results cost.
+        photo: its name.
+        output: where results go.
+        as_json: whether the command was called with `--json`.
+
+    Raises:
+        OutputError: the next photo would fail in the same way.
+    """
+    from ..boundary.reading import reason
+    from ..files import is_lasting
+
+    if isinstance(error, OSError) and is_lasting(error):
+        raise OutputError(
+            f"{photo}: the results cannot be written to {output}: {reason(error)}. The run ends here, since the next "
+            f"photo would fail in the same way; the results of the photos before are whole"
+        ) from error
+    tell_error(error, as_json, image=photo)
 
 
 def tell_json(kind: str, message: str, about: dict[str, str] | None = None, **more: Any) -> None:

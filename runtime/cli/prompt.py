@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..answers.writing import write_json
 from ..boundary.reading import array_of, read_bytes, to_json
 from ..errors import PromptError
-from ..files import atomic_path, check_folder, write_bytes
+from ..files import atomic_path, check_folder
 from ..pipelines.promptable.interactive import Prompter
 from ..pipelines.prompted import PromptedMasks
 from .common import bundle_option, engine_options, fail_cleanly, gpu_options
@@ -122,7 +123,7 @@ def _write(stem: Path, photo: np.ndarray, answer: PromptedMasks, prompts: dict[s
         _overlay(photo, answer.masks[answer.best], prompts).save(temporary, format="PNG")
     with atomic_path(f"{stem}.npy") as temporary, open(temporary, "wb") as file:
         np.save(file, answer.low_res_logits[[answer.best, *np.delete(np.arange(len(answer.iou)), answer.best)]])
-    write_bytes(f"{stem}.json", to_json(told, indent=1))
+    write_json(f"{stem}.json", told)
 
 
 def _overlay(photo: np.ndarray, mask: np.ndarray, prompts: dict[str, Any]) -> Image.Image:

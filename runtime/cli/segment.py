@@ -13,9 +13,9 @@ from ..answers.kinds import KINDS, check_kinds
 from ..backends.options import MOST_THREADS
 from ..bundle.bundle import Bundle
 from ..errors import one_of
-from ..files import check_folder
 from ..photo.listing import Listing
 from ..photo.sources import below, sources
+from ..words.vocabulary import Vocabulary
 from .common import (
     bundle_option,
     engine_options,
@@ -167,14 +167,14 @@ def segment(
         raise click.UsageError("a --vocabulary was embedded with its templates; leave --template away")
     if not entries and not saved and not opened.recipe.classes:
         raise click.UsageError("give --classes or --vocabulary; this bundle was not exported with classes of its own")
+    words = Vocabulary.load(saved, background=background or None) if saved else None
     parameters = read_overrides(overlay, settings)
     given = sources(images, recursive=recursive)
     photos = Listing(below(given, str(relative_to)) if relative_to else given)
-    check_folder(output)
     job = Job(
         bundle=opened,
         photos=photos,
-        words=Words(entries, templates, saved, background or None),
+        words=Words(entries, templates, words, background or None),
         parameters=parameters,
         output=output,
         kinds=kinds,

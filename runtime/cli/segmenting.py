@@ -20,14 +20,14 @@ from rich.markup import escape
 from ..answers.kinds import save_as
 from ..answers.result import Result
 from ..backends.registry import choose_backend
-from ..boundary.reading import read_bytes, reason, to_json
+from ..boundary.reading import read_bytes, to_json
 from ..bundle.bundle import Bundle
 from ..errors import OF_ONE_PHOTO, EngineError, OutputError, PhotoError, printable
-from ..files import check_folder, is_lasting
+from ..files import check_folder
 from ..photo.listing import Listing
 from ..pipelines.base import Segmenter
 from ..words.vocabulary import Vocabulary
-from .failing import tell_error
+from .failing import tell_failed
 from .progress import Lines, progress_bar, status_reporter
 from .record import Record
 from .tasks import Task, least_bytes, pending, suffixes_of
@@ -43,14 +43,14 @@ class Words(NamedTuple):
     """One a class; None means the bundle's own, unless there is a file."""
     templates: tuple[str, ...]
     """Empty means the bundle's."""
-    saved: Path | None
-    """A file of `Vocabulary.save`."""
+    saved: Vocabulary | None
+    """From a file of `Vocabulary.save`."""
     background: bool | None
 
     def embedded(self, segmenter: Segmenter, console: Console) -> Vocabulary:
         """The vocabulary."""
         if self.saved is not None:
-            return Vocabulary.load(self.saved, background=self.background)
+            return self.saved
         with console.status("embedding names") as status:
             return segmenter.vocabulary(
                 self.entries,
@@ -64,9 +64,8 @@ class Words(NamedTuple):
         if self.saved is None:
             entries = bundle.recipe.classes if self.entries is None else self.entries
             return {"entries": entries, "templates": self.templates, "background": self.background}
-        loaded = Vocabulary.load(self.saved, background=self.background)
-        digest = hashlib.sha256(loaded.embeddings.tobytes()).hexdigest()
-        return {"synonyms": loaded.synonyms, "embeddings": digest, "background": loaded.background}
+        digest = hashlib.sha256(self.saved.embeddings.tobytes()).hexdigest()
+        return {"synonyms": self.saved.synonyms, "embeddings": digest, "background": self.saved.background}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,9 +215,7 @@ class _Run:
                 self._print(task, result.to_dict())
         except OF_ONE_PHOTO as error:
             self.failed += 1
-            if isinstance(error, OSError) and is_lasting(error):
-                raise OutputError(_ending(task.photo.name, job.output, error)) from error
-            tell_error(error, job.as_json, image=task.photo.name)
+            tell_failed(error, task.photo.name, job.output, job.as_json)
 
     def _print(self, task: Task, told: Mapping[str, Any]) -> None:
         line = {"image": task.photo.name, "output": str(self._job.output / task.name), **told}
@@ -227,10 +224,3 @@ class _Run:
 
 def _tell(line: str) -> None:
     click.echo(printable(line), err=True)
-
-
-def _ending(path: str, output: Path, error: OSError) -> str:
-    return (
-        f"{path}: the results cannot be written to {output}: {reason(error)}. The run ends here, since the next photo "
-        f"would fail in the same way; the results of the photos before are whole"
-    )
