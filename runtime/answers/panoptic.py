@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ParameterError, one_of
-from .coco import category_id, image
+from .coco import categories, category_id, image
 from .instance import Instance, Subject
 
 SCHEMA = "ovdeploy/panoptic/1"
@@ -51,8 +51,8 @@ def panoptic(subject: Subject, instances: Sequence[Instance], file_name: str, st
         "images": [image(subject)],
         "annotations": [annotation],
         "categories": [
-            {"id": category_id(index), "name": name, "supercategory": name, "isthing": int(name not in stuff)}
-            for index, name in subject.classes
+            {**each, "supercategory": each["name"], "isthing": int(each["name"] not in stuff)}
+            for each in categories(subject)
         ],
     }
     channels = np.ascontiguousarray(ids.T).astype("<u4").view(np.uint8).reshape(*subject.hw, 4)

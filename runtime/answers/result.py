@@ -11,10 +11,9 @@ import numpy as np
 from PIL import Image
 
 from ..boundary.arguments import public
-from ..errors import ParameterError, shown
 from ..files import atomic_path
 from ..photo.overlay import draw_overlay, small_indices
-from ..photo.writing import image_format
+from .answer import Answer
 from .coco import coco, coco_polygons
 from .components import find_instances
 from .detections import detections
@@ -26,7 +25,6 @@ from .polygons import Outline, outlines_of
 from .region import Region
 from .shares import class_shares
 from .table import table
-from .writing import write_json
 from .yolo import yolo
 
 SCHEMA = "ovdeploy/result/1"
@@ -34,7 +32,7 @@ SCHEMA = "ovdeploy/result/1"
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class Result(Answer):
     """A photo's segmentation.
 
     Attributes:
@@ -79,8 +77,6 @@ class Result:
         Raises:
             ParameterError: the opacity is not between 0 and 1.
         """
-        if not 0 <= opacity <= 1:
-            raise ParameterError(f"opacity={shown(opacity)}: expected a number from 0 to 1")
         return draw_overlay(self.photo, self.mask, self.names, opacity=opacity, legend=legend)
 
     @public()
@@ -222,29 +218,10 @@ class Result:
             image.save(temporary, format="PNG")
 
     @public()
-    def save_overlay(self, path: str | Path) -> None:
-        """Write the overlay; the suffix chooses the format.
-
-        Raises:
-            OutputError: Pillow writes no such format.
-            FileError: the system refuses the path.
-        """
-        kind = image_format(path)
-        with atomic_path(path) as temporary:
-            self.overlay().save(temporary, format=kind)
-
-    @public()
-    def save_json(self, path: str | Path) -> None:
-        """Write `to_dict()` as JSON."""
-        write_json(path, self.to_dict())
-
-    @public()
     def to_dict(self) -> dict[str, Any]:
         """Areas, boxes, scores and timings, as plain values."""
         return {
-            "schema": SCHEMA,
-            "path": self.path,
-            "bundle": self.bundle,
+            **self.subject.head(SCHEMA),
             "size": {"height": self.mask.shape[0], "width": self.mask.shape[1]},
             "backend": self.backend,
             "precision": self.precision,

@@ -148,6 +148,26 @@ def cropped(mask: Rle, box_xyxy: tuple[int, int, int, int]) -> np.ndarray:
     return np.ascontiguousarray(inside.T)
 
 
+def placed(inside: np.ndarray, corner: tuple[int, int], hw: tuple[int, int]) -> Rle:
+    """`Rle.encode` of a mask of which only the part in a box is at hand: what `cropped` gives, and back.
+
+    Args:
+        inside: [h, w] bool.
+        corner: x y of its top left pixel.
+        hw: the mask's size.
+    """
+    height, width = hw
+    (rows, columns), (x0, y0) = inside.shape, corner
+    framed = np.zeros((columns, rows + 2), bool)
+    framed[:, 1:-1] = inside.T
+    column, row = np.divmod(np.flatnonzero(framed[:, 1:] != framed[:, :-1]), rows + 1)
+    bounds = (column + x0) * height + row + y0
+    same = np.flatnonzero(bounds[1:] == bounds[:-1])  # a run goes on at the top of the next column
+    bounds = np.delete(bounds, np.concatenate([same, same + 1]))
+    counts = np.diff(np.concatenate([[0], bounds, [height * width]]))
+    return Rle(height, width, counts if counts[-1] else counts[:-1])
+
+
 def _letters(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Numbers as groups of five bits.
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..errors import VocabularyError
+from ..errors import ParameterError, VocabularyError, shown
 from ..geometry.limits import CLASSES
 
 STRIP = 1 << 20
@@ -56,8 +56,7 @@ def draw_overlay(
     drawn = _blended(photo, mask, colours, opacity)
     counts = np.bincount(mask.reshape(-1), minlength=len(names))
     seen = _seen(drawn, mask, counts, colours) if legend else colours  # before the light lines, which are no class's
-    edges = _edges(labels)
-    drawn[edges] = LIGHT[drawn[edges]]
+    _outline(drawn, labels)
     image = Image.fromarray(drawn)
     return _with_legend(image, counts, names, seen) if legend else image
 
@@ -79,8 +78,7 @@ def draw_instances(photo: np.ndarray, masks: Iterable[np.ndarray], *, opacity: f
     drawn = _blended(photo, labels, colours, opacity)
     nothing = labels == 0
     drawn[nothing] = photo[nothing]
-    edges = _edges(labels)
-    drawn[edges] = LIGHT[drawn[edges]]
+    _outline(drawn, labels)
     return Image.fromarray(drawn)
 
 
@@ -89,7 +87,12 @@ def _blended(photo: np.ndarray, mask: np.ndarray, colours: np.ndarray, opacity: 
 
     Its own colours fade as theirs come, and are gone at half of the opacity: blue sky under red would be a violet that
     is in no legend.
+
+    Raises:
+        ParameterError: the opacity is not between 0 and 1.
     """
+    if not 0 <= opacity <= 1:
+        raise ParameterError(f"opacity={shown(opacity)}: expected a number from 0 to 1")
     drawn = np.empty_like(photo)
     step, fading = max(1, STRIP // photo.shape[1]), min(1.0, 2 * opacity)
     for start in range(0, len(photo), step):  # the whole of a large photo would take gigabytes
@@ -115,11 +118,11 @@ def _seen(drawn: np.ndarray, mask: np.ndarray, counts: np.ndarray, colours: np.n
     return np.where(taken[:, None] > 0, np.round(means), colours).astype(np.uint8)
 
 
-def _edges(labels: np.ndarray) -> np.ndarray:
-    """[H, W] bool: the pixels beside another label."""
+def _outline(drawn: np.ndarray, labels: np.ndarray) -> None:
+    """Draw light lines where labels meet: [H, W, 3] uint8, changed in place, by [H, W]."""
     kernel = np.ones((3, 3), np.uint8)
-    edges: np.ndarray = cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
-    return edges
+    edges = cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
+    drawn[edges] = LIGHT[drawn[edges]]
 
 
 def small_indices(mask: np.ndarray, classes: int) -> np.ndarray:

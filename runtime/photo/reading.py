@@ -123,11 +123,10 @@ def as_photo(photo: Photo, max_pixels: int = MOST_PIXELS, color: str = RGB) -> n
     return rgb_of(array, color)
 
 
-def origin_of(photo: Photo | PhotoError) -> str | Path | None:
+def origin_of(photo: Photo | PhotoError) -> str | None:
     """Where a photo lies; None of one that lies nowhere."""
-    if isinstance(photo, Readable):
-        return photo.name
-    return photo if isinstance(photo, str | Path) else None
+    named = photo.name if isinstance(photo, Readable) else photo
+    return str(named) if isinstance(named, str | Path) else None
 
 
 def in_color(photo: Photo, color: str) -> Photo:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..answers.origin import with_origin
 from ..answers.result import Result
 from ..backends.base import Session
 from ..boundary.arguments import public
@@ -151,7 +151,7 @@ class Segmenter(Reopened, ABC):
             EngineError: an engine failed or returned NaN.
         """
         result = self._prepared(vocabulary, parameters, 1)(in_color(photo, color))
-        return with_origin(result, origin_of(photo), self.engines.bundle)
+        return replace(result, path=origin_of(photo), bundle=self.engines.bundle)
 
     @public("vocabulary", "color")
     def segment_many(
@@ -194,7 +194,7 @@ class Segmenter(Reopened, ABC):
             if isinstance(photo, PhotoError):
                 return photo
             try:
-                return with_origin(one(photo), origin_of(photo), self.engines.bundle)
+                return replace(one(photo), path=origin_of(photo), bundle=self.engines.bundle)
             except (PhotoError, EngineError) as error:  # of this photo; the next may be fine
                 return error
 

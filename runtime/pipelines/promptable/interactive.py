@@ -17,7 +17,6 @@ import msgspec
 from ...backends.base import HOST, Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle
-from ...errors import printable
 from ...geometry.dimensions import SamDimensions
 from ...geometry.sam_frame import sam_frame
 from ...photo.arrays import RGB
@@ -172,9 +171,7 @@ class Prompter(Reopened):
         own = self._with_batch(settings.prompt_batch)
         side = settings.points_per_side or self.points_per_side
         found = find_everything(image, lambda part: own.encode(Taken(part)), settings, side, grids, clock, progress)
-        named = origin_of(photo)
-        path = None if named is None else printable(named)
-        return replace(found, path=path, backend=self.backend, precision=self.precision, bundle=self.bundle)
+        return replace(found, path=origin_of(photo), backend=self.backend, precision=self.precision, bundle=self.bundle)
 
     @property
     def points_per_side(self) -> int:

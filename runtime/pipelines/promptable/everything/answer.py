@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from ....answers.answer import Answer
 from ....answers.coco import coco
 from ....answers.detections import detections
 from ....answers.instance import Instance, Subject, instances_document
-from ....answers.rle import Rle
-from ....answers.writing import write_json
+from ....answers.rle import placed
 from ....boundary.arguments import public
-from ....errors import ParameterError, shown
-from ....files import atomic_path
 from ....geometry.sizes import HW
 from ....photo.overlay import draw_instances
-from ....photo.writing import image_format
 from .candidates import Candidate
 
 SCHEMA = "ovdeploy/everything/1"
@@ -45,7 +41,7 @@ class PromptedInstance(Instance):
 
 
 @dataclass(frozen=True, eq=False)
-class Everything:
+class Everything(Answer):
     """All that a grid of points found in a photo.
 
     Attributes:
@@ -85,26 +81,7 @@ class Everything:
         Raises:
             ParameterError: the opacity is not between 0 and 1.
         """
-        if not 0 <= opacity <= 1:
-            raise ParameterError(f"opacity={shown(opacity)}: expected a number from 0 to 1")
         return draw_instances(self.photo, (each.mask.decode() for each in self._largest_first()), opacity=opacity)
-
-    @public()
-    def save_overlay(self, path: str | Path) -> None:
-        """Write the overlay; the suffix chooses the format.
-
-        Raises:
-            OutputError: Pillow writes no such format.
-            FileError: the system refuses the path.
-        """
-        kind = image_format(path)
-        with atomic_path(path) as temporary:
-            self.overlay().save(temporary, format=kind)
-
-    @public()
-    def save_json(self, path: str | Path) -> None:
-        """Write `to_dict()` as JSON."""
-        write_json(path, self.to_dict())
 
     @public()
     def to_dict(self) -> dict[str, Any]:
@@ -155,7 +132,7 @@ def instances_of(candidates: Sequence[Candidate], photo_hw: HW) -> tuple[Prompte
             box_xyxy=each.box,
             area=each.area,
             score=min(max(each.iou, 0.0), 1.0),
-            mask=run_lengths(each.inside, (each.box[0], each.box[1]), photo_hw),
+            mask=placed(each.inside, (each.box[0], each.box[1]), photo_hw),
             iou=each.iou,
             stability=each.stability,
             point_xy=each.point,
@@ -163,23 +140,3 @@ def instances_of(candidates: Sequence[Candidate], photo_hw: HW) -> tuple[Prompte
         )
         for index, each in enumerate(candidates)
     )
-
-
-def run_lengths(inside: np.ndarray, corner: tuple[int, int], photo_hw: HW) -> Rle:
-    """`Rle.encode` of a mask of which only the part in a box is at hand.
-
-    Args:
-        inside: [h, w] bool.
-        corner: x y of its top left pixel.
-        photo_hw: the mask's size.
-    """
-    height, width = photo_hw
-    (rows, columns), (x0, y0) = inside.shape, corner
-    framed = np.zeros((columns, rows + 2), bool)
-    framed[:, 1:-1] = inside.T
-    column, row = np.divmod(np.flatnonzero(framed[:, 1:] != framed[:, :-1]), rows + 1)
-    bounds = (column + x0) * height + row + y0
-    same = np.flatnonzero(bounds[1:] == bounds[:-1])  # a run goes on at the top of the next column
-    bounds = np.delete(bounds, np.concatenate([same, same + 1]))
-    counts = np.diff(np.concatenate([[0], bounds, [height * width]]))
-    return Rle(height, width, counts if counts[-1] else counts[:-1])

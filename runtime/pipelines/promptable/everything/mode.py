@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,9 @@ from ....errors import PromptError, shown
 from ....reporting import Clock, Reporter
 from ...prompted import PromptablePhoto
 from .answer import Everything, instances_of
-from .crops import rounds_of
+from .crops import Crop, rounds_of
 from .parameters import MOST_POINTS, EverythingParameters
-from .search import Rounds, Search
+from .search import Search
 
 GRIDS = (
     f"expected a grid for the photo and one for every layer of crops, each [n, 2] x y from 0 to 1 with at most "
@@ -45,10 +45,11 @@ def find_everything(
         PromptError: the grids are none.
         EngineError: an engine failed or returned NaN.
     """
-    rounds: Rounds = lambda crop: rounds_of(side, crop.layer, settings)  # noqa: E731 (one of two)
-    if grids is not None:
-        checked = checked_grids(grids, settings.crop_layers)
-        rounds = lambda crop: checked[crop.layer : crop.layer + 1]  # noqa: E731
+    given = None if grids is None else checked_grids(grids, settings.crop_layers)
+
+    def rounds(crop: Crop) -> Sequence[np.ndarray]:
+        return rounds_of(side, crop.layer, settings) if given is None else given[crop.layer : crop.layer + 1]
+
     search = Search(settings, rounds, clock, progress)
     found = search.run(photo, encode)
     instances = instances_of(found, (photo.shape[0], photo.shape[1]))
