@@ -29,19 +29,10 @@ from typing import Any
 
 import numpy as np
 
-UPSTREAM = {
-    "points_per_side": "points_per_side",
-    "prompt_batch": "points_per_batch",
-    "iou_threshold": "pred_iou_thresh",
-    "stability_threshold": "stability_score_thresh",
-    "stability_offset": "stability_score_offset",
-    "box_threshold": "box_nms_thresh",
-    "crop_layers": "crop_n_layers",
-    "crop_box_threshold": "crop_nms_thresh",
-    "crop_overlap": "crop_overlap_ratio",
-    "crop_points_divisor": "crop_n_points_downscale_factor",
-    "min_area": "min_mask_region_area",
-}
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from support.everything import UPSTREAM
+
 LENIENT = {
     "points_per_side": 8, "prompt_batch": 16, "iou_threshold": 0, "stability_threshold": 0.3, "stability_offset": 0.02,
     "box_threshold": 0.95, "crop_box_threshold": 0.95,

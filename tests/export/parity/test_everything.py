@@ -29,20 +29,9 @@ from ovdeploy.runtime.pipelines.promptable.everything.crops import crops_of, cut
 from ovdeploy.runtime.pipelines.promptable.everything.parameters import EverythingParameters
 from ovdeploy.runtime.pipelines.promptable.everything.suppression import suppress
 from ovdeploy.runtime.scenes import draw_scene
+from support.everything import UPSTREAM
 
 LENIENT = {"iou_threshold": 0.4, "stability_threshold": 0.6, "box_threshold": 0.8}
-UPSTREAM = {
-    "points_per_side": "points_per_side",
-    "iou_threshold": "pred_iou_thresh",
-    "stability_threshold": "stability_score_thresh",
-    "stability_offset": "stability_score_offset",
-    "box_threshold": "box_nms_thresh",
-    "crop_layers": "crop_n_layers",
-    "crop_box_threshold": "crop_nms_thresh",
-    "crop_overlap": "crop_overlap_ratio",
-    "crop_points_divisor": "crop_n_points_downscale_factor",
-    "min_area": "min_mask_region_area",
-}
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ovdeploy.runtime.answers.rle import Rle
+from ovdeploy.runtime.answers.rle import Rle, placed
 from ovdeploy.runtime.geometry.bands import Bands
 from ovdeploy.runtime.geometry.dimensions import SamDimensions
 from ovdeploy.runtime.geometry.sam_frame import sam_frame
-from ovdeploy.runtime.pipelines.promptable.everything.answer import run_lengths
 from ovdeploy.runtime.pipelines.promptable.everything.candidates import Candidate, candidates_in
 from ovdeploy.runtime.pipelines.promptable.everything.crops import EDGE, Crop, crops_of, cut_off, grid, rounds_of
 from ovdeploy.runtime.pipelines.promptable.everything.parameters import EverythingParameters
@@ -65,7 +64,7 @@ def parts(draw):
 @settings(max_examples=400, deadline=None)
 def test_run_lengths_of_a_part_are_those_of_the_whole(drawn):
     mask, (x0, y0, x1, y1) = drawn
-    came = run_lengths(mask[y0 : y1 + 1, x0 : x1 + 1], (x0, y0), mask.shape)
+    came = placed(mask[y0 : y1 + 1, x0 : x1 + 1], (x0, y0), mask.shape)
     assert came == Rle.encode(mask)
     np.testing.assert_array_equal(came.decode(), mask)
 
