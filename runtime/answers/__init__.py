@@ -6,8 +6,8 @@ save_as(result, ["mask", "json"], "results/cat")  # results/cat.mask.png, result
 
 from __future__ import annotations
 
-from .coco import join_coco
 from .instance import Instance, Subject
+from .joining import join_coco
 from .kinds import KINDS, Kind, check_kinds, kind_named, paths_of, save_as
 from .panoptic import Panoptic
 from .polygons import Outline, Polygon

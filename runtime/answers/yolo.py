@@ -44,7 +44,8 @@ def yolo(subject: Subject, instances: Sequence[Instance]) -> str:
 def yolo_data(names: Sequence[str], *, background: bool = False, images: str = "images") -> str:
     """What Ultralytics calls `data.yaml`: the classes of a folder of photos and of labels from `Result.to_yolo`.
 
-    It lies beside the folders `images` and `labels`. (It is written as JSON, which is YAML too.)
+    It lies beside the folders `images` and `labels`. (It is written as JSON, which is YAML too, and without `path`,
+    which Ultralytics would look for from where it is started, not from where the file lies.)
 
     Args:
         names: the classes' names, as in the result.
@@ -52,7 +53,7 @@ def yolo_data(names: Sequence[str], *, background: bool = False, images: str = "
         images: the folder of photos, from where the file lies; labels lie in `labels` in its place.
     """
     classes = dict(enumerate(names[int(background) :]))
-    document = {"path": ".", "train": images, "val": images, "names": classes}
+    document = {"train": images, "val": images, "names": classes}
     return to_json(document, indent=1).decode() + "\n"
 
 

@@ -20,6 +20,8 @@ BOUNDARY = (
     "median over rounds of the reference's time over the runner's in the same round: above 1 is faster."
 )
 
+SCHEMA = "ovdeploy/bench/1"
+
 NOISY = 0.1
 """Spread past which a machine is too noisy to judge."""
 
@@ -96,6 +98,7 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All of a run."""
 
+    schema: str = SCHEMA
     bundle: str
     boundary: str = BOUNDARY
     machine: dict[str, str]

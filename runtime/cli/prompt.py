@@ -18,6 +18,7 @@ from ..pipelines.promptable.interactive import Prompter
 from ..pipelines.prompted import PromptedMasks
 from .common import bundle_option, engine_options, fail_cleanly, gpu_options
 
+SCHEMA = "ovdeploy/prompt/1"
 COLOUR, OPACITY = (230, 60, 60), 0.45
 POINT_HELP = "In photo pixels; label 1 (on the object, the default) or 0 (off it). May be repeated."
 POINT_COLOURS = ("black", "white")
@@ -74,11 +75,13 @@ def prompt(
     with Prompter.load(bundle, backend=backend, precision=precision, **gpu) as prompter:
         photo = prompter.encode(image)
         answer = photo.predict(**prompts, multimask=multi)
+        of = {"schema": SCHEMA, "path": str(image), "bundle": prompter.bundle}
+        of |= {"backend": prompter.backend, "precision": prompter.precision}
     stem = output / f"{image.stem}.prompt"
-    told = {"image": str(image), "output": str(stem), **_describe(answer)}
+    told = {**of, **_describe(answer)}
     _write(stem, photo.photo, answer, prompts, told)
     if as_json:
-        click.echo(to_json(told).decode())
+        click.echo(to_json({"image": str(image), "output": str(stem), **told}).decode())
         return
     for index, entry in enumerate(told["masks"]):
         mark = "*" if index == answer.best else " "

@@ -27,6 +27,8 @@ from ..kept.trust import log
 from ..photo.stored import Known
 
 RECORD = "segmented.jsonl"
+DATASET = "/"
+"""Before the name of a dataset's file, since no photo's results are named so."""
 FORM = 1
 """Goes up when the results of the same photo, bundle, words and parameters become others."""
 
@@ -123,6 +125,7 @@ class Record:
             return False
         stamp = photo.current_stamp()
         if stamp and stamp == entry.stamp:
+            photo.sha256, photo.stamp = entry.photo, stamp
             return True
         try:
             same = photo.look() == entry.photo
@@ -190,6 +193,29 @@ class Record:
         if before is not None and before.photo == photo.sha256:
             files = {**before.files, **files}
         self._write(Entry(mark=mark_of(name), name=printable(name), photo=photo.sha256, stamp=photo.stamp, files=files))
+
+    def holds_dataset(self, file: str, of: str) -> bool:
+        """Whether a dataset of many photos is there.
+
+        Args:
+            file: its name.
+            of: digest of its photos' names and contents.
+        """
+        entry = None if self._overwrite else self._entry(DATASET + file)
+        return entry is not None and entry.photo == of and self._there(file, entry, [""])
+
+    def add_dataset(self, file: str, of: str) -> None:
+        """Record that a dataset of many photos is whole.
+
+        Args:
+            file: its name.
+            of: digest of its photos' names and contents.
+
+        Raises:
+            OSError: it is gone, or the disk is full.
+        """
+        size = os.stat(self._folder / file).st_size
+        self._write(Entry(mark=mark_of(DATASET + file), name=file, photo=of, stamp=(), files={"": size}))
 
     def _write(self, entry: Entry) -> None:
         append(self._ready(), self._lines.written(msgspec.json.encode(entry)))

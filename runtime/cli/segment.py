@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from ..answers.datasets import DATASETS
 from ..answers.kinds import KINDS, check_kinds
 from ..backends.options import MOST_THREADS
 from ..bundle.bundle import Bundle
@@ -91,7 +92,13 @@ running_options = together(
 )
 
 
-EPILOG = "\b\nKinds of --save:\n" + "\n".join(f"  {name:14} {kind.holds}" for name, kind in KINDS.items())
+EPILOG = (
+    "\b\nKinds of --save:\n"
+    + "\n".join(f"  {name:14} {kind.holds}" for name, kind in KINDS.items())
+    + "\n\nOf some kinds all photos become one dataset too: "
+    + ", ".join(f"{dataset.file} ({name})" for name, dataset in DATASETS.items())
+    + "."
+)
 
 
 @click.command(epilog=EPILOG)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +27,9 @@ from ..errors import OF_ONE_PHOTO, EngineError, OutputError, PhotoError, printab
 from ..files import check_folder
 from ..photo.listing import Listing
 from ..pipelines.base import Segmenter
-from ..words.vocabulary import Vocabulary
+from ..words.vocabulary import Vocabulary, has_background, parse_classes
 from .failing import tell_failed
+from .joined import Whole, join
 from .progress import Lines, progress_bar, status_reporter
 from .record import Record
 from .tasks import Task, least_bytes, pending, suffixes_of
@@ -59,11 +61,21 @@ class Words(NamedTuple):
                 progress=status_reporter(status),
             )
 
+    def classes(self, bundle: Bundle) -> tuple[tuple[str, ...], bool]:
+        """The names of the classes, and whether the first is the background."""
+        if self.saved is not None:
+            return self.saved.names, self.saved.background
+        synonyms = parse_classes(self._entries(bundle))
+        background = has_background(synonyms) if self.background is None else self.background
+        return tuple(words[0] for words in synonyms), background
+
+    def _entries(self, bundle: Bundle) -> Sequence[str]:
+        return (bundle.recipe.classes or ()) if self.entries is None else self.entries
+
     def depends(self, bundle: Bundle) -> Any:
         """All that the vocabulary depends on, beside the bundle."""
         if self.saved is None:
-            entries = bundle.recipe.classes if self.entries is None else self.entries
-            return {"entries": entries, "templates": self.templates, "background": self.background}
+            return {"entries": self._entries(bundle), "templates": self.templates, "background": self.background}
         digest = hashlib.sha256(self.saved.embeddings.tobytes()).hexdigest()
         return {"synonyms": self.saved.synonyms, "embeddings": digest, "background": self.saved.background}
 
@@ -115,8 +127,11 @@ def segmented(job: Job, console: Console) -> int:
             first = next(tasks, None)
         if first is not None:  # else no engine is opened
             run.segment(chain([first], tasks))
+        joined = run.joined()
     if not job.as_json:
         _tell(run.summary())
+        if joined:
+            _tell(f"all photos together: {', '.join(str(path) for path in joined)}")
     return run.failed
 
 
@@ -127,6 +142,7 @@ class _Run:
         self._job, self._record, self._console = job, record, console
         self._advance: Callable[[str], None] = lambda name: None
         self._begun: deque[Task] = deque()
+        self._whole = Whole()
         self.failed, self.skipped, self.done = 0, 0, 0
 
     @contextmanager
@@ -170,6 +186,12 @@ class _Run:
                     self._end(task, result)
                     self._advance(task.photo.name)
 
+    def joined(self) -> list[Path]:
+        """Write what all photos are together, as far as it is asked for and not there."""
+        job = self._job
+        classes = partial(job.words.classes, job.bundle)
+        return join(job.output, job.kinds, job.photos, self._whole, self._record, classes)
+
     def summary(self) -> str:
         """What became of the photos, in a line."""
         total = len(self._job.photos)
@@ -187,6 +209,7 @@ class _Run:
 
     def _skip(self, task: Task) -> None:
         self.skipped += 1
+        self._whole.add(task)
         self._advance(task.photo.name)
         if self._job.as_json:
             self._print(task, {**self._said(task), "skipped": True})
@@ -211,10 +234,12 @@ class _Run:
             save_as(result, job.kinds, job.output / task.name)
             self._record.add(task.name, task.photo, suffixes_of(job.kinds))
             self.done += 1
+            self._whole.add(task)
             if job.as_json:
                 self._print(task, result.to_dict())
         except OF_ONE_PHOTO as error:
             self.failed += 1
+            self._whole.miss(task)
             tell_failed(error, task.photo.name, job.output, job.as_json)
 
     def _print(self, task: Task, told: Mapping[str, Any]) -> None:

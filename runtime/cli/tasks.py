@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from ..answers.datasets import ENDING
 from ..answers.kinds import KINDS, kind_named
 from ..photo.listing import Listing
 from ..photo.naming import result_names
@@ -54,11 +55,11 @@ def pending(
 
 
 def reserved_endings() -> tuple[str, ...]:
-    """Endings of names by which a photo's result would be called as another's: `.coco`, as there are `.json` and
-    `.coco.json`."""
+    """Endings of names by which a photo's result would be called as another's or a dataset's: `.coco`, as there are
+    `.json` and `.coco.json`."""
     suffixes = suffixes_of(list(KINDS))
     pairs = ((longer, shorter) for longer in suffixes for shorter in suffixes if longer != shorter)
-    return tuple(sorted({longer.removesuffix(shorter) for longer, shorter in pairs if longer.endswith(shorter)}))
+    return (ENDING, *sorted({longer.removesuffix(shorter) for longer, shorter in pairs if longer.endswith(shorter)}))
 
 
 def least_bytes(photos: Listing, done: int, kinds: Sequence[str]) -> int:

@@ -17,6 +17,7 @@ from .journal import BUNDLE, column_name
 from .metrics import class_accuracy, class_iou, mean_known
 from .summary import Summary, Totals
 
+SCHEMA = "ovdeploy/evaluation/1"
 RESULTS, PHOTOS, CLASSES = "results.json", "photos.csv", "classes.csv"
 
 
@@ -29,6 +30,7 @@ def results(dataset: Dataset, summary: Summary, identity: dict[str, Any]) -> dic
         identity: of the run.
     """
     named = {
+        "schema": SCHEMA,
         "dataset": dataset.title,
         "photos": len(summary.photos) - len(summary.failed),
         "failed": len(summary.failed),

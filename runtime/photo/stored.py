@@ -25,7 +25,8 @@ class Known(Readable):
     """A photo whose content can be told from another's.
 
     Attributes:
-        sha256: of the content that was read, hexadecimal; empty before, and if the file was written to meanwhile.
+        sha256: of the content that was read, or that a file of this stamp had, hexadecimal; empty before, and if the
+            file was written to meanwhile.
         stamp: of the file that was read; empty of what is no file.
     """
 

@@ -56,8 +56,7 @@ class Vocabulary:
             raise VocabularyError(f"the embeddings are not an array of numbers: {error}") from error
         counts = [len(words) for words in self.synonyms]
         self.query_starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.intp)
-        names_it = any(word.casefold() == BACKGROUND for word in self.synonyms[0])
-        self.background = names_it if background is None else background
+        self.background = has_background(self.synonyms) if background is None else background
         if self.embeddings.ndim != 2 or len(self.embeddings) != sum(counts):
             raise VocabularyError(
                 f"expected embeddings [{sum(counts)}, E], one row per synonym, got {list(self.embeddings.shape)}"
@@ -165,6 +164,15 @@ def parse_classes(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
                 raise VocabularyError(f"{shown(word)} stands twice in the list of classes; name everything once")
             seen.add(word.casefold())
     return synonyms
+
+
+def has_background(synonyms: Sequence[Sequence[str]]) -> bool:
+    """Whether the first class is the background by its name.
+
+    Args:
+        synonyms: of each class.
+    """
+    return any(word.casefold() == BACKGROUND for word in synonyms[0])
 
 
 def check_words(words: Iterable[str]) -> None:

@@ -69,6 +69,7 @@ def test_scenes_with_refinement_against_colour_and_another_bundle(evaluate, micr
     ):
         assert words in " ".join(result.stdout.split()), words
     found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["schema"] == "ovdeploy/evaluation/1"
     assert list(found["columns"]) == ["refined", "coarse", "colour", "twin refined", "twin coarse"]
     assert found["columns"]["twin refined"] == found["columns"]["refined"]
     kinds = ("refined", "coarse", "colour", "twin-refined", "twin-coarse")

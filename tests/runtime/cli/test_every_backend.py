@@ -42,14 +42,15 @@ def test_photos_are_segmented_and_prompted(native_bundle, photo_file, tmp_path, 
     mask = np.asarray(Image.open(tmp_path / "photo.mask.png"))
     assert mask.shape == (90, 121) and mask.max() < 2
     answer = json.loads(ovdeploy("prompt", photo_file, "--point", "60,40", *how))
-    assert len(answer["masks"]) == 3
+    assert len(answer["masks"]) == 3 and answer["schema"] == "ovdeploy/prompt/1" and answer["bundle"]
 
 
 @pytest.mark.parametrize("backend", HERE)
 def test_a_small_bench_runs(native_bundle, backend, tmp_path):
     report = tmp_path / "bench.json"
     ovdeploy("bench", native_bundle, "--runner", backend, "--rounds", "1", "--class-count", "2", "--json", report)
-    assert json.loads(report.read_text())["runners"]
+    told = json.loads(report.read_text())
+    assert told["runners"] and told["schema"] == "ovdeploy/bench/1"
 
 
 def test_graphs_are_inspected_and_linted(native_bundle):
