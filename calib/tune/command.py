@@ -223,6 +223,10 @@ def _print(found: Fit, told: dict[str, Any], as_json: bool) -> None:
         console.print(value_table(found))
         console.print(part_table(found))
         console.print(verdict(found), highlight=False)
-        console.print(f"{len(found.trials)} settings were tried; the overlay is {told['overlay']}", highlight=False)
+        console.print(
+            f"{len(found.trials)} settings were tried; the overlay is {told['overlay']}",
+            highlight=False,
+            soft_wrap=True,
+        )
     for warning in warnings(found):
         click.echo(f"warning: {warning}", err=True)

@@ -191,7 +191,7 @@ def _extra(name: str, packages: tuple[str, ...]) -> Check:
 def _print(facts: dict[str, str], backends: list[Check], extras: list[Check]) -> None:
     console = Console()
     for name, value in facts.items():
-        console.print(f"{name}: {value}", highlight=False, markup=False)
+        console.print(f"{name}: {value}", highlight=False, markup=False, soft_wrap=True)
     table = Table("", "what", "state", "to install", box=None)
     for check in (*backends, *extras):
         mark = "[green]✓[/]" if check.works else "[yellow]–[/]"

@@ -193,7 +193,7 @@ def _print(found: dict[str, Any], folder: Path) -> None:
         console.print(f"[bold]{found['failed']} photos failed[/]; they do not count", highlight=False)
     times = ", ".join(f"{escape(name)} {value:.0f} ms" for name, value in found["milliseconds"].items())
     console.print(f"a photo took: {times}" if times else "no photo was done", highlight=False)
-    console.print(f"all of it: {escape(str(folder))}", highlight=False)
+    console.print(f"all of it: {escape(str(folder))}", highlight=False, soft_wrap=True)
 
 
 def _class_table(found: dict[str, Any]) -> Table:

@@ -37,7 +37,7 @@ def line_reporter(console: Console, status: Status | None = None) -> Reporter:
         elif status is not None:
             console.print(f"{about:13} {event}", highlight=False, markup=False, soft_wrap=True)
         else:
-            console.print(f"{about}: {event}" if about else event, highlight=False, markup=False)
+            console.print(f"{about}: {event}" if about else event, highlight=False, markup=False, soft_wrap=True)
 
     return tell
 
