@@ -20,7 +20,7 @@ from support.samples import ROOT
 ROOMS = (
     ("errors", "boundary", "files", "kept", "toml", "reporting"),
     ("geometry",),
-    ("stage", "photo", "words", "scenes"),
+    ("stage", "photo", "pictures", "words", "scenes"),
     ("datasets",),
     ("recipe", "backends"),
     ("graph", "labelling"),

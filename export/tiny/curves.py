@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ...runtime.files import atomic_path
-from ...runtime.photo.overlay import palette
+from ...runtime.pictures.colours import palette
 
 WIDTH, HEIGHT, MARGIN = 900, 420, 48
 POINTS = 200

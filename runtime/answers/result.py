@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..boundary.arguments import public
 from ..files import atomic_path
-from ..photo.overlay import draw_overlay, small_indices
+from ..pictures.overlay import draw_overlay, small_indices
 from .answer import Answer
 from .coco import coco, coco_polygons
 from .components import find_instances

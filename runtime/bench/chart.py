@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..photo.overlay import palette
+from ..pictures.colours import palette
 from .numbers import plain
 from .report import Report, RunnerReport
 

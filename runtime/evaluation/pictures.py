@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 
 import cv2
@@ -11,9 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets.sample import IGNORED, Sample
 from ..files import atomic_path
-from ..photo.overlay import add_legend, palette
+from ..pictures.colours import colours_of
+from ..pictures.legend import Entry, add_legend
+from ..pictures.text import Text, shortened
 
 MARGIN = 12
+LABEL = 260
+"""Widest name of a class, in pixels; longer ones end in an ellipsis."""
 PANEL = 420
 """Longest side of a photo in a picture, in pixels."""
 INK = np.array([8, 48, 107], np.float32)
@@ -35,18 +40,19 @@ def draw_confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Imag
     counts = counts[np.ix_(there, there)]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     cell = int(np.clip(1400 // max(len(names), 1), 10, 44))
-    font = ImageFont.load_default(int(np.clip(cell * 0.55, 9, 16)))
-    gutter = MARGIN * 2 + max((int(font.getlength(name)) for name in names), default=0)
+    letters = int(np.clip(cell * 0.55, 9, 16))
+    labels = [shortened(name, letters, LABEL) for name in names]
+    gutter = MARGIN * 2 + max((ceil(label.width) for label in labels), default=0)
     size = cell * len(names)
     image = Image.new("RGB", (max(gutter + size + MARGIN, 360), gutter + size + MARGIN + 30), "white")
     draw = ImageDraw.Draw(image)
-    draw.text((MARGIN, MARGIN), title, fill="black", font=ImageFont.load_default(16))
+    shortened(title, 16, image.width - 2 * MARGIN).draw(draw, (MARGIN, MARGIN + 8), "black")
     left, top = gutter, gutter + 30
     image.paste(Image.fromarray(_cells(shares, cell)), (left, top))
-    for index, name in enumerate(names):
+    for index, label in enumerate(labels):
         middle = index * cell + cell // 2
-        draw.text((left - 6, top + middle), name, fill="black", font=font, anchor="rm")
-        _draw_upright(image, name, (left + middle, top - 6), font)
+        label.draw(draw, (left - 6 - label.width, top + middle), "black")
+        _draw_upright(image, label, (left + middle, top - 6), letters)
     if cell >= 30:
         _write_shares(draw, shares, cell, (left, top))
     return image
@@ -61,7 +67,7 @@ def draw_comparison(sample: Sample, masks: dict[str, np.ndarray], names: Sequenc
         names: the classes'.
         title: drawn above all.
     """
-    colours = np.vstack([palette(len(names)), np.zeros((1, 3), np.uint8)])
+    colours = np.vstack([colours_of(names), np.zeros((1, 3), np.uint8)])
     maps = {"labels": np.where(sample.labels == IGNORED, len(names), sample.labels), **masks}
     panels = {"photo": sample.photo, **{what: colours[index] for what, index in maps.items()}}
     font = ImageFont.load_default(14)
@@ -71,14 +77,14 @@ def draw_comparison(sample: Sample, masks: dict[str, np.ndarray], names: Sequenc
     step = max(w, 90) + MARGIN
     canvas = Image.new("RGB", (MARGIN + step * len(panels), 3 * MARGIN + 36 + h), "white")
     draw = ImageDraw.Draw(canvas)
-    draw.text((MARGIN, MARGIN), title, fill="black", font=font)
+    shortened(title, 14, canvas.width - 2 * MARGIN).draw(draw, (MARGIN, MARGIN + 7), "black")
     for index, (what, pixels) in enumerate(panels.items()):
         left, top = MARGIN + index * step, 2 * MARGIN + 36
         draw.text((left, top - 4), what, fill="black", font=font, anchor="lb")
         way = cv2.INTER_AREA if what == "photo" else cv2.INTER_NEAREST
         canvas.paste(Image.fromarray(cv2.resize(np.ascontiguousarray(pixels), (w, h), interpolation=way)), (left, top))
     present = np.unique(np.concatenate([np.unique(index) for index in maps.values()]))
-    return add_legend(canvas, [(names[i], colours[i]) for i in present if i < len(names)], 14)
+    return add_legend(canvas, [Entry(names[i], colours[i]) for i in present if i < len(names)], 14)
 
 
 def save(image: Image.Image, path: Path) -> None:
@@ -104,13 +110,10 @@ def _write_shares(draw: ImageDraw.ImageDraw, shares: np.ndarray, cell: int, left
         draw.text(middle, f"{100 * share:.0f}", fill="white" if share > 0.3 else "black", font=font, anchor="mm")
 
 
-def _draw_upright(
-    image: Image.Image, text: str, bottom: tuple[int, int], font: ImageFont.ImageFont | ImageFont.FreeTypeFont
-) -> None:
+def _draw_upright(image: Image.Image, label: Text, bottom: tuple[int, int], size: int) -> None:
     """Text that runs upwards from a point."""
-    _, _, right, low = font.getbbox(text)
-    tile = Image.new("L", (int(right) + 2, int(low) + 2))
-    ImageDraw.Draw(tile).text((0, 0), text, fill=255, font=font)
+    tile = Image.new("L", (ceil(label.width) + 2, 2 * size))
+    label.draw(ImageDraw.Draw(tile), (0, size), 255)
     turned = tile.transpose(Image.Transpose.ROTATE_90)
     at = (bottom[0] - turned.width // 2, bottom[1] - turned.height)
     image.paste("black", (*at, at[0] + turned.width, at[1] + turned.height), turned)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from ..errors import ParameterError, VocabularyError, shown
 from ..geometry.limits import CLASSES
+from .colours import colours_of, palette
+from .legend import Entry, add_legend
 
 STRIP = 1 << 20
 """Pixels that are blended at once."""
@@ -23,19 +24,6 @@ LIGHT = np.round(np.arange(256) * 0.4 + 255 * 0.6).astype(np.uint8)
 
 LISTED = 256
 """Classes that a legend lists; it says how many more there are."""
-
-GOLDEN_RATIO = 0.618033988749895
-MARGIN = 8
-
-
-def palette(count: int) -> np.ndarray:
-    """[count, 3] uint8 RGB: neighbouring indices differ most, and a class keeps its colour in every picture."""
-    colours = []
-    for index in range(count):
-        hue = (0.02 + index * GOLDEN_RATIO) % 1
-        saturation, value = (0.75, 0.95) if index % 2 == 0 else (0.6, 0.75)
-        colours.append(colorsys.hsv_to_rgb(hue, saturation, value))
-    return np.round(np.array(colours) * 255).astype(np.uint8)
 
 
 def draw_overlay(
@@ -51,7 +39,7 @@ def draw_overlay(
         legend: whether the classes that occur are listed below, the largest first, each in the colour that it has in
             the picture on average.
     """
-    colours = palette(len(names))
+    colours = colours_of(names)
     labels = small_indices(mask, len(names))
     drawn = _blended(photo, mask, colours, opacity)
     counts = np.bincount(mask.reshape(-1), minlength=len(names))
@@ -142,34 +130,7 @@ def small_indices(mask: np.ndarray, classes: int) -> np.ndarray:
 
 def _with_legend(image: Image.Image, counts: np.ndarray, names: Sequence[str], colours: np.ndarray) -> Image.Image:
     present = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
-    entries = [(f"{names[i]}  {100 * counts[i] / counts.sum():.1f} %", colours[i]) for i in present[:LISTED]]
+    entries = [Entry(names[i], colours[i], f"{100 * counts[i] / counts.sum():.1f} %") for i in present[:LISTED]]
     if len(present) > LISTED:
-        entries.append((f"and {len(present) - LISTED} more", np.full(3, 255, np.uint8)))
+        entries.append(Entry(f"and {len(present) - LISTED} more", np.full(3, 255, np.uint8)))
     return add_legend(image, entries, max(11, min(28, image.width // 40)))
-
-
-def add_legend(image: Image.Image, entries: Sequence[tuple[str, np.ndarray]], size: int) -> Image.Image:
-    """The image with a legend below.
-
-    Args:
-        image: RGB.
-        entries: text and colour (uint8 RGB) of each entry.
-        size: of the letters, in pixels.
-    """
-    font = ImageFont.load_default(size)
-    row = size + MARGIN
-    places, x, y = [], MARGIN, MARGIN
-    for label, _ in entries:
-        width = size + MARGIN // 2 + int(font.getlength(label)) + 2 * MARGIN
-        if x > MARGIN and x + width > image.width:
-            x, y = MARGIN, y + row
-        places.append((x, y))
-        x += width
-    canvas = Image.new("RGB", (image.width, image.height + y + row), "white")
-    canvas.paste(image)
-    draw = ImageDraw.Draw(canvas)
-    for (label, colour), (x, y) in zip(entries, places, strict=True):
-        top = image.height + y
-        draw.rectangle((x, top, x + size - 1, top + size - 1), fill=tuple(int(v) for v in colour))
-        draw.text((x + size + MARGIN // 2, top + size // 2), label, fill="black", font=font, anchor="lm")
-    return canvas

@@ -9,7 +9,7 @@ from ovdeploy.runtime.evaluation.pictures import PANEL, draw_comparison, draw_co
 from ovdeploy.runtime.evaluation.run import evaluate
 from ovdeploy.runtime.evaluation.summary import summarise
 from ovdeploy.runtime.evaluation.worst import Worst, draw_worst, worst_names
-from ovdeploy.runtime.photo.overlay import palette
+from ovdeploy.runtime.pictures.colours import colours_of
 from support.evaluating import CLASSES, NoiseDataset, NoisePredictor
 
 
@@ -40,7 +40,7 @@ def test_a_comparison_shows_photo_labels_and_masks_side_by_side():
     labels[:5] = IGNORED
     photo = np.full((20, 40, 3), (10, 200, 30), np.uint8)
     image = np.asarray(draw_comparison(Sample(photo, labels), {"mask": np.full((20, 40), 3)}, CLASSES, "one"))
-    colours = palette(len(CLASSES))
+    colours = colours_of(CLASSES)
     for colour in ((10, 200, 30), colours[0], colours[2], colours[3], (0, 0, 0)):
         assert (image == colour).all(axis=2).sum() >= 0.1 * PANEL * PANEL / 2 / 4, colour
     assert not (image == colours[1]).all(axis=2).any(), "a class that is nowhere is not in the legend"

@@ -16,7 +16,7 @@ from ....answers.instance import Instance, Subject, instances_document
 from ....answers.rle import placed
 from ....boundary.arguments import public
 from ....geometry.sizes import HW
-from ....photo.overlay import draw_instances
+from ....pictures.overlay import draw_instances
 from .candidates import Candidate
 
 SCHEMA = "ovdeploy/everything/1"
