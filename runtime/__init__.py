@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     )
     from .photo.reading import load_photo
     from .pipelines.base import Segmenter
+    from .pipelines.encoded import EncodedPhoto
+    from .pipelines.encoded_photos import EncodedPhotos
     from .pipelines.prompt_input import Prompt
     from .pipelines.promptable.everything.answer import Everything, PromptedInstance
     from .pipelines.promptable.everything.parameters import EverythingParameters
@@ -50,6 +52,8 @@ __all__ = [
     "Bundle",
     "BundleError",
     "DatasetError",
+    "EncodedPhoto",
+    "EncodedPhotos",
     "EngineError",
     "Everything",
     "EverythingParameters",
@@ -107,6 +111,8 @@ _HOMES = {
     ),
     "photo.reading": ("load_photo",),
     "pipelines.base": ("Segmenter",),
+    "pipelines.encoded": ("EncodedPhoto",),
+    "pipelines.encoded_photos": ("EncodedPhotos",),
     "pipelines.prompt_input": ("Prompt",),
     "pipelines.promptable.everything.answer": ("Everything", "PromptedInstance"),
     "pipelines.promptable.everything.parameters": ("EverythingParameters",),

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from ...runtime.backends.base import Session
 from ...runtime.datasets import Dataset, Sample
 from ...runtime.evaluation.predictors import Words, to_dataset
 from ...runtime.kept.arrays import read_arrays, write_arrays
 from ...runtime.kept.form import Form
+from ...runtime.labelling.remembering import RememberingDecoder
 from ...runtime.pipelines.base import Segmenter
 from ...runtime.pipelines.training_free.encoding import Encoded, encode_photo
 from ...runtime.pipelines.training_free.labelling import label_photo
@@ -31,6 +31,9 @@ from ...runtime.stage.arrays import to_host
 
 WHOLE = PIPELINE.by_name[DECODER].whole
 """The decoder's inputs that are the photo's; all others have a row for each prompt."""
+
+MOST_BYTES = 1 << 30
+"""Of the decoder's answers on one photo, whose trials may ask about thousands of regions."""
 
 FORM = Form("tune-record", 1, most=1 << 36)
 
@@ -129,7 +132,7 @@ class Replay:
     def __init__(self, segmenter: Segmenter, recorder: Recorder, words: Words) -> None:
         self._segmenter, self._recorder, self._words = segmenter, recorder, words
         decoder = segmenter.engines[DECODER] if DECODER in segmenter.engines else None  # noqa: SIM401 (get would open it)
-        self._decoder = RememberingDecoder(decoder, WHOLE) if decoder else None
+        self._decoder = RememberingDecoder(decoder, WHOLE, MOST_BYTES) if decoder else None
 
     def masks(self, name: str, points: Iterable[Mapping[str, Any]]) -> tuple[np.ndarray, list[dict[str, np.ndarray]]]:
         """A photo under several settings.
@@ -160,48 +163,6 @@ class Replay:
                 {kind: to_dataset(mask, sample) for kind, mask in {**masks, "coarse": result.coarse_mask}.items()}
             )
         return recorded.labels, found
-
-
-class RememberingDecoder(Session):
-    """SAM's decoder, which answers a prompt that it has seen from memory. For one photo at a time.
-
-    Closing it leaves the engine open, which is the segmenter's.
-
-    Attributes:
-        asked: prompts that it was given.
-        run_on: those of them that the engine was run on.
-    """
-
-    def __init__(self, decoder: Session, whole: frozenset[str] = WHOLE) -> None:
-        super().__init__(decoder.contract)
-        self._decoder, self._whole = decoder, whole
-        self._answers: dict[bytes, dict[str, np.ndarray]] = {}
-        self.asked = self.run_on = 0
-
-    def forget(self) -> None:
-        """Begin with another photo."""
-        self._answers = {}
-
-    def _execute(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        prompts = {name: feed for name, feed in feeds.items() if name not in self._whole}
-        keys = [_digest(rows) for rows in zip(*prompts.values(), strict=True)]
-        first = {key: index for index, key in reversed(list(enumerate(keys))) if key not in self._answers}
-        new = sorted(first.values())
-        self.asked += len(keys)
-        self.run_on += len(new)
-        if new:
-            rows = {name: np.ascontiguousarray(feed[new]) for name, feed in prompts.items()}
-            outputs = self._decoder.run({**{name: feeds[name] for name in self._whole}, **rows})
-            for place, index in enumerate(new):
-                self._answers[keys[index]] = {name: output[place] for name, output in outputs.items()}
-        return {name: np.stack([self._answers[key][name] for key in keys]) for name in self.contract.output_names}
-
-
-def _digest(rows: Iterable[np.ndarray]) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for row in rows:
-        digest.update(np.ascontiguousarray(row).data)
-    return digest.digest()
 
 
 def _write(path: Path, recorded: Recorded) -> None:

@@ -183,6 +183,18 @@ def read_arrays(file: BinaryIO, names: Iterable[str], most: int = ARRAYS_LIMIT) 
         return {name: array_of(archive.read(member)) for name, member in members.items()}
 
 
+def arrays_in(file: BinaryIO) -> tuple[str, ...]:
+    """The names of the arrays of a `.npz` file, which is left where it was.
+
+    Raises:
+        OSError, zipfile.BadZipFile, …: it is none, or damaged; as zipfile says.
+    """
+    with zipfile.ZipFile(file) as archive:
+        names = tuple(name.removesuffix(".npy") for name in archive.namelist())
+    file.seek(0)
+    return names
+
+
 def array_of(content: bytes) -> np.ndarray:
     """The array of a `.npy` file that was read.
 

@@ -20,6 +20,7 @@ from ..reporting import Reporter, silent
 from ..stage.precision import FP32
 from ..words.vocabulary import Vocabulary
 from .batch import in_order, positive
+from .encoded import EncodedPhoto
 from .engines import Engines, Wrap, as_it_is
 from .opening import Reopened, open_bundle
 from .prompted import PromptablePhoto
@@ -215,6 +216,32 @@ class Segmenter(Reopened, ABC):
         Raises:
             ParameterError, VocabularyError: as `segment`.
         """
+
+    def encode(self, photo: Photo, *, parameters: Mapping[str, Any] | None = None, color: str = RGB) -> EncodedPhoto:
+        """Encode a photo once, to ask about it with one vocabulary after another.
+
+        Args:
+            photo: as `segment` takes it.
+            parameters: overrides for this photo.
+            color: the order of an array's colours.
+
+        Raises:
+            BundleError: the bundle's pipeline encodes photos only for given words.
+            PhotoError, ParameterError, EngineError: as `segment`.
+        """
+        raise BundleError(f"a bundle of {self.manifest.recipe.name!r} encodes photos for given words alone")
+
+    def load_encoded(self, path: str | Path) -> EncodedPhoto:
+        """Read a photo that `EncodedPhoto.save` wrote, encoded by the same bundle on whichever backend.
+
+        Args:
+            path: the file.
+
+        Raises:
+            BundleError: as `encode`.
+            PhotoError: it is missing, damaged, something else, or of another bundle.
+        """
+        raise BundleError(f"a bundle of {self.manifest.recipe.name!r} encodes photos for given words alone")
 
     def prompt(self, photo: Photo, *, color: str = RGB) -> PromptablePhoto:
         """Encode a photo once for interactive prompts: points, boxes and masks, as with SamPredictor.

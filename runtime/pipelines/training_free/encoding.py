@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -11,7 +11,6 @@ from ...backends.base import Session
 from ...errors import EngineError
 from ...geometry.dimensions import Dimensions
 from ...geometry.limits import ARRAY, refuse_more
-from ...geometry.sam_frame import SamFrame
 from ...recipe.parameters import Parameters
 from ...reporting import Clock
 from ...stage.arrays import Array
@@ -60,37 +59,71 @@ def encode_photo(
         EngineError: an engine failed, or what it returned does not fit.
         PhotoError: the logits would be too large.
     """
-    _refuse_logits(len(embeddings), plan)
-    with clock("windows"):
-        windows = cut_windows(photo, plan, parameters.crop)
-    features = encode_windows(windows, sessions, method, parameters.window_batch, clock)
-    spread = features.reshape(*plan.windows_grid, *features.shape[1:])
-    feeds: dict[str, Array] = {"window_features": spread, "embeddings": embeddings}
+    refuse_logits(len(embeddings), plan)
+    features = encode_all_windows(photo, plan, sessions, method, parameters, clock)
+    whole: dict[str, Array] | None = None
 
-    def encoded_by_sam(frame: SamFrame) -> dict[str, Array]:
-        return encode_sam(photo, frame, sessions[SAM], dimensions, parameters, clock)
+    def affinities() -> Iterator[Array]:
+        nonlocal whole
+        for frame in plan.aggregated if method.affinity else ():
+            made = encode_sam(photo, frame, sessions[SAM], dimensions, parameters, clock)
+            whole = made if plan.aggregated == (plan.sam,) else None
+            yield made["affinity"]
 
-    def logits_of(part: Mapping[str, Array]) -> np.ndarray:
-        with clock(HEAD):
-            return sessions[HEAD].run({**feeds, **part})["logits"]
-
-    if not method.affinity:
-        logits, whole = logits_of({}), None
-    else:  # a part's logits are made before the next part is encoded, whose affinity may take the place of its own
-        parts, logits_of_parts = [], []
-        for part, frame in enumerate(plan.aggregated):
-            parts.append(encoded_by_sam(frame))
-            logits_of_parts.append(logits_of(head_part(plan, part, parts[-1]["affinity"])))
-        logits = logits_of_parts[0] if len(parts) == 1 else np.concatenate(logits_of_parts, axis=2)
-        whole = parts[0] if plan.aggregated == (plan.sam,) else None
-    _check_logits(logits, len(embeddings), plan)
+    logits = photo_logits(features, affinities(), embeddings, plan, sessions[HEAD], clock)
     if parameters.refine and whole is None:
         assert plan.sam is not None, "checked when the parameters were"
-        whole = encoded_by_sam(plan.sam)
+        whole = encode_sam(photo, plan.sam, sessions[SAM], dimensions, parameters, clock)
     return Encoded(logits, whole["features"] if whole else None)
 
 
-def _refuse_logits(queries: int, plan: Plan) -> None:
+def encode_all_windows(
+    photo: np.ndarray, plan: Plan, sessions: Sessions, method: Method, parameters: Parameters, clock: Clock
+) -> Array:
+    """The features of a photo's windows; arguments and errors are those of `encode_photo`.
+
+    Returns:
+        [Wy, Wx, D, h, w] float32.
+    """
+    with clock("windows"):
+        windows = cut_windows(photo, plan, parameters.crop)
+    features = encode_windows(windows, sessions, method, parameters.window_batch, clock)
+    return features.reshape(*plan.windows_grid, *features.shape[1:])
+
+
+def photo_logits(
+    features: Array, affinities: Iterable[Array], embeddings: np.ndarray, plan: Plan, head: Session, clock: Clock
+) -> np.ndarray:
+    """The logits of words on a photo.
+
+    Args:
+        features: [Wy, Wx, D, h, w] float32, from `encode_all_windows`.
+        affinities: [N, N] float32 over SAM's tokens for each of `plan.aggregated`, for methods that have them. A part's
+            logits are made before the next part's affinity is asked for, which may take the place of its own.
+        embeddings: [Q, E] float32.
+        plan: the plan for the photo's size.
+        head: its engine.
+        clock: gets the time of every step.
+
+    Returns:
+        [Q, vh, vw] float32.
+
+    Raises:
+        EngineError: the head failed, or what it returned does not fit.
+    """
+    feeds: dict[str, Array] = {"window_features": features, "embeddings": embeddings}
+
+    def logits_of(part: Mapping[str, Array]) -> np.ndarray:
+        with clock(HEAD):
+            return head.run({**feeds, **part})["logits"]
+
+    parts = [logits_of(head_part(plan, part, affinity)) for part, affinity in enumerate(affinities)]
+    logits = np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0] if parts else logits_of({})
+    _check_logits(logits, len(embeddings), plan)
+    return logits
+
+
+def refuse_logits(queries: int, plan: Plan) -> None:
     """Refuse logits that would be too large, before any engine runs.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from ...boundary.arguments import public
 from ...bundle.bundle import Bundle, Manifest
 from ...errors import BundleError, ParameterError, VocabularyError, hearing
 from ...photo.arrays import RGB
-from ...photo.reading import Photo
+from ...photo.reading import Photo, as_photo, origin_of
 from ...recipe.parameters import Parameters
-from ...reporting import Reporter, logger, silent
+from ...reporting import Clock, Reporter, logger, silent
 from ...words.vocabulary import Vocabulary, as_list, check_vocabulary, check_words, parse_classes
 from ..base import Segmenter
 from ..engines import Engines
@@ -25,9 +26,10 @@ from ..promptable.interactive import Prompter
 from ..promptable.stages import PROMPT_DECODER
 from ..prompted import PromptablePhoto
 from ..text_embedder import TextEmbedder, text_embedder
+from .encoded_photo import Made, TrainingFreeEncodedPhoto, encoding_values, read_saved, refuse_other_encoding
 from .methods import method_of
 from .stages import DECODER, SAM, TEXT
-from .steps import Turns, segment_photo
+from .steps import Turns, encode_once, segment_encoded, segment_photo
 
 log = logger("pipelines")
 
@@ -100,19 +102,66 @@ class TrainingFreeSegmenter(Segmenter):
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
     ) -> Callable[[Photo], Result]:
         settings = self._parameters(self.parameters, parameters)
-        with hearing() as of_words:
-            check_vocabulary(vocabulary, self.manifest.dimensions.embedding, settings.probability_threshold)
+        of_words = self._checked(vocabulary, settings)
         turns = Turns(self.engines.turn, threading.Semaphore(engines))
 
         def segment(photo: Photo) -> Result:
             with hearing() as of_photo:
                 result = segment_photo(photo, vocabulary, self.manifest, self.engines, settings, turns)
-            log.info("a photo of %d×%d: %.0f ms", *result.mask.shape[::-1], result.timings["total"])
-            log.debug("its steps in ms: %s", ", ".join(f"{name} {ms:.1f}" for name, ms in result.timings.items()))
-            told = (*of_words, *of_photo)
-            return replace(result, backend=self.backend, precision=self.precision, warnings=told)
+            return self._told(result, (*of_words, *of_photo))
 
         return segment
+
+    def _checked(self, vocabulary: Vocabulary, settings: Parameters) -> list[str]:
+        """Refuse words that a photo cannot be segmented with; what was warned of."""
+        with hearing() as of_words:
+            check_vocabulary(vocabulary, self.manifest.dimensions.embedding, settings.probability_threshold)
+        return of_words
+
+    def _told(self, result: Result, warned: tuple[str, ...]) -> Result:
+        """A result that says what made it, and stands in the log."""
+        log.info("a photo of %d×%d: %.0f ms", *result.mask.shape[::-1], result.timings["total"])
+        log.debug("its steps in ms: %s", ", ".join(f"{name} {ms:.1f}" for name, ms in result.timings.items()))
+        return replace(result, backend=self.backend, precision=self.precision, warnings=warned)
+
+    @public("photo", "color")
+    def encode(
+        self, photo: Photo, *, parameters: Mapping[str, Any] | None = None, color: str = RGB
+    ) -> TrainingFreeEncodedPhoto:
+        """Encode a photo once, to ask about it many times: see `Segmenter.encode`."""
+        self.engines.refuse_closed()
+        settings, clock = self._parameters(self.parameters, parameters), Clock()
+        with clock("decode"):
+            image = as_photo(photo, settings.max_pixels, color)
+        made = encode_once(image, self.manifest, self.engines, settings, clock)
+        return self._encoded(image, origin_of(photo), made, settings, clock.timings())
+
+    @public()
+    def load_encoded(self, path: str | Path) -> TrainingFreeEncodedPhoto:
+        """Read a photo that was encoded and saved: see `Segmenter.load_encoded`."""
+        saved = read_saved(path, self.engines.bundle)
+        settings = self._parameters(self.parameters, saved.parameters)
+        return self._encoded(saved.photo, saved.path, saved.made, settings, {})
+
+    def _encoded(
+        self, photo: np.ndarray, path: str | None, made: Made, settings: Parameters, timings: Mapping[str, float]
+    ) -> TrainingFreeEncodedPhoto:
+        return TrainingFreeEncodedPhoto(photo, path, made, settings, timings, self._segment_encoded, self._about)
+
+    def _about(self, settings: Parameters) -> dict[str, Any]:
+        return {"bundle": self.engines.bundle, "parameters": encoding_values(settings, self.engines)}
+
+    def _segment_encoded(
+        self, encoded: TrainingFreeEncodedPhoto, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None
+    ) -> Result:
+        self.engines.refuse_closed()
+        settings = self._parameters(encoded.parameters, parameters)
+        refuse_other_encoding(*(encoding_values(of, self.engines) for of in (encoded.parameters, settings)))
+        of_words = self._checked(vocabulary, settings)
+        with hearing() as of_photo:
+            result = segment_encoded(encoded, vocabulary, self.manifest, self.engines, settings)
+        told = self._told(result, (*of_words, *of_photo))
+        return replace(told, path=encoded.path, bundle=self.engines.bundle)
 
     @public("photo", "color")
     def prompt(self, photo: Photo, *, color: str = RGB) -> PromptablePhoto:

@@ -1,21 +1,31 @@
-"""The steps of one photo, from its file to the labelled mask."""
+"""The steps of one photo, from its file to the labelled mask: at once, or encoded first and asked about later."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ...answers.result import Result
 from ...bundle.bundle import Manifest
+from ...labelling.remembering import RememberingDecoder
 from ...photo.reading import Photo, as_photo
 from ...recipe.parameters import Parameters
 from ...reporting import Clock
+from ...stage.arrays import to_host
 from ...words.vocabulary import Vocabulary
-from .encoding import Sessions, encode_photo
+from ..engines import Engines
+from ..promptable.sam_encoder import encode_sam
+from .encoded_photo import Made, TrainingFreeEncodedPhoto
+from .encoding import Encoded, Sessions, encode_all_windows, encode_photo, photo_logits, refuse_logits
 from .labelling import finish, label_coarsely
 from .methods import method_of
-from .plan import plan_photo
-from .stages import DECODER
+from .plan import Plan, plan_photo
+from .stages import DECODER, HEAD, SAM, STAGES
+
+WHOLE = next(stage.whole for stage in STAGES if stage.name == DECODER)
+"""The decoder's inputs that are the photo's; all others have a row for each prompt."""
 
 
 class Turns(NamedTuple):
@@ -63,3 +73,77 @@ def segment_photo(
         decoder = sessions[DECODER] if parameters.refine else None
         labelled = label_coarsely(encoded, plan, vocabulary, decoder, parameters, clock, turns.engines)
     return finish(labelled, image, plan, vocabulary, parameters, clock)
+
+
+def encode_once(photo: np.ndarray, manifest: Manifest, sessions: Engines, parameters: Parameters, clock: Clock) -> Made:
+    """Run the encoders on a photo, and keep on the host what they made.
+
+    Args:
+        photo: [H, W, 3] uint8 RGB.
+        manifest: describes the engines.
+        sessions: the engines by stage.
+        parameters: the parameters in force.
+        clock: gets the time of every step.
+
+    Raises:
+        PhotoError: the photo would have too many windows.
+        EngineError: an engine failed or returned NaN.
+    """
+    method, dimensions = method_of(manifest.recipe), manifest.dimensions
+    plan = plan_photo((photo.shape[0], photo.shape[1]), parameters, method, dimensions)
+    affinities, features = [], None
+    with sessions.turn:
+        windows = to_host(encode_all_windows(photo, plan, sessions, method, parameters, clock))
+        for frame in plan.aggregated if method.affinity else ():
+            made = encode_sam(photo, frame, sessions[SAM], dimensions, parameters, clock)
+            affinities.append(to_host(made["affinity"]))  # the next part's may take its place on a device
+            if plan.aggregated == (plan.sam,):
+                features = to_host(made["features"])
+        if parameters.refine and features is None:
+            features = whole_features(photo, plan, sessions, manifest, parameters, clock)
+    return Made(windows, tuple(affinities), features)
+
+
+def whole_features(
+    photo: np.ndarray, plan: Plan, sessions: Sessions, manifest: Manifest, parameters: Parameters, clock: Clock
+) -> np.ndarray:
+    """SAM's features of the whole photo, on the host; arguments and errors are those of `encode_once`."""
+    assert plan.sam is not None, "checked when the parameters were"
+    return to_host(encode_sam(photo, plan.sam, sessions[SAM], manifest.dimensions, parameters, clock)["features"])
+
+
+def segment_encoded(
+    encoded: TrainingFreeEncodedPhoto,
+    vocabulary: Vocabulary,
+    manifest: Manifest,
+    sessions: Engines,
+    parameters: Parameters,
+) -> Result:
+    """Name every pixel of a photo that was encoded before.
+
+    Args:
+        encoded: by these engines.
+        vocabulary: the classes, already checked.
+        manifest: describes the engines.
+        sessions: the engines by stage.
+        parameters: the parameters in force, under which the photo would have been encoded as it was.
+
+    Raises:
+        PhotoError: the logits would be too large.
+        EngineError: an engine failed or returned NaN.
+    """
+    clock, photo = Clock(), encoded.photo
+    plan = plan_photo((photo.shape[0], photo.shape[1]), parameters, method_of(manifest.recipe), manifest.dimensions)
+    refuse_logits(len(vocabulary.embeddings), plan)
+    windows, affinities = encoded.made.windows, encoded.made.affinities
+    with encoded.turn, sessions.turn:  # in this order always
+        logits = photo_logits(windows, affinities, vocabulary.embeddings, plan, sessions[HEAD], clock)
+        if parameters.refine:
+            if encoded.made.features is None:
+                features = whole_features(photo, plan, sessions, manifest, parameters, clock)
+                encoded.made = encoded.made._replace(features=features)
+            if encoded.decoder is None:
+                encoded.decoder = RememberingDecoder(sessions[DECODER], WHOLE)
+        made = Encoded(logits, encoded.made.features)
+        labelled = label_coarsely(made, plan, vocabulary, encoded.decoder, parameters, clock)
+    return finish(labelled, photo, plan, vocabulary, parameters, clock)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from ovdeploy.calib.tune.replay import Recorder, RememberingDecoder, Replay
+from ovdeploy.calib.tune.replay import WHOLE, Recorder, Replay
 from ovdeploy.runtime import EngineError, PhotoError, Segmenter
 from ovdeploy.runtime.datasets import IGNORED, Sample
 from ovdeploy.runtime.evaluation.predictors import Words
+from ovdeploy.runtime.labelling.remembering import RememberingDecoder
 from support.evaluating import NoiseDataset
 from support.samples import draw_photo, random_vocabulary
 
@@ -134,7 +135,7 @@ def test_without_refinement_sams_features_are_not_kept(micro_bundle, words, tmp_
 
 @pytest.fixture
 def decoder(opened):
-    return RememberingDecoder(opened.sessions["sam_decoder"])
+    return RememberingDecoder(opened.sessions["sam_decoder"], WHOLE)
 
 
 def feeds(opened, prompts, seed=0):
