@@ -1,6 +1,6 @@
 """Commands that are killed at random moments and run again: the same bytes as undisturbed, and nothing left behind.
 
-    python tests/measure/kills.py --kills 30                     (all five commands; about an hour on 2 quiet cores)
+    python tests/measure/kills.py --kills 30                     (all of them; about an hour on 2 quiet cores)
     python tests/measure/kills.py --kills 5 segment evaluate     (some of them)
 
 Each command runs undisturbed once, then as often as is asked for: killed (SIGKILL) after a random part of the
@@ -66,6 +66,11 @@ def prepared(folder: Path) -> dict[str, Case]:
     return {
         "segment": Case(
             ["ovdeploy", "segment", str(photos), "--bundle", str(bundle), "--classes", "cup, mug", "--output", "{out}"],
+            check_pictures,
+        ),
+        "segment-datasets": Case(
+            ["ovdeploy", "segment", str(photos), "--bundle", str(bundle), "--classes", "cup, mug", "--output", "{out}",
+             "--save", "coco,coco-polygons,panoptic,yolo,geojson,labelme,polygons,instances"],
             check_pictures,
         ),
         "evaluate": Case(["ovdeploy", "evaluate", str(bundle), *scenes, "--output", "{out}"], check_pictures),

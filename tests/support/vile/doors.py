@@ -73,6 +73,10 @@ class World:
         return self.segmenter.segment(self.image, self.vocabulary)
 
     @cached_property
+    def encoded(self) -> Any:
+        return self.segmenter.encode(self.image)
+
+    @cached_property
     def promptable(self) -> Any:
         return self.prompter.encode(self.image)
 
@@ -187,6 +191,12 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "Segmenter.segment": lambda w: {"photo": w.image, "vocabulary": w.vocabulary},
     "Segmenter.segment_many": lambda w: {"photos": [w.image], "vocabulary": w.vocabulary},
     "Segmenter.prompt": lambda w: {"photo": w.image},
+    "Segmenter.encode": lambda w: {"photo": w.image},
+    "Segmenter.load_encoded": lambda w: {"path": _encoded(w)},
+    "EncodedPhoto.segment": lambda w: {"vocabulary": w.vocabulary},
+    "EncodedPhoto.save": lambda w: {"path": w.folder / "encoded-again.npz"},
+    "EncodedPhotos": lambda w: {"segmenter": w.segmenter, "most_bytes": 100},
+    "EncodedPhotos.encode": lambda w: {"photo": w.image},
     "Vocabulary": lambda w: {"classes": ["a", "b"], "embeddings": EMBEDDINGS},
     "Vocabulary.save": lambda w: {"path": w.folder / "saved.npz"},
     "Vocabulary.load": lambda w: {"path": _saved(w)},
@@ -215,6 +225,8 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
 
 RECEIVERS: dict[str, Callable[[World], Any]] = {
     "Bundle": lambda w: w.opened,
+    "EncodedPhoto": lambda w: w.encoded,
+    "EncodedPhotos": lambda w: _encoded_photos(w),
     "Everything": lambda w: w.found,
     "PromptedInstance": lambda w: w.found.instances[0],
     "Prompter": lambda w: w.prompter,
@@ -239,7 +251,7 @@ OPTIONAL = {
 CLOSING = {"close"}
 """They take nothing, and would end the object for all other cases. tests/runtime/pipelines has tests of them."""
 
-NOT_MADE = {"Segmenter", "Prompter", "PromptablePhoto"}
+NOT_MADE = {"EncodedPhoto", "Segmenter", "Prompter", "PromptablePhoto"}
 """Classes that users open by `load`, and do not construct."""
 
 THEIRS = {
@@ -265,6 +277,18 @@ def _saved(world: World) -> Path:
     path = world.folder / "vocabulary.npz"
     world.vocabulary.save(path)
     return path
+
+
+def _encoded(world: World) -> Path:
+    path = world.folder / "encoded.npz"
+    world.encoded.save(path)
+    return path
+
+
+def _encoded_photos(world: World) -> Any:
+    from ovdeploy.runtime import EncodedPhotos
+
+    return EncodedPhotos(world.segmenter)
 
 
 def _checkpoint(world: World) -> Path:
