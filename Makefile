@@ -92,7 +92,7 @@ $(FLOORS_VENV)/.installed: pyproject.toml
 	touch $@
 
 # Other tools' own readers. Each has an environment, since their pins would downgrade ours.
-READERS := supervision datumaro label_studio
+READERS := supervision datumaro label_studio labelme
 
 test-readers: $(INSTALLED) links $(READERS:%=$(READERS_VENV)/%/.installed)
 	rm -rf $(READERS_VENV)/answers
