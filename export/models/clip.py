@@ -7,6 +7,9 @@ import logging
 import open_clip
 from torch import nn
 
+from .checkpoints.clip_names import CLIP_NAMINGS
+from .checkpoints.fitting import Reading
+from .checkpoints.positions import CLIP_POSITIONS
 from .families import MICRO, TINY, ModelFamily, StateDict
 from .miniature.networks import build_clip
 
@@ -30,5 +33,8 @@ def _pretrained(name: str, tag: str) -> StateDict:
 
 
 CLIP = ModelFamily(
-    lambda: [MICRO, TINY, *(name for name in open_clip.list_models() if name.startswith("ViT-"))], _build, _pretrained
+    lambda: [MICRO, TINY, *(name for name in open_clip.list_models() if name.startswith("ViT-"))],
+    _build,
+    _pretrained,
+    reading=lambda name: Reading(CLIP_NAMINGS, (CLIP_POSITIONS,)),
 )

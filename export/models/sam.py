@@ -13,6 +13,8 @@ from torch import nn
 
 from ...runtime.errors import WeightsError
 from ...runtime.pipelines.promptable.models import licence_of
+from .checkpoints.fitting import Reading
+from .checkpoints.sam_names import SAM_NAMINGS
 from .families import MICRO, TINY, ModelFamily, StateDict
 from .miniature.networks import build_sam as build_miniature
 from .promptable import efficientvit_sam, mobile_sam
@@ -66,4 +68,4 @@ def pretrained_sam(name: str, tag: str) -> StateDict:
     return read_checkpoint(Path(path))
 
 
-SAM = ModelFamily(lambda: BUILDS, build_sam, pretrained_sam, licence_of)
+SAM = ModelFamily(lambda: BUILDS, build_sam, pretrained_sam, licence_of, lambda name: Reading(SAM_NAMINGS))

@@ -56,7 +56,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_its_keys(tmp_path, dino_
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(WeightsError) as caught:
         load_model("dino", MICRO, str(tmp_path / "w.pth"))
-    for told in ("1 missing (norm.weight)", "1 unexpected (extra.weight)", "norm.bias: [3] instead of [64]"):
+    for told in ("1 missing (norm.weight [64])", "1 unexpected (extra.weight [64])", "norm.bias: [3] instead of [64]"):
         assert told in str(caught.value)
 
 
