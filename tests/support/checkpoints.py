@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ovdeploy.export.models.checkpoints.fitting import fit
-from ovdeploy.export.models.checkpoints.reading import open_checkpoint
+from ovdeploy.export.models.checkpoints.reading import Checkpoint, open_checkpoint
 from ovdeploy.export.models.families import build_model, family_of
 
 
@@ -38,7 +38,8 @@ def small_model(name: str) -> nn.Module:
 def filled(name: str, given: Path | Mapping[str, torch.Tensor]) -> tuple[nn.Module, tuple[str, ...]]:
     """A small model with the weights of a checkpoint, and what was done to it on the way."""
     role, module = MODELS[name][0], small_model(name)
-    tensors, notes = open_checkpoint(given)[::2] if isinstance(given, Path) else (given, ())
-    came = fit(tensors, module, family_of(role).reading("micro"), f"the small {name}", "the file")
+    found = open_checkpoint(given) if isinstance(given, Path) else Checkpoint(dict(given), "tensors")
+    reading = family_of(role).reading("micro")
+    came = fit(found.tensors, module, reading, f"the small {name}", f"the file ({found.kind})")
     module.load_state_dict(came.state)
-    return module, (*notes, *came.notes)
+    return module, (*found.notes, *came.notes)

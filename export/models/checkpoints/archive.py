@@ -27,6 +27,8 @@ PICKLE_LIMIT = 256 << 20
 
 PARTS_LIMIT = 100_000
 """Modules that a model may have."""
+DEPTH_LIMIT = 64
+"""Modules within modules."""
 
 DTYPES: Mapping[str, torch.dtype] = {
     "DoubleStorage": torch.float64,
@@ -221,16 +223,18 @@ def module_tensors(module: Opaque) -> dict[str, Stored]:
         ValueError: it has more parts than any model: they hold each other.
     """
     found: dict[str, Stored] = {}
-    waiting = [("", module)]
+    waiting = [("", module, 0)]
     for _ in range(PARTS_LIMIT):
         if not waiting:
             return found
-        prefix, part = waiting.pop()
+        prefix, part, depth = waiting.pop()
+        if depth > DEPTH_LIMIT:
+            raise ValueError(f"its modules are nested more than {DEPTH_LIMIT} deep")
         for name, value in _members(part.state):
             if isinstance(value, Stored):
                 found[f"{prefix}{name}"] = value
             elif isinstance(value, Opaque):
-                waiting.append((f"{prefix}{name}.", value))
+                waiting.append((f"{prefix}{name}.", value, depth + 1))
     raise ValueError(f"its modules have more than {PARTS_LIMIT} parts")
 
 

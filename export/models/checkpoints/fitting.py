@@ -60,7 +60,7 @@ def fit(tensors: Mapping[str, torch.Tensor], module: nn.Module, reading: Reading
     grids = [told for row in reading.positions if (told := to_grid(renamed.tensors, module, row))]
     _check(renamed, inner.tensors, module.state_dict(), naming, f"{source} does not fit {what}")
     _check_finite(renamed.tensors, source)
-    as_what = [f"read as {naming.name}"] if not naming.keeps or renamed.notes else []
+    as_what = [f"read as {naming.name}"] if inner.tensors.keys() != renamed.tensors.keys() else []
     types = {str(value.dtype).removeprefix("torch.") for value in tensors.values() if value.dtype in FLOATS[1:]}
     converted = [f"converted from {', '.join(sorted(types))}"] if types else []
     state = {name: value.float() if value.is_floating_point() else value for name, value in renamed.tensors.items()}
@@ -85,14 +85,16 @@ def _recognised(
 def _nearly(tensors: StateDict, module: nn.Module, reading: Reading) -> str:
     """What is missing to the naming that knows most of the names, as a sentence."""
     own, names = module.state_dict().keys(), [bare(name) for name in tensors]
-    known = {
-        naming: sum(name in own for name in names) if naming.keeps else known_names(names, naming)
-        for naming in reading.namings
-    }
-    naming = max(known, key=lambda each: known[each], default=None)
-    marks = [] if naming is None else [mark for mark in naming.marks if any(_ends(name, mark) for name in tensors)]
-    if naming is None or not (known[naming] or marks):
+
+    def likeness(naming: Naming) -> tuple[bool, int, bool]:
+        marks = [any(_ends(name, mark) for name in tensors) for mark in naming.marks]
+        known = sum(name in own for name in names) if naming.keeps else known_names(names, naming)
+        return all(marks), known, any(marks)
+
+    naming = max(reading.namings, key=likeness, default=None)
+    if naming is None or not any(likeness(naming)):
         return ""
+    marks = [mark for mark in naming.marks if any(_ends(name, mark) for name in tensors)]
     if lost := [mark for mark in naming.marks if mark not in marks]:
         return f" It is {naming.name} in part: there is no {', no '.join(lost)}."
     prefix = next(name for name in tensors if _ends(name, marks[0])).removesuffix(marks[0])

@@ -59,7 +59,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
         )
     head = _head(path)
     if reads := next((read for fits, read in FORMATS if fits(head)), None):
-        return reads(path)
+        came = reads(path)
+        return came._replace(kind=f"{came.kind}, one of several shards") if is_shard(path) else came
     if kind := other_kind(head):
         raise WeightsError(f"{path} is no checkpoint: it {kind.what}. {kind.advice}.")
     if JSON.match(head):
@@ -87,8 +88,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
         tensors = load_file(path)
     except Exception as error:  # the library's own, and what PyTorch says of types that it has not
         raise WeightsError(f"{path} is a safetensors file that cannot be read ({error}); download it again") from error
-    shard = is_shard(path)
-    return Checkpoint(tensors, "a safetensors file", (f"{path.name} is one of several shards",) if shard else ())
+    return Checkpoint(tensors, "a safetensors file")
 
 
 def _check_length(path: Path) -> None:
