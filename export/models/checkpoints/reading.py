@@ -73,6 +73,19 @@ def open_checkpoint(path: Path) -> Checkpoint:
     )
 
 
+def kept_if_read(path: Path) -> StateDict:
+    """The tensors of a file that was fetched; one that is no checkpoint, such as a page, is not kept.
+
+    Raises:
+        WeightsError: as `open_checkpoint`.
+    """
+    try:
+        return open_checkpoint(path).tensors
+    except WeightsError:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def _head(path: Path) -> bytes:
     with opened(path, WeightsError, "a checkpoint") as file:
         return file.read(HEAD)
