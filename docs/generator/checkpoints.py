@@ -36,8 +36,8 @@ def checkpoints_page() -> Iterator[str]:
     )
     yield (
         "```sh\n"
-        "export-engines trident-b16 --clip-weights ViT-B-16.pt --dino-weights facebook--dino-vitb16/ "
-        "--sam-weights sam_vit_b_01ec64.pth\n"
+        "export-engines trident-b16 --clip-weights ViT-B-16.pt \\\n"
+        "  --dino-weights models--facebook--dino-vitb16 --sam-weights sam_vit_b_01ec64.pth\n"
         "```"
     )
     yield prose(
@@ -50,7 +50,8 @@ def checkpoints_page() -> Iterator[str]:
     yield prose(
         f"""Each of these {len(loaded)} is made by a test from seeds, small, under the true names, and loaded. For
         transformers' names the test also computes the model's outputs, and compares them with what transformers 5.24
-        computed from the same tensors. The published files themselves were not at hand."""
+        computed from the same tensors; Meta's names are held against timm's own conversion. The published files
+        themselves were not at hand."""
     )
     yield table(("file", "what is told"), (plain_row(row) for row in loaded))
     yield "## What is refused"
@@ -74,6 +75,20 @@ def checkpoints_page() -> Iterator[str]:
         timm's `resample_abs_pos_embed` for DINO and DINOv2 (bicubic, antialiased; the class token's stays). DINOv3 has
         none. For SAM there is no such rule, and another grid is refused."""
     )
+    yield "## Published weights, and mirrors of them"
+    yield prose(
+        """`pretrained` fetches CLIP and DINO from the Hugging Face hub, by open_clip and timm, and promptable models
+        from their authors' releases. Two variables name a mirror instead: `HF_ENDPOINT` for the hub, and
+        `OVDEPLOY_RELEASES` for releases, where `https://HOST/PATH` is asked as `$OVDEPLOY_RELEASES/HOST/PATH`.
+        Downloads are kept (`$HF_HOME`, `$TORCH_HOME`) and not fetched again."""
+    )
+    yield prose(
+        """A download that breaks off is tried again at once, and after three times told; the same command then goes on
+        with it. Where an official name ends in the first digits of the file's SHA-256, as SAM's do, a file that does
+        not have them is refused and not kept. The tests run recipes through all of this against a mirror with random
+        weights under the official names; `python tests/measure/mirror.py WORK` does it at full size. The true files
+        have not been fetched."""
+    )
     yield "## No code is run"
     yield prose(
         """safetensors hold no code. PyTorch's zip archives, TorchScript included, hold a pickle, which could. It is
@@ -87,4 +102,4 @@ def checkpoints_page() -> Iterator[str]:
 
 def plain_row(row: dict[str, Any]) -> tuple[str, str]:
     """A row of either table."""
-    return row["what"], row.get("told", "")
+    return row["what"], row.get("told", "nothing: it is read as it is")

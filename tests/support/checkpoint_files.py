@@ -301,7 +301,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "clip-openai-torchscript": Layout("clip", clip, openai_archive),
     "clip-openai-state": Layout("clip", clip, torch_file("ViT-B-16.state.pt", with_sizes)),
     "clip-open-clip": Layout("clip", clip, torch_file("open_clip_pytorch_model.bin")),
-    "clip-open-clip-folder": Layout("clip", clip, in_folder("open_clip_model.safetensors", "open_clip_config.json")),
+    "clip-open-clip-folder": Layout("clip", clip, in_folder("open_clip_model.safetensors", "model.safetensors")),
     "clip-open-clip-training": Layout(
         "clip",
         clip,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .naming import Naming, Row, attention_rows, block_rows, transposed
+from .naming import Naming, Row, as_scalar, attention_rows, block_rows, transposed
 
 MADE = "the model makes it itself"
 
@@ -11,6 +11,7 @@ OPEN_CLIP = Naming(
     "open_clip's model.CLIP, as in open_clip_pytorch_model.bin; OpenAI's ViT-B-16.pt has the same names",
     ("visual.conv1.weight", "visual.class_embedding", "token_embedding.weight"),
     (
+        Row("logit_scale", "logit_scale", as_scalar),
         Row("attn_mask", None, why=MADE),
         Row("input_resolution", None, why="a size that OpenAI's files note; the model has its own"),
         Row("context_length", None, why="a size that OpenAI's files note; the model has its own"),

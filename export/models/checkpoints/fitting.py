@@ -51,8 +51,8 @@ def fit(tensors: Mapping[str, torch.Tensor], module: nn.Module, reading: Reading
             or there is NaN or infinity in it.
     """
     plain = without_wrappers(tensors)
-    naming, prefixes = _recognised(plain, module, reading, what, source)
-    inner = below(plain, prefixes[0], prefixes[1:])
+    naming, prefixes = _recognised(plain.tensors, module, reading, what, source)
+    inner = below(plain.tensors, prefixes[0], prefixes[1:])
     try:
         renamed = rename(inner.tensors, naming)
     except ValuesError as error:
@@ -64,7 +64,7 @@ def fit(tensors: Mapping[str, torch.Tensor], module: nn.Module, reading: Reading
     types = {str(value.dtype).removeprefix("torch.") for value in tensors.values() if value.dtype in FLOATS[1:]}
     converted = [f"converted from {', '.join(sorted(types))}"] if types else []
     state = {name: value.float() if value.is_floating_point() else value for name, value in renamed.tensors.items()}
-    return Fitted(state, (*inner.notes, *as_what, *renamed.notes, *grids, *converted))
+    return Fitted(state, (*plain.notes, *inner.notes, *as_what, *renamed.notes, *grids, *converted))
 
 
 def _recognised(

@@ -10,15 +10,16 @@ from ....runtime.boundary.reading import is_file, listed
 from ....runtime.errors import WeightsError
 
 NAMES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model.safetensors",
+    "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
-    "open_clip_pytorch_model.bin",
 )
-"""The names that transformers, timm and open_clip give to weights, safetensors first."""
+"""The names that open_clip, timm and transformers give to weights, safetensors first. Where open_clip's is there, the
+others are the same weights for another library, or half of them."""
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 """Of other checkpoints: the only one in a folder is taken."""
@@ -46,8 +47,8 @@ def checkpoint_in(folder: Path) -> Path:
         return others[0]
     held = ", ".join(path.name for path in (others or there)[:6]) or "nothing"
     raise WeightsError(
-        f"{folder} is a folder, and which file in it is meant is not clear: expected {NAMES[0]}, {NAMES[4]} or one "
-        f"checkpoint alone, it holds {held}. Give the file."
+        f"{folder} is a folder, and which file in it is meant is not clear: expected "
+        f"model.safetensors, pytorch_model.bin or one checkpoint alone, it holds {held}. Give the file."
     )
 
 

@@ -30,6 +30,11 @@ def transposed(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.T
 
 
+def as_scalar(tensor: torch.Tensor) -> torch.Tensor:
+    """[] of a [1], as open_clip's `load_checkpoint` does with scales."""
+    return tensor.reshape(()) if tensor.shape == (1,) else tensor
+
+
 class Row(NamedTuple):
     """A name of the file and what becomes of it."""
 

@@ -75,9 +75,11 @@ class Unwrapped(NamedTuple):
     notes: tuple[str, ...]
 
 
-def without_wrappers(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def without_wrappers(tensors: Mapping[str, torch.Tensor]) -> Unwrapped:
     """Names without what torch.compile and FSDP put into them."""
-    return {WITHIN.sub("", name): tensor for name, tensor in tensors.items()}
+    found = [match for name in tensors if (match := WITHIN.search(name))]
+    notes = [f"{found[0][0]!r} taken out of {len(found)} names"] if found else []
+    return Unwrapped({WITHIN.sub("", name): tensor for name, tensor in tensors.items()}, tuple(notes))
 
 
 def prefixes_of(names: Collection[str], marks: Collection[str]) -> list[str]:

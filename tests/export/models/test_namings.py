@@ -99,7 +99,8 @@ def test_a_name_that_is_not_known_is_refused(name):
 
 def test_copies_of_a_tensor_must_be_equal():
     facts = frozen("sam")
-    state = {key: state_of(facts["tensors"])[origin] for key, origin in facts["live"].items()}
+    saved = state_of(facts["tensors"])
+    state = {key: saved[origin] for key, origin in facts["live"].items()}
     copy = "prompt_encoder.shared_embedding.positional_embedding"
     state[copy] = state[copy] + 1
     with pytest.raises(WeightsError, match="are copies of one tensor, and they differ"):

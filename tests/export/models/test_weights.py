@@ -4,11 +4,14 @@ import pickle
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import save_file
 
+from ovdeploy.export.commands import export_engines
 from ovdeploy.export.models.families import build_model, family_of
 from ovdeploy.export.models.weights import load_model, random_state, read_checkpoint, state_digest
-from ovdeploy.runtime import RecipeError
+from ovdeploy.runtime import Bundle, RecipeError
+from ovdeploy.runtime.boundary.shipped import RECIPES, shipped
 from ovdeploy.runtime.errors import WeightsError
 from ovdeploy.runtime.recipe.recipe import ModelChoice
 
@@ -47,6 +50,25 @@ def test_checkpoints_in_both_formats_and_wrapped(tmp_path, dino_state, name, wra
     _, provenance = load_model("dino", MICRO, str(path))
     assert provenance.source == f"file:{name}", "no folder of this machine"
     assert provenance.sha256 == state_digest(dino_state)
+
+
+def test_what_was_done_to_a_checkpoint_is_kept_and_told(tmp_path, dino_state):
+    torch.save({f"_orig_mod.{name}": value.half() for name, value in dino_state.items()}, tmp_path / "w.pth")
+    _, provenance = load_model("dino", MICRO, str(tmp_path / "w.pth"))
+    assert provenance.changes == ("'_orig_mod.' taken out of 42 names", "converted from float16")
+    recipe = tmp_path / "micro.toml"
+    recipe.write_text(shipped(RECIPES)["micro"].read_text())
+    options = ["--dino-weights", str(tmp_path / "w.pth"), "--stages", "head", "--output", str(tmp_path / "made")]
+    done = CliRunner().invoke(export_engines, [str(recipe), *options])
+    assert "converted from float16" in done.output, done.output
+    assert Bundle.load(tmp_path / "made").manifest.provenance["dino"] == provenance
+
+
+def test_a_scale_of_one_number_is_read_as_open_clip_reads_it(tmp_path):
+    state = random_state(build_model("clip", "micro"), 7)
+    torch.save({**state, "logit_scale": state["logit_scale"][None]}, tmp_path / "w.pt")
+    module, _ = load_model("clip", ModelChoice(model="micro"), str(tmp_path / "w.pt"))
+    assert module.logit_scale == state["logit_scale"]
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused_with_its_keys(tmp_path, dino_state):
