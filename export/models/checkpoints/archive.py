@@ -167,6 +167,7 @@ class Archive:
             Exception: of nearly any kind, where the pickle is damaged.
         """
         self._archive, self._folder = archive, PurePosixPath(pickled).parent
+        self._last: tuple[Storage | None, torch.Tensor] = None, torch.empty(0)
         if archive.getinfo(pickled).file_size > PICKLE_LIMIT:
             raise ValueError(f"its pickle has more than {PICKLE_LIMIT} bytes")
         if self._order() == b"big":
@@ -186,11 +187,13 @@ class Archive:
         if reach > stored.storage.length or math.prod(stored.shape) > stored.storage.length:
             raise ValueError(f"a tensor {list(stored.shape)} reaches beyond its storage")
         record = self._archive.getinfo(str(self._folder / "data" / stored.storage.key))
-        if record.file_size != stored.storage.length * dtype.itemsize:
-            raise ValueError(f"{record.filename} has {record.file_size} bytes, not those of its tensor")
+        if record.file_size != stored.storage.length * dtype.itemsize or record.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{record.filename} has {record.file_size} bytes, not those of its tensor as they are")
         if reach == 0:
             return torch.empty(stored.shape, dtype=dtype)
-        numbers = torch.frombuffer(bytearray(self._archive.read(record)), dtype=dtype)
+        if self._last[0] != stored.storage:  # views of one storage follow each other
+            self._last = stored.storage, torch.frombuffer(bytearray(self._archive.read(record)), dtype=dtype)
+        numbers = self._last[1]
         return torch.as_strided(numbers, stored.shape, stored.strides, stored.offset).clone(
             memory_format=torch.contiguous_format
         )

@@ -114,6 +114,25 @@ def test_tensors_that_are_not_in_the_archive_are_refused(content, told, tmp_path
         open_checkpoint(archive(tmp_path / "a.pt", pickled(content)))
 
 
+def test_numbers_that_would_grow_when_unpacked_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a/data.pkl", pickled({"w": tensor(length=1 << 20, shape=(1 << 20,))}))
+        file.writestr("a/data/0", bytes(4 << 20))
+    with pytest.raises(WeightsError, match="not those of its tensor"):
+        open_checkpoint(tmp_path / "a.pt")
+
+
+def test_views_of_one_storage_read_it_once(tmp_path, monkeypatch):
+    whole = torch.arange(12.0)
+    torch.save({str(k): whole[k : k + 3] for k in range(9)}, tmp_path / "a.pt")
+    reads = []
+    read = zipfile.ZipFile.read
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda self, name: reads.append(str(name)) or read(self, name))
+    came = open_checkpoint(tmp_path / "a.pt").tensors
+    assert all(came[str(k)].tolist() == [k, k + 1, k + 2] for k in range(9))
+    assert sum("data/0" in name for name in reads) == 1
+
+
 @pytest.mark.parametrize(
     "raw",
     [
