@@ -65,9 +65,11 @@ def checkpoints_page() -> Iterator[str]:
         which it took."""
     )
     yield prose(
-        """A name says nothing about the activation. OpenAI's CLIP, also in transformers' naming, computes QuickGELU:
-        take a recipe whose model ends in `-quickgelu` for it, such as `trident-b16`. Most of open_clip's own
-        checkpoints want the plain model."""
+        """Names say nothing about the activation, and a CLIP with the wrong one fits and answers nonsense. OpenAI's,
+        also in transformers' naming, computes QuickGELU, most of open_clip's own GELU. Where it is known, from
+        OpenAI's own files and from `config.json` or `open_clip_config.json` beside the weights, the wrong model is
+        refused. Elsewhere mind it: a recipe's model for OpenAI's weights ends in `-quickgelu`, as that of
+        `trident-b16`."""
     )
     yield "## Position embeddings of another grid"
     yield prose(

@@ -7,6 +7,7 @@ import logging
 import open_clip
 from torch import nn
 
+from .checkpoints.activations import check_activation
 from .checkpoints.clip_names import CLIP_NAMINGS
 from .checkpoints.fitting import Reading
 from .checkpoints.positions import CLIP_POSITIONS
@@ -36,5 +37,5 @@ CLIP = ModelFamily(
     lambda: [MICRO, TINY, *(name for name in open_clip.list_models() if name.startswith("ViT-"))],
     _build,
     _pretrained,
-    reading=lambda name: Reading(CLIP_NAMINGS, (CLIP_POSITIONS,)),
+    reading=lambda name: Reading(CLIP_NAMINGS, (CLIP_POSITIONS,), check_activation),
 )

@@ -154,5 +154,6 @@ def _fill(module: nn.Module, found: Checkpoint, reading: Reading, what: str, sou
     """Fill a model, and say what was done to the checkpoint."""
     told = f"{source} ({found.kind})" if found.kind else source
     fitted = fit(found.tensors, module, reading, what, told)
+    reading.check(found.tensors.keys(), found.path, module)
     module.load_state_dict(fitted.state)
     return (*found.notes, *fitted.notes)

@@ -66,7 +66,7 @@ def serving(mirror: Mirror) -> Iterator[Mirror]:
     handler = type("Handler", (_Handler,), {"mirror": mirror})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         mirror.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
             yield mirror
@@ -91,19 +91,12 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self, with_body: bool) -> None:
         path = self.mirror.files.get(self.path.partition("?")[0])
         if path is None:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return self.note(404, 0)
+            return self.refuse(404)
         size = path.stat().st_size
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         start, end = (int(asked[1]), int(asked[2] or size - 1)) if asked else (0, size - 1)
         if start >= size > 0:
-            self.send_response(416)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return self.note(416, 0)
+            return self.refuse(416)
         status = 206 if asked else 200
         self.send_response(status)
         if asked:
@@ -113,20 +106,29 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("Accept-Ranges", "bytes")
         self.end_headers()
-        return self.note(status, self.send(path, start, end + 1) if with_body else 0)
+        broken = with_body and self.mirror.broken(self.path)
+        stop = start + (end + 1 - start) // 2 if broken else end + 1
+        self.note(status, stop - start if with_body else 0)  # before the client can have the last byte
+        if with_body:
+            self.send(path, start, stop)
+        self.close_connection = self.close_connection or broken
+        return None
 
-    def send(self, path: Path, start: int, end: int) -> int:
-        if broken := self.mirror.broken(self.path):
-            end = start + (end - start) // 2
+    def refuse(self, status: int) -> None:
+        self.note(status, 0)
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        if status == 404:
+            self.send_header("X-Error-Code", "EntryNotFound")  # the hub's
+        self.end_headers()
+
+    def send(self, path: Path, start: int, stop: int) -> None:
         with path.open("rb") as file:
             file.seek(start)
-            left = end - start
+            left = stop - start
             while left > 0 and (piece := file.read(min(left, PIECE))):
                 self.wfile.write(piece)
                 left -= len(piece)
-        if broken:
-            self.close_connection = True
-        return end - start
 
     def note(self, status: int, sent: int) -> None:
         when = time.monotonic() - self.mirror.started

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,8 @@ class Reading(NamedTuple):
     """The particular before the general."""
     positions: tuple[Positions, ...] = ()
     """Embeddings whose grid may change."""
+    check: Callable[[Collection[str], Path | None, nn.Module], None] = lambda names, path, module: None
+    """Raises `WeightsError` for a checkpoint that fits and still is another model's: its names, its file, the model."""
 
 
 class Fitted(NamedTuple):

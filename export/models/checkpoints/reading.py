@@ -37,6 +37,8 @@ class Checkpoint(NamedTuple):
     """What the file is, with an article."""
     notes: tuple[str, ...] = ()
     """What was chosen on the way, for the user."""
+    path: Path | None = None
+    """The file, if it is one."""
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -59,12 +61,12 @@ def open_checkpoint(path: Path) -> Checkpoint:
         )
     head = _head(path)
     if reads := next((read for fits, read in FORMATS if fits(head)), None):
-        came = reads(path)
+        came = reads(path)._replace(path=path)
         return came._replace(kind=f"{came.kind}, one of several shards") if is_shard(path) else came
     if kind := other_kind(head):
         raise WeightsError(f"{path} is no checkpoint: it {kind.what}. {kind.advice}.")
     if JSON.match(head):
-        return _read_index(path)
+        return _read_index(path)._replace(path=path)
     told = (
         f"text that begins with {head[:40].decode(errors='replace')!r}" if TEXT.fullmatch(head) else "of no known kind"
     )

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import json
 import pickle
+from contextlib import nullcontext
 
+import open_clip
 import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
+from torch import nn
 
 from ovdeploy.export.commands import export_engines
+from ovdeploy.export.models.checkpoints.activations import check_activation
 from ovdeploy.export.models.families import build_model, family_of
 from ovdeploy.export.models.weights import load_model, random_state, read_checkpoint, state_digest
 from ovdeploy.runtime import Bundle, RecipeError
@@ -69,6 +74,38 @@ def test_a_scale_of_one_number_is_read_as_open_clip_reads_it(tmp_path):
     torch.save({**state, "logit_scale": state["logit_scale"][None]}, tmp_path / "w.pt")
     module, _ = load_model("clip", ModelChoice(model="micro"), str(tmp_path / "w.pt"))
     assert module.logit_scale == state["logit_scale"]
+
+
+PLAIN = {"config.json": {"vision_config": {"hidden_act": "gelu"}}}
+QUICK = {"config.json": {"vision_config": {"hidden_act": "quick_gelu"}}}
+
+
+@pytest.mark.parametrize(
+    ("beside", "quick", "refused"),
+    [
+        (QUICK, True, False), (QUICK, False, True), (PLAIN, True, True), (PLAIN, False, False),
+        ({"open_clip_config.json": {"model_cfg": {"quick_gelu": True}}}, False, True),
+        ({"open_clip_config.json": {"model_cfg": {}}, **PLAIN}, True, True),
+        ({"config.json": {"hidden_size": 64}}, True, False), ({"config.json": [1]}, True, False),
+        ({}, True, False), ({}, False, False),
+    ],
+)  # fmt: skip
+def test_a_clip_of_another_activation_is_refused_where_it_is_known(tmp_path, beside, quick, refused):
+    """Each of its tensors would fit."""
+    for name, content in beside.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    module = nn.Sequential(open_clip.transformer.QuickGELU() if quick else nn.GELU())
+    with pytest.raises(WeightsError, match="-quickgelu as `model`") if refused else nullcontext():
+        check_activation({"visual.conv1.weight"}, tmp_path / "model.safetensors", module)
+
+
+def test_openais_own_files_are_refused_by_a_model_with_gelu(tmp_path):
+    state = random_state(build_model("clip", "micro"), 7)  # with QuickGELU
+    sizes = {name: torch.tensor(77) for name in ("input_resolution", "context_length", "vocab_size")}
+    torch.save({**state, **sizes}, tmp_path / "w.pt")
+    load_model("clip", ModelChoice(model="micro"), str(tmp_path / "w.pt"))
+    with pytest.raises(WeightsError, match=r"trained with QuickGELU \(all of OpenAI's own files are\)"):
+        check_activation(sizes.keys() | state.keys(), None, nn.GELU())
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused_with_its_keys(tmp_path, dino_state):
