@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from torch import nn
 
-from ....runtime.boundary.reading import is_file, read_bytes
+from ....runtime.boundary.reading import is_file, read_text
 from ....runtime.errors import WeightsError
 
 QUICK, EXACT = "QuickGELU", "GELU"
@@ -61,7 +61,7 @@ def _configured(path: Path | None) -> Told | None:
 
 def _json(path: Path) -> Any:
     try:
-        return msgspec.json.decode(read_bytes(path, WeightsError, "a configuration"))
+        return msgspec.json.decode(read_text(path, WeightsError, "a configuration"))
     except (WeightsError, msgspec.MsgspecError, RecursionError):
         return None  # it is not what was asked for
 

@@ -13,7 +13,7 @@ import msgspec
 import torch
 from safetensors.torch import load_file
 
-from ....runtime.boundary.reading import opened, read_bytes, why_no_file
+from ....runtime.boundary.reading import opened, read_text, why_no_file
 from ....runtime.errors import WeightsError
 from .archive import Archive, Stored, pickle_of
 from .folders import checkpoint_in, is_shard, shards_of
@@ -137,7 +137,9 @@ def _read_zip(path: Path) -> Checkpoint:
     try:
         with opened(path, WeightsError, "a checkpoint") as file, zipfile.ZipFile(file) as archive:
             return _read_archive(path, archive)
-    except zipfile.BadZipFile as error:
+    except WeightsError:
+        raise
+    except Exception as error:  # zipfile has five kinds, and codecs theirs
         raise WeightsError(
             f"{path} is a zip archive that is cut short or damaged ({error}): PyTorch's checkpoints are zip archives, "
             f"and their directory is at the end. Download it again."
@@ -184,7 +186,7 @@ def _read_pickle(path: Path) -> Checkpoint:
 def _read_index(path: Path) -> Checkpoint:
     """All shards that an index names."""
     try:
-        index = msgspec.json.decode(read_bytes(path, WeightsError, "the index of a checkpoint"))
+        index = msgspec.json.decode(read_text(path, WeightsError, "the index of a checkpoint"))
         places = index["weight_map"]
         files = sorted(set(places.values()))
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import collections
 import io
+import json
 import pickle
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from ovdeploy.export.models.checkpoints.reading import open_checkpoint
 from ovdeploy.runtime.errors import WeightsError
+from support.vile.formats import damages
 
 
 def archive(path, pickled, storages=(("0", bytes(16)),)):
@@ -131,6 +135,36 @@ def test_views_of_one_storage_read_it_once(tmp_path, monkeypatch):
     came = open_checkpoint(tmp_path / "a.pt").tensors
     assert all(came[str(k)].tolist() == [k, k + 1, k + 2] for k in range(9))
     assert sum("data/0" in name for name in reads) == 1
+
+
+def content_of(kind):
+    state = {"a": torch.arange(20.0), "b": torch.ones(2, 3)}
+    file = io.BytesIO()
+    if kind == "index":
+        return json.dumps({"weight_map": dict.fromkeys(state, "s-00001-of-00001.safetensors")}).encode()
+    if kind == "safetensors":
+        return save(state)
+    if kind == "script":
+        torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), file)
+    else:
+        torch.save(state, file, _use_new_zipfile_serialization=kind == "zip")
+    return file.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("kind", ["zip", "older", "script", "safetensors", "index"])
+def test_damage_is_told_by_an_error_of_ours(kind, tmp_path):
+    """Cuts, flipped bits and lost parts, by chance with a fixed seed."""
+    (tmp_path / "s-00001-of-00001.safetensors").write_bytes(content_of("safetensors"))
+    path, good = tmp_path / "file", content_of(kind)
+    path.write_bytes(good)
+    open_checkpoint(path)
+    for seed in range(4):
+        for name, make in damages(good, seed).items():
+            if "30 MB" not in name:
+                path.write_bytes(make())
+                with suppress(WeightsError):
+                    open_checkpoint(path)
 
 
 @pytest.mark.parametrize(
