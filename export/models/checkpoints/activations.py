@@ -41,8 +41,18 @@ def check_activation(names: Collection[str], path: Path | None, module: nn.Modul
         WeightsError: the model computes another activation than the checkpoint was trained with.
     """
     told = Told(QUICK, "all of OpenAI's own files are") if OPENAI.issubset(names) else _configured(path)
+    if told is not None:
+        refuse_other(told, module)
+
+
+def refuse_other(told: Told, module: nn.Module) -> None:
+    """Refuse a model that computes another activation than its weights were trained with.
+
+    Raises:
+        WeightsError: it does.
+    """
     own = QUICK if any(type(part).__name__ == QUICK for part in module.modules()) else EXACT
-    if told is not None and told.activation != own:
+    if told.activation != own:
         advice = "one that ends in -quickgelu" if told.activation == QUICK else "the one without -quickgelu"
         raise WeightsError(
             f"this CLIP was trained with {told.activation} ({told.where}), and the recipe's model computes {own}: "

@@ -99,6 +99,14 @@ def test_a_clip_of_another_activation_is_refused_where_it_is_known(tmp_path, bes
         check_activation({"visual.conv1.weight"}, tmp_path / "model.safetensors", module)
 
 
+@pytest.mark.parametrize(("model", "refused"), [("ViT-B-16", True), ("ViT-B-16-quickgelu", False)])
+def test_published_weights_of_another_activation_are_refused(monkeypatch, model, refused):
+    made = nn.Sequential(nn.GELU() if refused else open_clip.transformer.QuickGELU())
+    monkeypatch.setattr(open_clip, "create_model", lambda name, pretrained: made)
+    with pytest.raises(WeightsError, match="as open_clip's table says") if refused else nullcontext():
+        assert family_of("clip").pretrained(model, "openai") == {}
+
+
 def test_openais_own_files_are_refused_by_a_model_with_gelu(tmp_path):
     state = random_state(build_model("clip", "micro"), 7)  # with QuickGELU
     sizes = {name: torch.tensor(77) for name in ("input_resolution", "context_length", "vocab_size")}
