@@ -40,5 +40,5 @@ CLIP = ModelFamily(
     lambda: [MICRO, TINY, *(name for name in open_clip.list_models() if name.startswith("ViT-"))],
     _build,
     _pretrained,
-    reading=lambda name: Reading(CLIP_NAMINGS, (CLIP_POSITIONS,), check_activation),
+    reading=lambda name: Reading(CLIP_NAMINGS, (CLIP_POSITIONS,), check=check_activation),
 )

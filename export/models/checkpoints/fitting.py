@@ -28,6 +28,8 @@ class Reading(NamedTuple):
     """The particular before the general."""
     positions: tuple[Positions, ...] = ()
     """Embeddings whose grid may change."""
+    unused: tuple[str, ...] = ()
+    """Beginnings of the names of tensors that published checkpoints hold and the model does without."""
     check: Callable[[Collection[str], Path | None, nn.Module], None] = lambda names, path, module: None
     """Raises `WeightsError` for a checkpoint that fits and still is another model's: its names, its file, the model."""
 
@@ -56,18 +58,26 @@ def fit(tensors: Mapping[str, torch.Tensor], module: nn.Module, reading: Reading
     plain = without_wrappers(tensors)
     naming, prefixes = _recognised(plain.tensors, module, reading, what, source)
     inner = below(plain.tensors, prefixes[0], prefixes[1:])
+    needed, idle = _needed(inner.tensors, reading.unused)
     try:
-        renamed = rename(inner.tensors, naming)
+        renamed = rename(needed, naming)
     except ValuesError as error:
         raise WeightsError(f"{source} does not fit {what}: {error}") from error
     grids = [told for row in reading.positions if (told := to_grid(renamed.tensors, module, row))]
-    _check(renamed, inner.tensors, module.state_dict(), naming, f"{source} does not fit {what}")
+    _check(renamed, needed, module.state_dict(), naming, f"{source} does not fit {what}")
     _check_finite(renamed.tensors, source)
-    as_what = [f"read as {naming.name}"] if inner.tensors.keys() != renamed.tensors.keys() else []
+    as_what = [f"read as {naming.name}"] if needed.keys() != renamed.tensors.keys() else []
     types = {str(value.dtype).removeprefix("torch.") for value in tensors.values() if value.dtype in FLOATS[1:]}
     converted = [f"converted from {', '.join(sorted(types))}"] if types else []
     state = {name: value.float() if value.is_floating_point() else value for name, value in renamed.tensors.items()}
-    return Fitted(state, (*plain.notes, *inner.notes, *as_what, *renamed.notes, *grids, *converted))
+    return Fitted(state, (*plain.notes, *inner.notes, *as_what, *idle, *renamed.notes, *grids, *converted))
+
+
+def _needed(tensors: StateDict, unused: tuple[str, ...]) -> tuple[StateDict, list[str]]:
+    """The tensors that a model does with, and a note of the others."""
+    left = [name for name in tensors if name.startswith(unused)]
+    notes = [f"left out: {_some(left, 1)} (the model does without)"] if left else []
+    return {name: tensor for name, tensor in tensors.items() if name not in left}, notes
 
 
 def _recognised(

@@ -13,6 +13,7 @@ from torch import nn
 
 from ovdeploy.export.commands import export_engines
 from ovdeploy.export.models.checkpoints.activations import check_activation
+from ovdeploy.export.models.checkpoints.fitting import Reading, fit
 from ovdeploy.export.models.families import build_model, family_of
 from ovdeploy.export.models.weights import load_model, random_state, read_checkpoint, state_digest
 from ovdeploy.runtime import Bundle, RecipeError
@@ -74,6 +75,14 @@ def test_a_scale_of_one_number_is_read_as_open_clip_reads_it(tmp_path):
     torch.save({**state, "logit_scale": state["logit_scale"][None]}, tmp_path / "w.pt")
     module, _ = load_model("clip", ModelChoice(model="micro"), str(tmp_path / "w.pt"))
     assert module.logit_scale == state["logit_scale"]
+
+
+def test_parts_that_a_model_does_without_are_left_out_and_told(dino_state):
+    """Of published files that hold more than the model: SAM 2's memory."""
+    state = {**dino_state, "memory.a": torch.ones(2), "memory.b": torch.ones(2)}
+    fitted = fit(state, build_model("dino", "micro"), Reading(unused=("memory.",)), "the model", "the file")
+    assert fitted.state.keys() == dino_state.keys()
+    assert fitted.notes == ("left out: memory.a, and 1 more (the model does without)",)
 
 
 PLAIN = {"config.json": {"vision_config": {"hidden_act": "gelu"}}}
