@@ -7,7 +7,7 @@ import tomllib
 import torch
 
 from ovdeploy.runtime.errors import WeightsError
-from support.checkpoint_files import LAYOUTS
+from support.checkpoint_layouts import LAYOUTS
 from support.checkpoints import filled
 from support.samples import ROOT
 
