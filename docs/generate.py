@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: `docs/bundle-format.md` and `docs/recipes.md`.
+"""Writes the pages that are made from the code: `docs/bundle-format.md`, `docs/recipes.md` and `docs/checkpoints.md`.
 
 `python docs/generate.py` writes them, `--check` exits with 1 if one of them is stale. It imports `ovdeploy.runtime`
 alone, so it needs neither PyTorch nor an inference engine.
@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from generator.bundle_format import bundle_page
+from generator.checkpoints import checkpoints_page
 from generator.recipes import recipes_page
 
 DOCS = Path(__file__).resolve().parent
@@ -40,7 +41,11 @@ def stale() -> list[Path]:
 @cache
 def pages() -> Mapping[Path, str]:
     """The text of every page that is made here."""
-    made: Mapping[str, Callable[[], Iterator[str]]] = {"bundle-format.md": bundle_page, "recipes.md": recipes_page}
+    made: Mapping[str, Callable[[], Iterator[str]]] = {
+        "bundle-format.md": bundle_page,
+        "recipes.md": recipes_page,
+        "checkpoints.md": checkpoints_page,
+    }
     return {DOCS / name: "\n\n".join([NOTICE, *make()]) + "\n" for name, make in made.items()}
 
 

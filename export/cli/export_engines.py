@@ -172,6 +172,8 @@ def _load(recipe: Recipe, weights: dict[str, str], console: Console) -> Networks
     for role, provenance in networks.provenance.items():
         licence = f"; licence {provenance.licence}" if provenance.licence else ""
         click.echo(f"{role:13} {provenance.model}, {provenance.source}{licence}", err=True)
+        for change in provenance.changes:
+            click.echo(f"{'':13} {change}", err=True)
     return networks
 
 

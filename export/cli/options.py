@@ -13,7 +13,8 @@ from ...runtime.cli.common import parse_pairs, together
 from ...runtime.errors import one_of
 
 WEIGHTS_HELP = (
-    "`pretrained` (the recipe's tag), `package`, `random:SEED`, or a checkpoint's path. Default: as the recipe says."
+    "`pretrained` (the recipe's tag), `package`, `random:SEED`, or a checkpoint's file or folder. "
+    "Default: as the recipe says."
 )
 MODELS = "ovdeploy.models"
 """Entry-point group of the roles that models can play."""

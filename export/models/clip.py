@@ -7,6 +7,10 @@ import logging
 import open_clip
 from torch import nn
 
+from .checkpoints.activations import QUICK, Told, check_activation, refuse_other
+from .checkpoints.clip_names import CLIP_NAMINGS
+from .checkpoints.fitting import Reading
+from .checkpoints.positions import CLIP_POSITIONS
 from .families import MICRO, TINY, ModelFamily, StateDict
 from .miniature.networks import build_clip
 
@@ -26,9 +30,15 @@ def _build(name: str) -> nn.Module:
 
 
 def _pretrained(name: str, tag: str) -> StateDict:
-    return open_clip.create_model(name, pretrained=tag).state_dict()
+    model = open_clip.create_model(name, pretrained=tag)
+    if open_clip.get_pretrained_cfg(name, tag).get("quick_gelu"):  # open_clip warns, and goes on
+        refuse_other(Told(QUICK, "as open_clip's table says"), model)
+    return model.state_dict()
 
 
 CLIP = ModelFamily(
-    lambda: [MICRO, TINY, *(name for name in open_clip.list_models() if name.startswith("ViT-"))], _build, _pretrained
+    lambda: [MICRO, TINY, *(name for name in open_clip.list_models() if name.startswith("ViT-"))],
+    _build,
+    _pretrained,
+    reading=lambda name: Reading(CLIP_NAMINGS, (CLIP_POSITIONS,), check=check_activation),
 )

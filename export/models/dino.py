@@ -5,6 +5,10 @@ from __future__ import annotations
 import timm
 from torch import nn
 
+from .checkpoints.dino_names import DINO_NAMINGS
+from .checkpoints.fitting import Reading
+from .checkpoints.positions import VIT_POSITIONS
+from .checkpoints.sam_names import SAM_NAMINGS
 from .families import MICRO, TINY, ModelFamily, StateDict
 from .miniature.networks import build_dino
 from .sam import build_sam, pretrained_sam
@@ -37,4 +41,8 @@ def _pretrained(name: str, tag: str) -> StateDict:
     return timm.create_model(name, pretrained=True).state_dict()
 
 
-DINO = ModelFamily(lambda: [MICRO, TINY, *EXTRACTORS], _build, _pretrained)
+def _reading(name: str) -> Reading:
+    return Reading(SAM_NAMINGS) if name in SAM_EXTRACTORS else Reading(DINO_NAMINGS, (VIT_POSITIONS,))
+
+
+DINO = ModelFamily(lambda: [MICRO, TINY, *EXTRACTORS], _build, _pretrained, reading=_reading)

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ...runtime.errors import RecipeError, one_of
+from .checkpoints.fitting import Reading
 
 MODELS = "ovdeploy.models"
 """Entry-point group of roles: each loads a `ModelFamily`."""
@@ -45,6 +46,8 @@ class ModelFamily(NamedTuple):
     """Fetch published weights: model name, tag."""
     licence: Callable[[str], str] = lambda name: ""
     """SPDX name of a model's licence, by its name; empty where nobody wrote it down."""
+    reading: Callable[[str], Reading] = lambda name: Reading()
+    """The names that a model's checkpoints may have, by the model's; those of the model itself are always read."""
 
 
 def roles() -> tuple[str, ...]:

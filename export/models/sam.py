@@ -13,10 +13,13 @@ from torch import nn
 
 from ...runtime.errors import WeightsError
 from ...runtime.pipelines.promptable.models import licence_of
+from .checkpoints.fitting import Reading
+from .checkpoints.reading import kept_if_read
+from .checkpoints.releases import release_file
+from .checkpoints.sam_names import SAM_NAMINGS
 from .families import MICRO, TINY, ModelFamily, StateDict
 from .miniature.networks import build_sam as build_miniature
 from .promptable import efficientvit_sam, mobile_sam
-from .weights import read_checkpoint
 
 META = "https://dl.fbaipublicfiles.com/segment_anything/{}.pth"
 
@@ -57,13 +60,12 @@ def pretrained_sam(name: str, tag: str) -> StateDict:
         WeightsError: they cannot be fetched.
     """
     row = BUILDS[name]
+    digits = tag.rsplit("_", 1)[-1] if row.hashed else None
     try:
-        path = torch.hub.get_dir() + f"/checkpoints/{tag}.pth"
-        prefix = tag.rsplit("_", 1)[-1] if row.hashed else None
-        torch.hub.download_url_to_file(row.release.format(tag), path, hash_prefix=prefix)
-    except (OSError, RuntimeError) as error:
-        raise WeightsError(f"the checkpoint {tag} of {name!r} cannot be fetched: {error}") from error
-    return read_checkpoint(Path(path))
+        path = release_file(row.release.format(tag), Path(torch.hub.get_dir()) / "checkpoints", digits)
+    except OSError as error:
+        raise WeightsError(f"the checkpoint {tag} of {name!r} cannot be written: {error}") from error
+    return kept_if_read(path)
 
 
-SAM = ModelFamily(lambda: BUILDS, build_sam, pretrained_sam, licence_of)
+SAM = ModelFamily(lambda: BUILDS, build_sam, pretrained_sam, licence_of, lambda name: Reading(SAM_NAMINGS))

@@ -11,19 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from ...runtime.boundary.arguments import public
-from ...runtime.boundary.reading import why_no_file
 from ...runtime.bundle.bundle import Provenance
 from ...runtime.errors import WeightsError
 from ...runtime.recipe.recipe import ModelChoice
+from .checkpoints.fitting import Reading, fit
+from .checkpoints.reading import Checkpoint, open_checkpoint
 from .families import TINY, StateDict, build_model, family_of
 
 PRETRAINED, PACKAGE, RANDOM = "pretrained", "package", "random:"
-WRAPPERS = ("state_dict", "model")
-"""Keys under which training scripts put a state dict inside a checkpoint."""
 
 RANDOM_SCALES = (
     (r"rel_pos", 0.05),
@@ -54,49 +52,40 @@ def load_model(role: str, choice: ModelChoice, source: str | None = None) -> tup
     if choice.depth is not None and not source.startswith(RANDOM):
         raise WeightsError(f"depth={choice.depth} cuts {choice.model!r} short; only random:SEED fits that")
     module = build_model(role, choice.model, choice.depth)
+    found, told = _found(role, choice, module, source)
+    family = family_of(role)
+    notes = _fill(module, found, family.reading(choice.model), f"{role} model {choice.model!r}", told)
+    digest, licence = state_digest(module.state_dict()), family.licence(choice.model)
+    return module, Provenance(model=choice.model, source=told, sha256=digest, licence=licence, changes=notes)
+
+
+@public()
+def read_checkpoint(path: Path) -> StateDict:
+    """Read the tensors of a checkpoint, by the names and in the types that they have there.
+
+    Nothing in the file is run. What is read: safetensors, and PyTorch's formats, those of TorchScript included,
+    whatever their suffix; checkpoints in shards, and folders with one checkpoint.
+
+    Raises:
+        WeightsError: missing, damaged, or something else; says what it is.
+    """
+    return open_checkpoint(path).tensors
+
+
+def _found(role: str, choice: ModelChoice, module: nn.Module, source: str) -> tuple[Checkpoint, str]:
+    """The tensors of a source, and how the source is told: no folder of this machine is in it."""
     if source == PRETRAINED:
         if choice.pretrained is None:
             raise WeightsError(
                 f"{role} model {choice.model!r} has no pretrained weights in this recipe; "
                 f"give --{role}-weights a checkpoint or random:SEED"
             )
-        state = _published(role, choice.model, choice.pretrained)
-        told = f"pretrained:{choice.pretrained}"
-    elif source == PACKAGE:
-        state, told = read_checkpoint(_in_package(role, choice.model)), source
-    elif source.startswith(RANDOM):
-        state, told = random_state(module, _seed(source)), source
-    else:
-        state, told = read_checkpoint(Path(source)), f"file:{Path(source).name}"
-    _fill(module, state, f"{role} model {choice.model!r}", told)
-    digest, licence = state_digest(module.state_dict()), family_of(role).licence(choice.model)
-    return module, Provenance(model=choice.model, source=told, sha256=digest, licence=licence)
-
-
-@public()
-def read_checkpoint(path: Path) -> StateDict:
-    """Read a state dict without running what is in the file: safetensors, or torch's format with `weights_only`.
-
-    Raises:
-        WeightsError: missing, or not a state dict that can be read safely.
-    """
-    if why := why_no_file(path):
-        raise WeightsError(f"{path}: no such checkpoint ({why}; expected 'pretrained', 'random:SEED' or a file)")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # on damaged files the unpickler raises nearly anything
-        raise WeightsError(
-            f"{path} is not a checkpoint of plain tensors. It is damaged, or it holds code, and such files are not "
-            f"opened; save the model's state dict by safetensors or torch.save."
-        ) from error
-    for key in WRAPPERS:
-        if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
-            data = data[key]
-    if not isinstance(data, Mapping) or not all(isinstance(value, torch.Tensor) for value in data.values()):
-        raise WeightsError(f"{path} does not hold a state dict: expected tensors by name")
-    return {str(name).removeprefix("module."): value for name, value in data.items()}
+        return Checkpoint(_published(role, choice.model, choice.pretrained), ""), f"pretrained:{choice.pretrained}"
+    if source == PACKAGE:
+        return Checkpoint(read_checkpoint(_in_package(role, choice.model)), ""), source
+    if source.startswith(RANDOM):
+        return Checkpoint(random_state(module, _seed(source)), ""), source
+    return open_checkpoint(Path(source)), f"file:{Path(source).name}"
 
 
 def random_state(module: nn.Module, seed: int) -> StateDict:
@@ -161,22 +150,10 @@ def _published(role: str, model: str, tag: str) -> StateDict:
         ) from error
 
 
-def _fill(module: nn.Module, state: StateDict, what: str, source: str) -> None:
-    own = module.state_dict()
-    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [
-        f"{name}: {list(state[name].shape)} instead of {list(own[name].shape)}"
-        for name in sorted(own.keys() & state.keys())
-        if own[name].shape != state[name].shape
-    ]
-    problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-    told = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in problems.items() if keys]
-    if told:
-        raise WeightsError(f"{source} does not fit {what}: {'; '.join(told)}. Choose the checkpoint of this model.")
-    module.load_state_dict(
-        {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    )
-
-
-def _some(keys: list[str], most: int = 8) -> str:
-    return ", ".join(keys[:most]) + (f", and {len(keys) - most} more" if len(keys) > most else "")
+def _fill(module: nn.Module, found: Checkpoint, reading: Reading, what: str, source: str) -> tuple[str, ...]:
+    """Fill a model, and say what was done to the checkpoint."""
+    told = f"{source} ({found.kind})" if found.kind else source
+    fitted = fit(found.tensors, module, reading, what, told)
+    reading.check(found.tensors.keys(), found.path, module)
+    module.load_state_dict(fitted.state)
+    return (*found.notes, *fitted.notes)

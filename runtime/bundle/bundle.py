@@ -51,6 +51,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Of the weights' values, independent of the file format they came in."""
     licence: str = ""
     """SPDX name of the licence of the model and its published weights; empty where this package does not know it."""
+    changes: tuple[str, ...] = ()
+    """What became of a checkpoint on the way: names read as another library's, tensors left out, grids resampled, …"""
 
 
 class TextAssets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

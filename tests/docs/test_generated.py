@@ -51,7 +51,7 @@ def test_every_field_is_described(generator):
 
 
 def test_every_pipeline_recipe_and_version_has_its_row(generate, generator):
-    bundle, recipes = generate.pages().values()
+    bundle, recipes, _ = generate.pages().values()
     for pipeline in generator.pipelines.own_pipelines():
         for name in (pipeline.name, *pipeline.by_name, *pipeline.parameters.__struct_fields__, *pipeline.baked):
             assert f"`{name}`" in recipes
