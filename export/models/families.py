@@ -45,6 +45,8 @@ class ModelFamily(NamedTuple):
     """Fetch published weights: model name, tag."""
     licence: Callable[[str], str] = lambda name: ""
     """SPDX name of a model's licence, by its name; empty where nobody wrote it down."""
+    unused: Callable[[str], tuple[str, ...]] = lambda name: ()
+    """By a model's name, how the names of tensors begin that its published checkpoint holds and it does without."""
 
 
 def roles() -> tuple[str, ...]:

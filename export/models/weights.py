@@ -19,7 +19,10 @@ from ...runtime.boundary.reading import why_no_file
 from ...runtime.bundle.bundle import Provenance
 from ...runtime.errors import WeightsError
 from ...runtime.recipe.recipe import ModelChoice
+from ...runtime.reporting import logger
 from .families import TINY, StateDict, build_model, family_of
+
+LOG = logger("export")
 
 PRETRAINED, PACKAGE, RANDOM = "pretrained", "package", "random:"
 WRAPPERS = ("state_dict", "model")
@@ -29,7 +32,7 @@ RANDOM_SCALES = (
     (r"rel_pos", 0.05),
     (r"gaussian_matrix", 1.0),
     (r"(pos_embed|positional_embedding|class_embedding|cls_token)$", 0.3),
-    (r"(token_embedding|point_embeddings\.\d|_embed|(iou|mask)_tokens?)\.weight$", 0.3),
+    (r"(token_embedding|point_embeddings\.\d|_embed|(iou|mask|obj_score)_tokens?)\.weight$", 0.3),
 )
 """Standard deviations of random tensors that no fan-in describes: embeddings, and what is added to attention."""
 
@@ -68,6 +71,7 @@ def load_model(role: str, choice: ModelChoice, source: str | None = None) -> tup
         state, told = random_state(module, _seed(source)), source
     else:
         state, told = read_checkpoint(Path(source)), f"file:{Path(source).name}"
+    state = _needed(state, family_of(role).unused(choice.model))
     _fill(module, state, f"{role} model {choice.model!r}", told)
     digest, licence = state_digest(module.state_dict()), family_of(role).licence(choice.model)
     return module, Provenance(model=choice.model, source=told, sha256=digest, licence=licence)
@@ -159,6 +163,14 @@ def _published(role: str, model: str, tag: str) -> StateDict:
             f"the pretrained weights {tag!r} of {model!r} cannot be had: {error}. "
             f"Without a network give --{role}-weights a checkpoint on disk, or random:SEED to try things out."
         ) from error
+
+
+def _needed(state: StateDict, unused: tuple[str, ...]) -> StateDict:
+    """A state dict without the tensors whose names begin as the model's table says; all others must fit."""
+    left = [name for name in state if name.startswith(unused)] if unused else []
+    if left:
+        LOG.info("left out of the checkpoint, since the model does without: %s", _some(sorted(left)))
+    return {name: value for name, value in state.items() if name not in set(left)}
 
 
 def _fill(module: nn.Module, state: StateDict, what: str, source: str) -> None:
