@@ -80,10 +80,12 @@ def _ask_sam2_once(decoder: Upstream, *given: object) -> Answers:
 def _stable_or_best(masks: torch.Tensor, iou: torch.Tensor) -> Answers:
     """The first mask where it is stable, else the best of the others: [R, 1, m, m], [R, 1].
 
-    Written for engines: counts are sums of float32, and the best is found by comparing one after another.
+    Written for engines: areas are shares of the square, since half precision cannot count to its 65,536 pixels (in
+    float32 both are exact); and the best is found by comparing one after another.
     """
-    inner, outer = ((masks[:, :1] > bound).float().sum(dim=(2, 3)) for bound in (MARGIN, -MARGIN))
-    share = torch.where(outer > 0, inner / outer.clamp(min=1), 1.0)
+    inner, outer = ((masks[:, :1] > bound).float().mean(dim=(2, 3)) for bound in (MARGIN, -MARGIN))
+    empty = outer <= 0
+    share = torch.where(empty, 1.0, inner / torch.where(empty, 1.0, outer))
     stable = share >= STABLE
     best, estimate = masks[:, 1:2], iou[:, 1:2]
     for index in range(2, masks.shape[1]):

@@ -125,7 +125,7 @@ def test_sizes_that_contradict_the_finer_features_are_refused(bundle, name, size
 def test_a_single_mask_that_is_not_stable_gives_way_to_the_best_of_the_three():
     """As written for engines, against a loop: stable, at the threshold, below, empty, full, with equal estimates."""
     generator = torch.Generator().manual_seed(0)
-    masks, iou = torch.randn(7, 4, 20, 20, generator=generator), torch.rand(7, 4, generator=generator)
+    masks, iou = torch.randn(7, 4, 16, 16, generator=generator), torch.rand(7, 4, generator=generator)
     masks[0, 0] = torch.where(masks[0, 0] > 0, 5.0, -5.0)
     for row, inner in ((1, 49), (2, 48)):  # of 50: 0.98 and 0.96
         masks[row, 0] = -9.0
