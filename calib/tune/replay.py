@@ -47,8 +47,8 @@ class Recorded(NamedTuple):
     """The classes whose names are given; None means all."""
     logits: np.ndarray
     """[Q, vh, vw] float32."""
-    sam_features: np.ndarray | None
-    """[1, 256, 64, 64] float32 for SAM's usual sizes; None where nothing is refined."""
+    features: Mapping[str, np.ndarray] | None
+    """SAM's, as its decoder takes them; None where nothing is refined."""
 
 
 class Recorder:
@@ -122,8 +122,9 @@ class Recorder:
         plan = plan_photo((sample.photo.shape[0], sample.photo.shape[1]), settings, method, dimensions)
         sessions = self._segmenter.sessions
         made = encode_photo(sample.photo, embeddings, plan, sessions, method, dimensions, settings, Clock())
-        needed = made.sam_features if settings.refine else None
-        return Recorded(sample.labels, sample.given, made.logits, None if needed is None else to_host(needed))
+        kept = settings.refine and made.sam_features is not None
+        features = {name: to_host(array) for name, array in (made.sam_features or {}).items()}
+        return Recorded(sample.labels, sample.given, made.logits, features if kept else None)
 
 
 class Replay:
@@ -151,7 +152,7 @@ class Replay:
         sample = Sample(photo, recorded.labels, recorded.given)
         manifest, base = self._segmenter.manifest, self._segmenter.parameters
         plan = plan_photo((hw[0], hw[1]), base, method_of(manifest.recipe), manifest.dimensions)
-        encoded, vocabulary = Encoded(recorded.logits, recorded.sam_features), self._words.given(sample)
+        encoded, vocabulary = Encoded(recorded.logits, recorded.features), self._words.given(sample)
         if self._decoder:
             self._decoder.forget()
         found = []
@@ -166,7 +167,8 @@ class Replay:
 
 
 def _write(path: Path, recorded: Recorded) -> None:
-    arrays = {name: np.asarray(value) for name, value in recorded._asdict().items() if value is not None}
+    given = {} if recorded.given is None else {"given": np.asarray(recorded.given)}
+    arrays = {"labels": recorded.labels, "logits": recorded.logits, **given, **(recorded.features or {})}
     write_arrays(FORM, path, path.name, arrays)
 
 
@@ -176,6 +178,7 @@ def _read(path: Path) -> Recorded | None:
     if arrays is None or not {"labels", "logits"} <= set(arrays):
         return None
     given = arrays.get("given")
+    features = {name: array for name, array in arrays.items() if name in WHOLE}
     return Recorded(
-        arrays["labels"], None if given is None else tuple(given.tolist()), arrays["logits"], arrays.get("sam_features")
+        arrays["labels"], None if given is None else tuple(given.tolist()), arrays["logits"], features or None
     )

@@ -19,7 +19,7 @@ from .checkpoints.releases import release_file
 from .checkpoints.sam_names import SAM_NAMINGS
 from .families import MICRO, TINY, ModelFamily, StateDict
 from .miniature.networks import build_sam as build_miniature
-from .promptable import efficientvit_sam, mobile_sam
+from .promptable import edgetam, efficientvit_sam, mobile_sam, sam2
 
 META = "https://dl.fbaipublicfiles.com/segment_anything/{}.pth"
 
@@ -33,6 +33,8 @@ class Build(NamedTuple):
     """Address of published weights; {} is the recipe's tag."""
     hashed: bool = True
     """Whether a tag ends in the first digits of its file's SHA-256."""
+    unused: tuple[str, ...] = ()
+    """Beginnings of the names of tensors that the published checkpoint holds and the module does without."""
 
 
 BUILDS: Mapping[str, Build] = {
@@ -44,6 +46,13 @@ BUILDS: Mapping[str, Build] = {
     "efficientvit_sam_l0": Build(efficientvit_sam.build_l0, efficientvit_sam.RELEASE, hashed=False),
     "efficientvit_sam_l1": Build(efficientvit_sam.build_l1, efficientvit_sam.RELEASE, hashed=False),
     "micro_efficientvit_sam": Build(efficientvit_sam.build_micro),
+    "edgetam": Build(edgetam.build_edgetam, edgetam.RELEASE, hashed=False, unused=sam2.MEMORY),
+    "micro_edgetam": Build(edgetam.build_micro, unused=sam2.MEMORY),
+    **{
+        f"sam2.1_hiera_{name}": Build(partial(sam2.build_sam2, sizes), sam2.RELEASE, hashed=False, unused=sam2.MEMORY)
+        for name, sizes in sam2.SIZES.items()
+    },
+    "micro_sam2": Build(sam2.build_micro, unused=sam2.MEMORY),
 }
 """By the name that a [sam] table gives. What a recipe may ask of each: `runtime.pipelines.promptable.models`."""
 
@@ -68,4 +77,10 @@ def pretrained_sam(name: str, tag: str) -> StateDict:
     return kept_if_read(path)
 
 
-SAM = ModelFamily(lambda: BUILDS, build_sam, pretrained_sam, licence_of, lambda name: Reading(SAM_NAMINGS))
+SAM = ModelFamily(
+    lambda: BUILDS,
+    build_sam,
+    pretrained_sam,
+    licence_of,
+    lambda name: Reading(SAM_NAMINGS, unused=BUILDS[name].unused),
+)

@@ -27,9 +27,12 @@ RANDOM_SCALES = (
     (r"rel_pos", 0.05),
     (r"gaussian_matrix", 1.0),
     (r"(pos_embed|positional_embedding|class_embedding|cls_token)$", 0.3),
-    (r"(token_embedding|point_embeddings\.\d|_embed|(iou|mask)_tokens?)\.weight$", 0.3),
+    (r"(token_embedding|point_embeddings\.\d|_embed|(iou|mask|obj_score)_tokens?)\.weight$", 0.3),
+    (r"(token_mixer\.conv1?|(channel_mixer|ffn)\.conv2)\.bn\.weight$", 0.3),
 )
-"""Standard deviations of random tensors that no fan-in describes: embeddings, and what is added to attention."""
+"""Standard deviations of random tensors that no fan-in describes: embeddings, what is added to attention, and the last
+norms of RepViT's branches. Its residuals have no norm of their own: near identity they would grow a thousandfold, and
+the gates in between, which see them, would turn rounding into differences."""
 
 
 @public()

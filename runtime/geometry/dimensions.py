@@ -10,6 +10,8 @@ from .limits import CONTEXT, EMBEDDING, GRID, MODEL_SIDE
 
 Side = Annotated[int, msgspec.Meta(ge=0, le=MODEL_SIDE)]
 Cells = Annotated[int, msgspec.Meta(ge=1, le=GRID)]
+LOGIT = 1e4
+"""No model's logits are cut beyond it."""
 Level = Annotated[float, msgspec.Meta(ge=0, le=255)]
 
 
@@ -24,6 +26,11 @@ class SamDimensions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Tokens along a side of SAM's input."""
     sam_padding: tuple[Level, Level, Level] = (0.0, 0.0, 0.0)
     """RGB value, 0 to 255, that SAM's normalisation maps to zero."""
+
+    sam_stretch: bool = False
+    """Whether the photo fills SAM's squares, each side resized by itself, as SAM 2 does it; else it keeps its shape."""
+    sam_logit_limit: Annotated[float, msgspec.Meta(ge=0, le=LOGIT)] = 0.0
+    """Low-resolution logits are told to users within ± this, as SAM 2's predictor does it; 0 tells them as they are."""
 
     def __post_init__(self) -> None:
         """Refuse sizes of SAM's that contradict each other (msgspec tells it of the manifest's place)."""

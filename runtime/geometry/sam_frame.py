@@ -1,7 +1,7 @@
 """How a photo lies in SAM's square, and how SAM's masks come back to the photo.
 
 Most models take the photo in the square in which prompts and masks lie. Some take it smaller: EfficientViT-SAM on 512
-pixels, while its prompts are those of SAM's 1024.
+pixels, while its prompts are those of SAM's 1024. SAM 2 and its kin stretch the photo until it fills the square.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .sizes import HW, bilinear_matrix, longest_side_size, resize_rows, round_up
 
 @dataclass(frozen=True, eq=False)
 class SamFrame:
-    """How the photo lies in SAM's square: at the top left, padded right and below."""
+    """How the photo lies in SAM's square: at the top left, padded right and below, or stretched over all of it."""
 
     padded_hw: HW
     """The photo with each side rounded up to a multiple (of CLIP's patch, in the pipeline)."""
@@ -58,13 +58,24 @@ class SeenSizes(NamedTuple):
 
 def seen_sizes(seen_hw: HW, dimensions: SamDimensions) -> SeenSizes:
     """The sizes of a padded photo, or of a part of it."""
-    image = longest_side_size(seen_hw, dimensions.sam_side)
+    lie = _filled if dimensions.sam_stretch else longest_side_size
+    image = lie(seen_hw, dimensions.sam_side)
     token = dimensions.sam_side // dimensions.sam_grid
     tokens = (max(1, image[0] // token), max(1, image[1] // token))
-    return SeenSizes(image, longest_side_size(seen_hw, dimensions.frame_side), tokens)
+    return SeenSizes(image, lie(seen_hw, dimensions.frame_side), tokens)
+
+
+def _filled(hw: HW, side: int) -> HW:
+    """The size of a photo that fills a square."""
+    return side, side
 
 
 def _mask_axis(photo: int, padded: int, valid: int, dimensions: SamDimensions) -> Bands:
-    """One axis of SAM's post-processing: low resolution → SAM's square → its valid part → padded photo → photo."""
+    """One axis of SAM's post-processing: low resolution → SAM's square → its valid part → padded photo → photo.
+
+    SAM 2 goes from the low resolution to the photo at once.
+    """
+    if dimensions.sam_stretch:
+        return Bands.resized(bilinear_matrix(dimensions.mask_side, padded), photo)
     frame = bilinear_matrix(dimensions.mask_side, dimensions.frame_side)
     return Bands.resized(resize_rows(frame[:valid], padded), photo)

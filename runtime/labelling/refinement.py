@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ class Prompted(NamedTuple):
 
 def prompt_regions(
     coarse: Coarse,
-    sam_features: Array,
+    features: Mapping[str, Array],
     frame: SamFrame,
     decoder: Session,
     parameters: Parameters,
@@ -42,7 +43,7 @@ def prompt_regions(
 
     Args:
         coarse: the coarse result, with that at half resolution.
-        sam_features: [1, 256, 64, 64] float32 for SAM's usual sizes.
+        features: the photo's, as the decoder takes them.
         frame: how the photo lies in SAM's input.
         decoder: the engine of SAM's decoder for regions.
         parameters: the parameters in force.
@@ -69,7 +70,7 @@ def prompt_regions(
         prompts = make_prompts(regions, coarse.planes.half, hw, frame, mask_side, parameters)
     with turn, clock(decoder.contract.stage):
         outputs = [
-            decoder.run({"sam_features": sam_features, **feeds})
+            decoder.run({**features, **feeds})
             for feeds in prompts.batches(parameters.prompt_batch, decoder.contract.input_names)
         ]
         low_res, iou = (np.concatenate([output[name] for output in outputs]) for name in ("low_res_logits", "iou"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +43,8 @@ class PromptablePhoto:
     Attributes:
         photo: [H, W, 3] uint8 RGB, upright.
         features: [1, 256, 64, 64] float32 for SAM's usual sizes.
+        feature_maps: all that the decoder takes of the photo, by its inputs' names: `sam_features` alone, or with it
+            `high_res_0` [1, 32, 256, 256] and `high_res_1` [1, 64, 128, 128] for SAM 2's kin.
         frame: how the photo lies in SAM's input, and how masks come back from it.
         timings: milliseconds per step of the encoding.
     """
@@ -50,20 +52,27 @@ class PromptablePhoto:
     def __init__(
         self,
         photo: np.ndarray,
-        features: np.ndarray,
+        feature_maps: Mapping[str, np.ndarray],
         frame: SamFrame,
         decoder: Session,
         batch: int,
         clock: Clock,
         turn: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 (holds nothing)
+        logit_limit: float = 0.0,
     ) -> None:
         self.photo = photo
-        self.features = features
+        self.feature_maps = feature_maps
         self.timings = clock.timings()
         self.frame = frame
         self._decoder = decoder
         self._batch = batch
         self._turn = turn
+        self._limit = logit_limit or np.inf
+
+    @property
+    def features(self) -> np.ndarray:
+        """The features on the model's grid, the first of `feature_maps`."""
+        return next(iter(self.feature_maps.values()))
 
     @public()
     def predict(
@@ -104,7 +113,7 @@ class PromptablePhoto:
         for low_res, estimates in low_res_answers(self, prompts):
             for logits, iou in zip(low_res[:, chosen], estimates[:, chosen], strict=True):
                 full = resize(self.frame.mask_rows, self.frame.mask_columns, logits)
-                answers.append(PromptedMasks(full > 0, iou, logits))
+                answers.append(PromptedMasks(full > 0, iou, logits.clip(-self._limit, self._limit)))
         return answers
 
 
@@ -127,5 +136,5 @@ def low_res_answers(photo: PromptablePhoto, prompts: Sequence[Prompt]) -> Iterat
     for start in range(0, len(prompts), photo._batch):
         feeds = prompt_feeds(prompts[start : start + photo._batch], hw, photo.frame)
         with photo._turn:
-            outputs = photo._decoder.run({"sam_features": photo.features, **feeds})
+            outputs = photo._decoder.run({**photo.feature_maps, **feeds})
         yield outputs["low_res_logits"], outputs["iou"]

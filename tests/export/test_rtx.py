@@ -81,7 +81,7 @@ def test_every_way_of_making_features_is_built(method, micro_networks, tmp_path)
     check_plans(built(networks, tmp_path / "b", stages), stages)
 
 
-@pytest.mark.parametrize("recipe", ["mobile-sam-micro", "efficientvit-sam-micro"])
+@pytest.mark.parametrize("recipe", ["mobile-sam-micro", "efficientvit-sam-micro", "edgetam-micro", "sam2-micro"])
 def test_small_promptable_models_are_built(recipe, tmp_path):
     networks = Networks.load(load_recipe(recipe))
     check_plans(built(networks, tmp_path / "b"), networks.recipe.stages)

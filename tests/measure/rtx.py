@@ -73,6 +73,8 @@ FULL = {
     "mobile-sam": Case("mobile-sam"),
     "efficientvit-sam-l0": Case("efficientvit-sam-l0", stages=("sam_encoder",)),
     "efficientvit-sam-l1": Case("efficientvit-sam-l1", stages=("sam_encoder",)),
+    "edgetam": Case("edgetam"),
+    "sam2.1-tiny": Case("edgetam", {"sam": "sam2.1_hiera_tiny"}, stages=("sam_encoder",)),
     "trident-h14": Case("trident-h14", stages=("text_encoder", "clip_image", "sam_encoder", "head", "sam_decoder")),
 }
 

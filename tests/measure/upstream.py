@@ -2,10 +2,10 @@
 
     python tests/measure/upstream.py mobile_sam --python ENV/bin/python [--freeze]
 
-ENV is an environment of its own that holds the package (`mobilesam-mirror` 1.0.0, `efficientsam` 1.0.0, PyTorch,
-torchvision, timm); it runs in a process of its own. Compared are names and shapes, the norms' epsilons, the image's
-features, and the predictor's answers to prompts of all kinds. `--freeze` writes what the tests hold: names, shapes,
-epsilons, and some of the features' values.
+ENV is an environment of its own that holds the package (`mobilesam-mirror` 1.0.0, `efficientsam` 1.0.0, or `sam2` 1.1.0
+with hydra-core and iopath; PyTorch, torchvision, timm); it runs in a process of its own. Compared are names and shapes,
+the norms' epsilons, the image's features, and the predictor's answers to prompts of all kinds. `--freeze` writes what
+the tests hold: names, shapes, epsilons, and some of the features' values.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from ovdeploy.export.models.families import build_model
 from ovdeploy.export.models.weights import random_state
-from ovdeploy.export.reference.promptable.predictor import predictor_of
+from ovdeploy.export.reference.promptable.predictor import maps_of, predictor_of
 from ovdeploy.export.reference.promptable.prompts import answer, sample_prompts
+from ovdeploy.runtime.pipelines.promptable.stages import FEATURES
 from support.samples import draw_photo
 from support.upstream import FROZEN, PHOTO, SEED, sampled
 
@@ -71,7 +72,9 @@ def main() -> None:
         described = json.loads((folder / "described.json").read_text())
         made = np.load(folder / "made.npz")
         theirs = {key: made[key] for key in made.files}
-    print("features", relative(predictor.features.numpy(), theirs["features"]))
+    for made, name in FEATURES.items():
+        if made in theirs:
+            print(made, relative(maps_of(predictor)[name].numpy(), theirs[made]))
     for key, prompt in prompts.items():
         for many in (False, True):
             ours = answer(predictor, prompt, many)
@@ -81,7 +84,7 @@ def main() -> None:
             print(f"{key}, {'three' if many else 'one'}: logits {low_res:.1e}, IoU {iou:.1e}, equal pixels {same:.5%}")
     if arguments.freeze:
         FROZEN.mkdir(exist_ok=True)
-        frozen = {**described, "features": sampled(theirs["features"])}
+        frozen = {**described, **{name: sampled(theirs[name]) for name in FEATURES if name in theirs}}
         (FROZEN / f"{arguments.model}.json").write_text(json.dumps(frozen, separators=(",", ":")) + "\n")
 
 

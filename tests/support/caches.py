@@ -166,7 +166,7 @@ class Encoder(Recorder):
 
     def _encode(self, sample, embeddings):
         logits = sample.photo[None, :, :, 0].astype(np.float32) / 7
-        return Recorded(sample.labels, sample.given, logits, logits[None, :, :4, :4])
+        return Recorded(sample.labels, sample.given, logits, {"sam_features": logits[None, :, :4, :4]})
 
 
 def records(folder: Path) -> Answer:

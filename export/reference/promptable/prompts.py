@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from segment_anything import SamPredictor
 
 from ....runtime.backends.base import Session
 from ....runtime.bundle.bundle import Bundle
@@ -20,7 +19,7 @@ from ....runtime.pipelines.prompted import PromptedMasks
 from ..checks import Check, Limits
 from ..networks import Networks
 from ..trace import Tensors, Trace
-from .predictor import predictor_of
+from .predictor import maps_of, predictor_of
 
 
 class PromptTrace(NamedTuple):
@@ -62,7 +61,8 @@ def trace_prompts(networks: Networks, photo: np.ndarray) -> PromptTrace:
     answers = {(n, many): answer(predictor, prompt, many) for n, prompt in prompts.items() for many in (False, True)}
     frame = sam_frame(hw, networks.dimensions, multiple=1)
     feeds = prompt_feeds(list(prompts.values()), hw, frame)
-    inputs = {"sam_features": predictor.features, **{name: torch.from_numpy(x) for name, x in feeds.items()}}
+    given = maps_of(predictor) | {name: torch.from_numpy(x) for name, x in feeds.items()}
+    inputs = {name: given[name] for name in networks.contract(PROMPT_DECODER).input_names}
     start = time.perf_counter()
     low_res, iou = networks.modules[PROMPT_DECODER](*inputs.values())
     milliseconds = (time.perf_counter() - start) * 1e3
@@ -112,7 +112,7 @@ def prompt_gaps(
         yield PromptGap(name, min(shares), max(gaps))
 
 
-def answer(predictor: SamPredictor, prompt: Prompt, multimask: bool) -> PromptedMasks:
+def answer(predictor: Any, prompt: Prompt, multimask: bool) -> PromptedMasks:
     """SamPredictor's answer to one prompt."""
     points = None if prompt.points is None else np.array(prompt.points, np.float64)
     labels = None if points is None else np.array(prompt.labels or [1] * len(points))

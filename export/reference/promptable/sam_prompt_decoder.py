@@ -12,7 +12,8 @@ from torch import nn
 from ....runtime.stage.contract import TensorSpec
 from ..embed import Upstream
 from ..maker import StageMaker, tensor
-from .tensors import features
+from .manners import manner_of
+from .tensors import taken
 
 if TYPE_CHECKING:
     from ..networks import Networks
@@ -60,6 +61,7 @@ class SamPromptDecoder(nn.Module):
 
     def __init__(self, sam: Upstream) -> None:
         super().__init__()
+        self.manner = manner_of(sam)
         self.prompts: Upstream = sam.prompt_encoder
         self.bias = KeyBias()
         transformer = copy.deepcopy(sam.mask_decoder.transformer)
@@ -77,6 +79,7 @@ class SamPromptDecoder(nn.Module):
         labels: torch.Tensor,
         mask_prompts: torch.Tensor,
         has_mask: torch.Tensor,
+        *high_res: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Prompts to masks.
 
@@ -87,13 +90,14 @@ class SamPromptDecoder(nn.Module):
                 padding.
             mask_prompts: [R, 1, S/4, S/4] logits.
             has_mask: [R] bool, whether a prompt has a mask.
+            *high_res: the photo's finer features, of models whose decoders take them.
 
         Returns:
             low-resolution logits [R, 4, S/4, S/4] and IoU estimates [R, 4]: the single mask, then the three of
             SamPredictor's `multimask_output`.
         """
         tokens, counts = self._embed(points, labels)
-        outputs = 1 + self.decoder.num_mask_tokens  # SAM's own tokens stand before the prompt's
+        outputs = self.manner.own_tokens + self.decoder.num_mask_tokens  # they stand before the prompt's
         kept = torch.cat([torch.ones_like(counts[:, :1]).expand(-1, outputs), counts], dim=1)
         self.bias.value = torch.where(kept, 0.0, DROPPED)[:, None, None]
         dense = torch.where(
@@ -101,12 +105,7 @@ class SamPromptDecoder(nn.Module):
             self.prompts.mask_downscaling(mask_prompts),
             self.prompts.no_mask_embed.weight[:, :, None, None],
         )
-        masks, iou = self.decoder.predict_masks(
-            image_embeddings=sam_features,
-            image_pe=self.grid_positions,
-            sparse_prompt_embeddings=tokens,
-            dense_prompt_embeddings=dense,
-        )
+        masks, iou = self.manner.ask(self.decoder, (sam_features, *high_res), self.grid_positions, tokens, dense)
         self.bias.value = None
         return masks, iou
 
@@ -119,7 +118,8 @@ class SamPromptDecoder(nn.Module):
         no_point = self.prompts.not_a_point_embed.weight.expand(points.shape[0], 1, -1)
         clicked = _any((labels == 0) | (labels == 1))
         boxed = _any(labels > 1)
-        return torch.cat([tokens, no_point], dim=1), torch.cat([labels >= 0, clicked & ~boxed], dim=1)
+        padded = clicked | boxed if self.manner.pads_boxes else clicked & ~boxed
+        return torch.cat([tokens, no_point], dim=1), torch.cat([labels >= 0, padded], dim=1)
 
 
 def _any(flags: torch.Tensor) -> torch.Tensor:
@@ -130,12 +130,14 @@ def _any(flags: torch.Tensor) -> torch.Tensor:
 def _inputs(networks: Networks) -> tuple[TensorSpec, ...]:
     side, mask = networks.dimensions.frame_side, networks.dimensions.mask_side
     labels = "1 foreground, 0 background, 2 and 3 a box's corners, -1 padding"
+    first, *finer = taken(networks)
     return (
-        features(networks, "sam_features"),
+        first,
         tensor("points", ("R", "N", 2), "prompt, point, x y in SAM's pixels", f"0 to {side}"),
         tensor("labels", ("R", "N"), "prompt, point", labels, "int32"),
         tensor("mask_prompts", ("R", 1, mask, mask), "prompt, mask, y, x", "logits of a round before"),
         tensor("has_mask", ("R",), "prompt", "true or false", "bool"),
+        *finer,
     )
 
 

@@ -15,4 +15,6 @@ def sam_sizes(sam: Upstream) -> dict[str, Any]:
         "sam_frame_side": frame if frame != side else 0,
         "sam_grid": sam.prompt_encoder.image_embedding_size[0],
         "sam_padding": tuple(sam.pixel_mean.flatten().tolist()),
+        "sam_stretch": getattr(sam, "stretch", False),
+        "sam_logit_limit": getattr(sam, "logit_limit", 0.0),
     }

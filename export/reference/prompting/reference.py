@@ -15,7 +15,7 @@ from ....runtime.pipelines.promptable.stages import ENCODER, PROMPT_DECODER
 from ....runtime.pipelines.prompted import PromptedMasks
 from ....runtime.pipelines.prompting.trial import best_of, grid
 from ..networks import Networks
-from ..promptable.predictor import predictor_of, seen_image
+from ..promptable.predictor import engine_input, predictor_of
 from ..promptable.prompts import PromptTrace, answer, record_prompts
 from ..trace import Trace
 
@@ -58,13 +58,11 @@ def trace_photo(networks: Networks, photo: Any, bundle: Bundle | None = None) ->
     whole = PromptReference(networks).segment(photo, None)
     trace = PromptingTrace(**vars(whole), prompts=None)  # type: ignore[arg-type]  # it is recorded in the trace below
     trace.prompts = record_prompts(networks, trace)
-    side = networks.dimensions.sam_side
     with torch.no_grad():
-        resized = seen_image(networks.models["sam"], trace.photo)
-        image = torch.tensor(networks.dimensions.sam_padding).view(1, 3, 1, 1).repeat(1, 1, side, side)
-        image[0, :, : resized.shape[0], : resized.shape[1]] = torch.from_numpy(resized).permute(2, 0, 1)
+        image, _ = engine_input(networks.models["sam"], trace.photo)
         features = networks.modules[ENCODER](image)
-    trace.stages[ENCODER] = {"image": image}, {"features": features}
+    names = networks.contract(ENCODER).output_names
+    trace.stages[ENCODER] = {"image": image}, dict(zip(names, features, strict=True))
     return trace
 
 

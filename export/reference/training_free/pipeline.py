@@ -14,14 +14,15 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from segment_anything.utils.transforms import ResizeLongestSide
 
 from ....runtime.geometry.sizes import HW, aligned_size, half_size, resized_size, round_half_up, round_up, window_starts
 from ....runtime.photo.reading import as_photo
+from ....runtime.pipelines.promptable.stages import features_in
 from ....runtime.pipelines.training_free.stages import CLIP, DECODER, DINO, HEAD, SAM
 from ....runtime.recipe.parameters import Parameters
 from ....runtime.words.vocabulary import Vocabulary
 from ..networks import Networks
+from ..promptable.predictor import engine_input, prompts_hw, to_photo
 from ..trace import Tensors
 from .refine import Prompted, find_regions, merge_masks, prompts_for
 from .trace import TrainingFreeTrace
@@ -84,8 +85,8 @@ class Reference:
         """Run a stage's module and remember what went in and out."""
         with trace.time(stage):
             outputs = self.networks.modules[stage](*inputs.values())
-        names = OUTPUTS[stage]
-        named = dict(zip(names, outputs if isinstance(outputs, tuple) else (outputs,), strict=False))
+        names = self.networks.contract(stage).output_names
+        named = dict(zip(names, outputs if isinstance(outputs, tuple) else (outputs,), strict=True))
         trace.stages[stage] = (inputs, named)
         return named
 
@@ -126,20 +127,17 @@ class Reference:
             for part in parts:
                 tokens_hw, outputs = self._run_sam(part, trace)
                 trace.affinities.append((tokens_hw, outputs["affinity"]))
-                trace.sam_features = outputs["features"]
+                trace.sam_maps = features_in(outputs)
             heights, widths = zip(*(tokens_hw for tokens_hw, _ in trace.affinities), strict=True)
             trace.tokens_hw = (heights[0], sum(widths))
         if settings.refine and len(trace.affinities) != 1:
-            trace.sam_features = self._run_sam(padded, trace)[1]["features"]
+            trace.sam_maps = features_in(self._run_sam(padded, trace)[1])
 
     def _run_sam(self, seen: np.ndarray, trace: TrainingFreeTrace) -> tuple[HW, Tensors]:
         """SAM's encoder on [h, w, 3] uint8: the valid tokens, and its outputs."""
-        side, grid = self.dimensions.sam_side, self.dimensions.sam_grid
-        resized = ResizeLongestSide(side).apply_image(np.ascontiguousarray(seen))
-        vh, vw = resized.shape[:2]
-        frame = torch.tensor(self.dimensions.sam_padding).view(1, 3, 1, 1).repeat(1, 1, side, side)
-        frame[0, :, :vh, :vw] = torch.from_numpy(resized).permute(2, 0, 1)
-        token = side // grid
+        grid = self.dimensions.sam_grid
+        frame, (vh, vw) = engine_input(self.networks.models["sam"], np.ascontiguousarray(seen))
+        token = self.dimensions.sam_side // grid
         tokens_hw = (max(1, vh // token), max(1, vw // token))
         valid = torch.zeros(grid, grid)
         valid[: tokens_hw[0], : tokens_hw[1]] = 1
@@ -220,36 +218,26 @@ class Reference:
         regions = find_regions(labels.long().numpy(), halves.numpy(), settings)
         if not regions:
             return
-        patch, side = self.dimensions.clip_patch, self.dimensions.frame_side
+        patch, side, sam = self.dimensions.clip_patch, self.dimensions.frame_side, self.networks.models["sam"]
         padded_hw = (round_up(hw[0], patch), round_up(hw[1], patch))
-        valid_hw = ResizeLongestSide.get_preprocess_shape(*padded_hw, side)
+        valid_hw = prompts_hw(sam, padded_hw)
         points, boxes, masks = prompts_for(regions, halves, hw, valid_hw, side, settings)
-        features, kinds = trace.sam_features, settings.prompts
-        assert features is not None, "made where the photo is refined"
+        kinds = settings.prompts
+        assert trace.sam_maps is not None, "made where the photo is refined"
+        features, *finer = trace.sam_maps.items()
         prompts = {"point": ("points", points), "box": ("boxes", boxes), "mask": ("mask_prompts", masks)}
         chosen = dict(named for kind, named in prompts.items() if kind in kinds)
         batches = zip(*(tensor.split(settings.prompt_batch) for tensor in chosen.values()), strict=True)
         parts = [
-            self._run(DECODER, trace, sam_features=features, **dict(zip(chosen, batch, strict=True)))
-            for batch in batches
+            self._run(DECODER, trace, **dict([features, *zip(chosen, batch, strict=True), *finer])) for batch in batches
         ]
         low_res = torch.cat([part["low_res_logits"] for part in parts])
         iou = torch.cat([part["iou"] for part in parts])
         trace.stages[DECODER] = (
-            {"sam_features": features, **chosen},
+            dict([features, *chosen.items(), *finer]),
             {"low_res_logits": low_res, "iou": iou},
         )
         trace.prompted = Prompted(regions, low_res, iou)
         with trace.time("merge"):
-            trace.mask, trace.scores = merge_masks(
-                trace.coarse, trace.probabilities, trace.prompted, padded_hw, valid_hw, side, settings
-            )
-
-
-OUTPUTS = {
-    DINO: ("features", "mean_similarity"),
-    CLIP: ("features",),
-    SAM: ("features", "affinity"),
-    DECODER: ("low_res_logits", "iou"),
-}
-"""The modules' outputs, by name; a stage may return fewer."""
+            seen = to_photo(sam, low_res, padded_hw)
+            trace.mask, trace.scores = merge_masks(trace.coarse, trace.probabilities, trace.prompted, seen, settings)

@@ -99,9 +99,7 @@ def merge_masks(
     coarse: np.ndarray,
     probabilities: torch.Tensor,
     prompted: Prompted,
-    padded_hw: HW,
-    valid_hw: HW,
-    side: int,
+    seen: torch.Tensor,
     settings: Parameters,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The refined labels and scores, each [H, W].
@@ -110,19 +108,14 @@ def merge_masks(
         coarse: [H, W] class index.
         probabilities: [C, H, W].
         prompted: the regions and the decoder's output.
-        padded_hw: size of the photo that SAM saw, each side a multiple of the patch.
-        valid_hw: its size in SAM's frame.
-        side: S, side of SAM's frame.
+        seen: [R, 1, h, w], the decoder's logits on the photo that SAM saw, each side a multiple of the patch.
         settings: `iou_threshold` and `as_published` are used.
     """
     hw = (coarse.shape[0], coarse.shape[1])
     valid = prompted.iou > settings.iou_threshold
     if not valid.any():
         return coarse, probabilities.amax(dim=0).numpy()
-    logits = F.interpolate(prompted.low_res, (side, side), mode="bilinear", align_corners=False)
-    logits = logits[..., : valid_hw[0], : valid_hw[1]]
-    logits = F.interpolate(logits, padded_hw, mode="bilinear", align_corners=False)
-    logits = F.interpolate(logits, hw, mode="bilinear", align_corners=False)[:, 0]
+    logits = F.interpolate(seen, hw, mode="bilinear", align_corners=False)[:, 0]
     scores = torch.zeros_like(probabilities)
     for index in range(len(probabilities)):
         members = [r for r, region in enumerate(prompted.regions) if region.class_index == index and valid[r]]

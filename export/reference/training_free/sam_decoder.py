@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,8 @@ from torch import nn
 from ....runtime.stage.contract import TensorSpec
 from ..embed import Upstream
 from ..maker import StageMaker, tensor
-from ..promptable.tensors import features
+from ..promptable.manners import manner_of
+from ..promptable.tensors import taken
 
 if TYPE_CHECKING:
     from ..networks import Networks
@@ -56,9 +56,9 @@ class SamDecoder(nn.Module):
         """`kinds`: which prompts the decoder takes."""
         super().__init__()
         self.kinds = [kind for kind in PROMPTS if kind in kinds]
+        self.manner = manner_of(sam)
         self.prompts: Upstream = sam.prompt_encoder
-        self.decoder: Upstream = copy.copy(sam.mask_decoder)
-        self.decoder.num_mask_tokens = 1  # all tokens still attend; masks are made of the first alone
+        self.decoder: Upstream = self.manner.lean(sam.mask_decoder)
         layers = [
             HeightNorm(layer) if as_published and type(layer).__name__ == "LayerNorm2d" else layer
             for layer in sam.prompt_encoder.mask_downscaling
@@ -66,38 +66,35 @@ class SamDecoder(nn.Module):
         self.downscale = nn.Sequential(*layers)
         self.register_buffer("grid_positions", sam.prompt_encoder.get_dense_pe())
 
-    def forward(self, sam_features: torch.Tensor, *prompts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, sam_features: torch.Tensor, *others: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Prompts to masks.
 
         Args:
             sam_features: [1, 256, S/16, S/16].
-            *prompts: those of the kinds that the decoder takes, in this order: points [R, 2], x y in SAM's pixels,
-                foreground; boxes [R, 4], x₀ y₀ x₁ y₁ in SAM's pixels; mask prompts [R, 1, S/4, S/4] logits.
+            *others: the prompts of the kinds that the decoder takes, in this order: points [R, 2], x y in SAM's pixels,
+                foreground; boxes [R, 4], x₀ y₀ x₁ y₁ in SAM's pixels; mask prompts [R, 1, S/4, S/4] logits. Then the
+                photo's finer features, of models whose decoders take them.
 
         Returns:
             low-resolution logits [R, 1, S/4, S/4]; IoU estimates [R].
         """
-        given = dict(zip(self.kinds, prompts, strict=True))
-        regions = prompts[0].shape[0]
-        masks, iou = self.decoder(
-            image_embeddings=sam_features,
-            image_pe=self.grid_positions,
-            sparse_prompt_embeddings=self._sparse(given, regions),
-            dense_prompt_embeddings=self._dense(given, regions),
-            multimask_output=False,
-        )
+        given, high_res = dict(zip(self.kinds, others, strict=False)), others[len(self.kinds) :]
+        regions = others[0].shape[0]
+        sparse, dense = self._sparse(given, regions), self._dense(given, regions)
+        features = (sam_features, *high_res)
+        masks, iou = self.manner.ask_one(self.decoder, features, self.grid_positions, sparse, dense)
         return masks, iou[:, 0]
 
     def _sparse(self, given: dict[str, torch.Tensor], regions: int) -> torch.Tensor:
-        """[R, T, 256]: the point and the box's two corners. SAM pads a point without a box."""
+        """[R, T, 256]: the point and the box's two corners. SAM pads a point without a box, SAM 2 whatever there is."""
         parts = []
         if "point" in given:
             parts.append(self._at(given["point"][:, None], FOREGROUND))
-            if "box" not in given:
-                parts.append(self.prompts.not_a_point_embed.weight.expand(regions, 1, -1))
         if "box" in given:
             corners = given["box"].view(-1, 2, 2)
             parts += [self._at(corners[:, :1], TOP_LEFT), self._at(corners[:, 1:], BOTTOM_RIGHT)]
+        if parts and ("box" not in given or self.manner.pads_boxes):
+            parts.append(self.prompts.not_a_point_embed.weight.expand(regions, 1, -1))
         return torch.cat(parts, dim=1) if parts else self.prompts.no_mask_embed.weight.expand(regions, 1, -1)[:, :0]
 
     def _dense(self, given: dict[str, torch.Tensor], regions: int) -> torch.Tensor:
@@ -124,7 +121,8 @@ def _inputs(networks: Networks) -> tuple[TensorSpec, ...]:
         "mask": tensor("mask_prompts", ("R", 1, mask, mask), "region, mask, y, x", "0 to 1 times mask_prompt_scale"),
     }
     chosen = [spec for kind, spec in prompts.items() if kind in networks.recipe.parameters.prompts]
-    return (features(networks, "sam_features"), *chosen)
+    first, *finer = taken(networks)
+    return (first, *chosen, *finer)
 
 
 def _outputs(networks: Networks) -> tuple[TensorSpec, ...]:

@@ -99,13 +99,14 @@ class SamCosine(SamImage):
 
     def forward(  # type: ignore[override]
         self, image: torch.Tensor, valid_tokens: torch.Tensor, *threshold: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `SamEncoder.forward`."""
-        features = super().forward(image)
+    ) -> tuple[torch.Tensor, ...]:
+        """As `SamEncoder.forward`; finer features before the affinity, where the model has them."""
+        features, *finer = super().forward(image)
         units = F.normalize(features[0].flatten(1).T, dim=-1) * valid_tokens[:, None]
         similarity = units @ units.T
         alike = (similarity > _threshold(units[None], valid_tokens, *threshold)[:, None]) & (valid_tokens > 0)
-        return features, row_stochastic(torch.where(alike, similarity.exp(), 0.0), valid_tokens)
+        affinity = row_stochastic(torch.where(alike, similarity.exp(), 0.0), valid_tokens)
+        return features, *finer, affinity
 
 
 SAM_ENCODERS: dict[str, type[SamImage]] = {"affinity": SamEncoder, "attention": SamAttention, "cosine": SamCosine}
@@ -168,6 +169,6 @@ def _module(networks: Networks) -> SamImage:
 MAKER = StageMaker(
     module=_module,
     inputs=_inputs,
-    outputs=lambda networks: (features(networks), affinity(networks)),
+    outputs=lambda networks: (*features(networks), affinity(networks)),
 )
 """For methods that aggregate by SAM's affinity; others take SAM's image encoder alone."""

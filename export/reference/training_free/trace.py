@@ -22,7 +22,7 @@ class TrainingFreeTrace(Trace):
         starts: y and x of every window.
         tokens_hw: SAM's valid tokens, of all parts with an affinity side by side; None without an affinity.
         affinities: every such part's valid tokens, and its affinity [N, N] over SAM's grid.
-        sam_features: [1, 256, S/16, S/16] of the whole photo; None without refinement.
+        sam_maps: SAM's features of the whole photo, as its decoder takes them; None without refinement.
         aggregated: [N, D] affinity times spliced features, where features are spliced.
         image_features: unit features that are compared with the embeddings: [N, E] over SAM's valid tokens where
             features are spliced, else [B, N, E] for every window.
@@ -36,7 +36,7 @@ class TrainingFreeTrace(Trace):
     starts: list[HW] = field(default_factory=list)
     tokens_hw: HW | None = None
     affinities: list[tuple[HW, torch.Tensor]] = field(default_factory=list)
-    sam_features: torch.Tensor | None = None
+    sam_maps: dict[str, torch.Tensor] | None = None
     aggregated: torch.Tensor | None = None
     image_features: torch.Tensor | None = None
     probabilities: torch.Tensor | None = None

@@ -33,7 +33,7 @@ from .everything.mode import find_everything
 from .everything.parameters import POINTS_ON_CPU, POINTS_ON_GPU, EverythingParameters
 from .parameters import PromptingParameters
 from .sam_encoder import encode_sam
-from .stages import ENCODER, PROMPT_DECODER
+from .stages import ENCODER, PROMPT_DECODER, features_in
 
 
 class Prompter(Reopened):
@@ -115,7 +115,7 @@ class Prompter(Reopened):
 
     @public("photo", "color")
     def encode(self, photo: Photo, *, color: str = RGB) -> PromptablePhoto:
-        """Encode a photo, as SamPredictor does it: its longest side resized to SAM's, nothing aligned to patches.
+        """Encode a photo, as the model's own predictor does it: nothing is aligned to patches.
 
         Args:
             photo: as `load_photo` takes it.
@@ -132,9 +132,11 @@ class Prompter(Reopened):
         frame = sam_frame((image.shape[0], image.shape[1]), self._dimensions, multiple=1)
         with self._turn:
             outputs = encode_sam(image, frame, self._encoder, self._dimensions, self._parameters, clock)
-            features = to_host(outputs["features"])  # another photo may be encoded while this one is still prompted
-        batch = self._parameters.prompt_batch
-        return PromptablePhoto(image, features, frame, self._decoder, batch, clock, self._turn)
+            features = {  # on the host: another photo may be encoded while this one is still prompted
+                name: to_host(array) for name, array in features_in(outputs).items()
+            }
+        batch, limit = self._parameters.prompt_batch, self._dimensions.sam_logit_limit
+        return PromptablePhoto(image, features, frame, self._decoder, batch, clock, self._turn, limit)
 
     @public("photo")
     def everything(

@@ -24,6 +24,8 @@ class PromptableModel(msgspec.Struct, frozen=True, kw_only=True):
 
     affinities: tuple[str, ...] = (COSINE,)
     """The kinds of affinity that it can give, values of the parameter `affinity_kind`."""
+    stretches: bool = False
+    """Whether it sees the photo stretched over its square, so that `as_published` prompts would miss it."""
     licence: str = APACHE
     """SPDX name of the licence of its code and of its published weights."""
     source: str
@@ -41,10 +43,18 @@ EFFICIENTVIT_SAM = PromptableModel(
     "workshops"
 )
 
+EDGETAM = PromptableModel(stretches=True, source="Zhou et al., EdgeTAM: On-Device Track Anything Model, CVPR 2025")
+
+SAM2 = PromptableModel(stretches=True, source="Ravi et al., SAM 2: Segment Anything in Images and Videos, ICLR 2025")
+
+SAM2_SIZES = ("tiny", "small", "base_plus", "large")
+
 MODELS: Mapping[str, PromptableModel] = {
     **dict.fromkeys(("micro", "tiny", "vit_b", "vit_l", "vit_h"), SAM),
     **dict.fromkeys(("mobile_sam", "micro_mobile_sam"), MOBILE_SAM),
     **dict.fromkeys(("efficientvit_sam_l0", "efficientvit_sam_l1", "micro_efficientvit_sam"), EFFICIENTVIT_SAM),
+    **dict.fromkeys(("edgetam", "micro_edgetam"), EDGETAM),
+    **dict.fromkeys((*(f"sam2.1_hiera_{size}" for size in SAM2_SIZES), "micro_sam2"), SAM2),
 }
 """By the name that a [sam] table gives."""
 
@@ -74,3 +84,26 @@ def refuse_affinity(recipe: Recipe, kind: str, others: Iterable[str]) -> None:
         f"affinity_kind={row.affinities[0]!r} in [parameters], or choose a method that only refines "
         f"({', '.join(others)}), or a SAM with a vision transformer, such as 'vit_b'."
     )
+
+
+def stretches(recipe: Recipe) -> bool:
+    """Whether a recipe's promptable model sees the photo stretched over its square."""
+    name = recipe.models["sam"].model if "sam" in recipe.models else ""
+    return name in MODELS and MODELS[name].stretches
+
+
+def refuse_as_published(recipe: Recipe) -> None:
+    """Refuse Trident's way to scale prompts where the recipe's promptable model stretches the photo.
+
+    Args:
+        recipe: has a [sam] table.
+
+    Raises:
+        RecipeError: says what to use instead.
+    """
+    name = recipe.models["sam"].model
+    if stretches(recipe):
+        raise RecipeError(
+            f"as_published scales prompts as if the photo kept its shape, and sam model {name!r} sees it stretched "
+            f"over a square. Set as_published=false in [parameters], or choose a SAM, such as 'vit_b'."
+        )

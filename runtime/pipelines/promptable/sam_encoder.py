@@ -14,8 +14,11 @@ from ...photo.reading import resize
 from ...reporting import Clock
 from ...stage.arrays import Array
 
+BILINEAR = Image.Resampling.BILINEAR
+"""Pillow's, which averages over what falls together when it makes smaller."""
 
-def sam_image(photo: np.ndarray, frame: SamFrame, side: int, padding: tuple[float, float, float]) -> np.ndarray:
+
+def sam_image(photo: np.ndarray, frame: SamFrame, dimensions: SamDimensions) -> np.ndarray:
     """The photo in SAM's input.
 
     Two resizes, as in Trident's code: OpenCV's bilinear to the padded size, then Pillow's antialiased bilinear, which
@@ -24,19 +27,29 @@ def sam_image(photo: np.ndarray, frame: SamFrame, side: int, padding: tuple[floa
     Args:
         photo: [H, W, 3] uint8 RGB.
         frame: how it lies in SAM's input.
-        side: side of SAM's input.
-        padding: the RGB value, 0 to 255, that the engine's normalisation maps to zero.
+        dimensions: SAM's sizes.
 
     Returns:
         [1, 3, side, side] float32 RGB in [0, 255].
     """
-    h, w = frame.image_hw
+    (h, w), side = frame.image_hw, dimensions.sam_side
     seen = np.ascontiguousarray(resize(photo, frame.padded_hw)[:, slice(*frame.columns)])
-    pillow = Image.fromarray(seen).resize((w, h), Image.Resampling.BILINEAR)
+    shrink = _resized_exactly if dimensions.sam_stretch else _resized
     image = np.empty((1, 3, side, side), np.float32)
-    image[:] = np.asarray(padding, np.float32).reshape(1, 3, 1, 1)
-    image[0, :, :h, :w] = np.asarray(pillow).transpose(2, 0, 1)
+    image[:] = np.asarray(dimensions.sam_padding, np.float32).reshape(1, 3, 1, 1)
+    image[0, :, :h, :w] = shrink(seen, (w, h))
     return image
+
+
+def _resized(photo: np.ndarray, wh: tuple[int, int]) -> np.ndarray:
+    """SAM's transform, which rounds to whole values: [3, h, w] uint8."""
+    return np.asarray(Image.fromarray(photo).resize(wh, BILINEAR)).transpose(2, 0, 1)
+
+
+def _resized_exactly(photo: np.ndarray, wh: tuple[int, int]) -> np.ndarray:
+    """SAM 2's transform, the same without rounding: [3, h, w] float32."""
+    planes = photo.transpose(2, 0, 1).astype(np.float32)
+    return np.stack([np.asarray(Image.fromarray(plane).resize(wh, BILINEAR)) for plane in planes])
 
 
 def encode_sam(
@@ -53,7 +66,7 @@ def encode_sam(
         clock: gets the time of every step.
     """
     with clock("sam_image"):
-        image = sam_image(photo, frame, dimensions.sam_side, dimensions.sam_padding)
+        image = sam_image(photo, frame, dimensions)
     made_here = {"image": image, "valid_tokens": valid_tokens(frame, dimensions.sam_grid)}
     feeds: dict[str, Array] = {
         spec.name: made_here[spec.name]

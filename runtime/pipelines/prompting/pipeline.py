@@ -11,13 +11,13 @@ from ..promptable.axes import POINTS, batch_axis
 from ..promptable.fixed import FIXED
 from ..promptable.interactive import PROMPTING, Prompter
 from ..promptable.parameters import PromptingParameters
-from ..promptable.stages import ENCODER, FEATURES, PROMPT_DECODER
+from ..promptable.stages import ENCODER, PROMPT_DECODER, WHOLE
 from ..sweeps import SIZES
 from .trial import open_trial
 
 STAGES = (
     StageUse(name=ENCODER, roles=("sam",), int8=True),
-    StageUse(name=PROMPT_DECODER, roles=("sam",), after=(ENCODER,), whole=FEATURES),
+    StageUse(name=PROMPT_DECODER, roles=("sam",), after=(ENCODER,), whole=WHOLE),
 )
 
 

@@ -20,11 +20,12 @@ from ...recipe.parameters import Parameters
 from ...words.vocabulary import Vocabulary
 from ..encoded import EncodedPhoto
 from ..engines import Engines
+from ..promptable.stages import WHOLE
 from .stages import SAM
 
 FORM = "ovdeploy/encoded-photo/1"
-ABOUT, PHOTO, WINDOWS, AFFINITY, FEATURES = "about", "photo", "windows", "affinity", "features"
-"""Names of the arrays in a file; affinities have a number behind theirs."""
+ABOUT, PHOTO, WINDOWS, AFFINITY = "about", "photo", "windows", "affinity"
+"""Names of the arrays in a file, beside SAM's features; affinities have a number behind theirs."""
 
 MOST_PARTS = 2
 """Parts of a photo that have an affinity of their own."""
@@ -52,8 +53,8 @@ class Made(NamedTuple):
     """[Wy, Wx, D, h, w] float32."""
     affinities: tuple[np.ndarray, ...]
     """[N, N] float32 for each part of the photo that has one."""
-    features: np.ndarray | None
-    """SAM's, as its decoder takes them; None if they were not needed so far."""
+    features: Mapping[str, np.ndarray]
+    """SAM's, by the names of its decoder's inputs; none if they were not needed so far."""
 
     @property
     def nbytes(self) -> int:
@@ -62,9 +63,8 @@ class Made(NamedTuple):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All arrays by name."""
-        features = {} if self.features is None else {FEATURES: self.features}
         parts = {f"{AFFINITY}{part}": affinity for part, affinity in enumerate(self.affinities)}
-        return {WINDOWS: self.windows, **parts, **features}
+        return {WINDOWS: self.windows, **parts, **self.features}
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> Made:
@@ -74,9 +74,10 @@ class Made(NamedTuple):
             ValueError, KeyError: others are there, or not all.
         """
         parts = sorted(name for name in arrays if name.startswith(AFFINITY))
-        if set(arrays) - {WINDOWS, FEATURES, *parts} or len(parts) > MOST_PARTS:
+        features = {name: arrays[name] for name in WHOLE if name in arrays}
+        if set(arrays) - {WINDOWS, *features, *parts} or len(parts) > MOST_PARTS:
             raise ValueError(f"it holds {sorted(arrays)}")
-        return cls(arrays[WINDOWS], tuple(arrays[name] for name in parts), arrays.get(FEATURES))
+        return cls(arrays[WINDOWS], tuple(arrays[name] for name in parts), features)
 
 
 class TrainingFreeEncodedPhoto(EncodedPhoto):

@@ -15,6 +15,7 @@ from ...recipe.parameters import Parameters
 from ...reporting import Clock
 from ...stage.arrays import Array
 from ..promptable.sam_encoder import encode_sam
+from ..promptable.stages import features_in
 from .methods import Method
 from .plan import Plan
 from .stages import CLIP, DINO, HEAD, SAM
@@ -29,8 +30,8 @@ class Encoded(NamedTuple):
 
     logits: np.ndarray
     """[Q, vh, vw] float32."""
-    sam_features: Array | None
-    """[1, 256, 64, 64] float32 for SAM's usual sizes, where its engine computed it; None where SAM was not run."""
+    sam_features: Mapping[str, Array] | None
+    """As SAM's decoder takes them, where its engine computed them; None where SAM was not run."""
 
 
 def encode_photo(
@@ -74,7 +75,7 @@ def encode_photo(
     if parameters.refine and whole is None:
         assert plan.sam is not None, "checked when the parameters were"
         whole = encode_sam(photo, plan.sam, sessions[SAM], dimensions, parameters, clock)
-    return Encoded(logits, whole["features"] if whole else None)
+    return Encoded(logits, features_in(whole) if whole else None)
 
 
 def encode_all_windows(

@@ -12,7 +12,7 @@ from ...recipe.pipeline import Interface, Pipeline
 from ...recipe.recipe import TRAINING_FREE, Recipe
 from ..base import Segmenter
 from ..promptable.interactive import PROMPTING, Prompter
-from ..promptable.models import refuse_affinity
+from ..promptable.models import refuse_affinity, refuse_as_published, stretches
 from .axes import axes_of
 from .fixed import FIXED
 from .methods import method_of, refining_methods
@@ -33,11 +33,17 @@ def _check(recipe: Recipe) -> None:
             raise RecipeError(f"method {recipe.method!r} needs a [{role}] table with a model")
     if method.affinity:
         refuse_affinity(recipe, recipe.parameters.affinity_kind, refining_methods())
+    if "sam" in recipe.models and recipe.parameters.as_published:
+        refuse_as_published(recipe)
 
 
 def _defaults(recipe: Recipe) -> Mapping[str, Any]:
-    """Whether refinement is on follows from the method, where there is SAM to refine with."""
-    return {"refine": method_of(recipe).refine and "sam" in recipe.models}
+    """Whether refinement is on follows from the method, where there is SAM to refine with.
+
+    Prompts cannot be scaled as Trident's code does it where the promptable model stretches the photo.
+    """
+    fixed = {"as_published": False} if stretches(recipe) else {}
+    return {"refine": method_of(recipe).refine and "sam" in recipe.models, **fixed}
 
 
 def _describe(recipe: Recipe) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...recipe.pipeline import StageUse
 from ...recipe.recipe import Recipe
-from ..promptable.stages import ENCODER, FEATURES, PROMPT_DECODER, PROMPTS
+from ..promptable.stages import ENCODER, PROMPT_DECODER, PROMPTS, WHOLE
 from .methods import method_of
 
 TEXT, DINO, CLIP, HEAD, DECODER, LAYERS = "text_encoder", "dino", "clip_image", "head", "sam_decoder", "clip_layers"
@@ -54,7 +54,7 @@ STAGES = (
             "prompts": "the sam_decoder engine takes these prompts",
             "as_published": "the sam_decoder engine is built one way or the other",
         },
-        whole=FEATURES,
+        whole=WHOLE,
     ),
     StageUse(
         name=PROMPT_DECODER,
@@ -62,7 +62,7 @@ STAGES = (
         after=(SAM,),
         when=_has_sam,
         purpose=PROMPTS,
-        whole=FEATURES,
+        whole=WHOLE,
     ),
     StageUse(name=LAYERS, roles=("clip",), purpose="measuring CLIP's blocks: `ovdeploy layers`", baked=WINDOWS),
 )

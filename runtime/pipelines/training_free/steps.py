@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -13,19 +14,17 @@ from ...labelling.remembering import RememberingDecoder
 from ...photo.reading import Photo, as_photo
 from ...recipe.parameters import Parameters
 from ...reporting import Clock
-from ...stage.arrays import to_host
+from ...stage.arrays import Array, to_host
 from ...words.vocabulary import Vocabulary
 from ..engines import Engines
 from ..promptable.sam_encoder import encode_sam
+from ..promptable.stages import WHOLE, features_in
 from .encoded_photo import Made, TrainingFreeEncodedPhoto
 from .encoding import Encoded, Sessions, encode_all_windows, encode_photo, photo_logits, refuse_logits
 from .labelling import finish, label_coarsely
 from .methods import method_of
 from .plan import Plan, plan_photo
-from .stages import DECODER, HEAD, SAM, STAGES
-
-WHOLE = next(stage.whole for stage in STAGES if stage.name == DECODER)
-"""The decoder's inputs that are the photo's; all others have a row for each prompt."""
+from .stages import DECODER, HEAD, SAM
 
 
 class Turns(NamedTuple):
@@ -91,25 +90,31 @@ def encode_once(photo: np.ndarray, manifest: Manifest, sessions: Engines, parame
     """
     method, dimensions = method_of(manifest.recipe), manifest.dimensions
     plan = plan_photo((photo.shape[0], photo.shape[1]), parameters, method, dimensions)
-    affinities, features = [], None
+    affinities: list[np.ndarray] = []
+    features: dict[str, np.ndarray] = {}
     with sessions.turn:
         windows = to_host(encode_all_windows(photo, plan, sessions, method, parameters, clock))
         for frame in plan.aggregated if method.affinity else ():
             made = encode_sam(photo, frame, sessions[SAM], dimensions, parameters, clock)
             affinities.append(to_host(made["affinity"]))  # the next part's may take its place on a device
             if plan.aggregated == (plan.sam,):
-                features = to_host(made["features"])
-        if parameters.refine and features is None:
+                features = on_host(made)
+        if parameters.refine and not features:
             features = whole_features(photo, plan, sessions, manifest, parameters, clock)
     return Made(windows, tuple(affinities), features)
 
 
 def whole_features(
     photo: np.ndarray, plan: Plan, sessions: Sessions, manifest: Manifest, parameters: Parameters, clock: Clock
-) -> np.ndarray:
+) -> dict[str, np.ndarray]:
     """SAM's features of the whole photo, on the host; arguments and errors are those of `encode_once`."""
     assert plan.sam is not None, "checked when the parameters were"
-    return to_host(encode_sam(photo, plan.sam, sessions[SAM], manifest.dimensions, parameters, clock)["features"])
+    return on_host(encode_sam(photo, plan.sam, sessions[SAM], manifest.dimensions, parameters, clock))
+
+
+def on_host(made: Mapping[str, Array]) -> dict[str, np.ndarray]:
+    """The features among what SAM's encoder made, as its decoder takes them."""
+    return {name: to_host(array) for name, array in features_in(made).items()}
 
 
 def segment_encoded(
@@ -139,7 +144,7 @@ def segment_encoded(
     with encoded.turn, sessions.turn:  # in this order always
         logits = photo_logits(windows, affinities, vocabulary.embeddings, plan, sessions[HEAD], clock)
         if parameters.refine:
-            if encoded.made.features is None:
+            if not encoded.made.features:
                 features = whole_features(photo, plan, sessions, manifest, parameters, clock)
                 encoded.made = encoded.made._replace(features=features)
             if encoded.decoder is None:

@@ -116,8 +116,10 @@ def test_a_damaged_or_lost_record_is_made_again(opened, words, tmp_path, damage)
         path.write_bytes(path.read_bytes()[damage] if isinstance(damage, slice) else damage)
     again = made.recorded("0000")
     assert made.encoded == 2
-    for one, other in zip(again, expected, strict=True):
+    for one, other in zip(again[:3], expected[:3], strict=True):
         np.testing.assert_array_equal(one, other)
+    assert again.features.keys() == expected.features.keys() == {"sam_features"}
+    np.testing.assert_array_equal(again.features["sam_features"], expected.features["sam_features"])
     assert made.bytes == path.stat().st_size > 0
 
 
@@ -130,7 +132,7 @@ def test_a_bad_photo_leaves_no_record(opened, words, tmp_path):
 
 def test_without_refinement_sams_features_are_not_kept(micro_bundle, words, tmp_path):
     with Segmenter.load(micro_bundle, parameters={"refine": False}) as coarse:
-        assert recorder(coarse, words, tmp_path).record("0000").sam_features is None
+        assert recorder(coarse, words, tmp_path).record("0000").features is None
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from PIL import Image
 from segment_anything.utils.transforms import ResizeLongestSide
 
 from ovdeploy.runtime.errors import PhotoError
-from ovdeploy.runtime.geometry.dimensions import Dimensions
+from ovdeploy.runtime.geometry.dimensions import Dimensions, SamDimensions
 from ovdeploy.runtime.photo.reading import as_photo, load_photo
 from ovdeploy.runtime.pipelines.promptable.sam_encoder import sam_image
 from ovdeploy.runtime.pipelines.training_free.methods import METHODS
@@ -262,7 +262,8 @@ def test_windows_are_cut_from_the_resized_and_aligned_photo(hw, method):
 @pytest.mark.parametrize("hw", [(1, 1), (1, 4000), (4000, 1), (64, 96), (150, 203)])
 def test_sams_image_is_its_own_transform_at_the_top_left(hw):
     photo, frame = noise(*hw, 3), plan_of(hw).sam
-    image = sam_image(photo, frame, 256, (123.675, 116.28, 103.53))
+    sizes = SamDimensions(sam_side=256, sam_grid=16, sam_padding=(123.675, 116.28, 103.53))
+    image = sam_image(photo, frame, sizes)
     padded = cv2.resize(photo, frame.padded_hw[::-1], interpolation=cv2.INTER_LINEAR)
     h, w = frame.valid_hw
     assert image.shape == (1, 3, 256, 256)

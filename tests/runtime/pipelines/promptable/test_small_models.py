@@ -25,8 +25,16 @@ from ovdeploy.runtime.recipe.recipe import ModelChoice, recipe_from
 from support.parity import run, scale_layer
 from support.samples import draw_photo
 
-RECIPES = {"micro_mobile_sam": "mobile-sam-micro", "micro_efficientvit_sam": "efficientvit-sam-micro"}
+RECIPES = {
+    "micro_mobile_sam": "mobile-sam-micro",
+    "micro_efficientvit_sam": "efficientvit-sam-micro",
+    "micro_edgetam": "edgetam-micro",
+    "micro_sam2": "sam2-micro",
+}
 BACKENDS = ("onnxruntime", "openvino")
+
+CALIBRATED = {"micro_sam2": (0, "22 of 22")}
+"""What `calibrate` comes to, and says: Hiera is a transformer, whose products with weights become INT8."""
 
 
 @pytest.fixture(scope="module", params=RECIPES)
@@ -92,7 +100,8 @@ def test_half_precision_is_proved_by_emulation(small_bundle, small_networks, tmp
     photos = [draw_photo((96, 120), seed) for seed in range(6)]  # in some, EfficientViT's attention has sums of 0
     with Prompter.load(folder, backend="emulated", precision="fp16") as half, Prompter.load(folder) as whole:
         for ours, theirs in zip(map(half.encode, photos), map(whole.encode, photos), strict=True):
-            np.testing.assert_allclose(ours.features, theirs.features, atol=0.05)  # of about 1; FP16 has 11 bits
+            for name, features in theirs.feature_maps.items():  # FP16 has 11 bits, and errors of many steps add up
+                np.testing.assert_allclose(ours.feature_maps[name], features, atol=0.0125 * np.abs(features).max())
 
 
 def test_lint_and_inspect_work_and_the_licence_is_told(small_bundle, model):
@@ -103,7 +112,7 @@ def test_lint_and_inspect_work_and_the_licence_is_told(small_bundle, model):
     assert Bundle.load(small_bundle).manifest.provenance["sam"].licence == "Apache-2.0"
 
 
-def test_calibrate_says_that_convolutions_stay_float(small_bundle, tmp_path, monkeypatch):
+def test_calibrate_changes_products_and_says_that_convolutions_stay_float(small_bundle, model, tmp_path, monkeypatch):
     monkeypatch.setenv("OVDEPLOY_CACHE", str(tmp_path / "cache"))
     for seed in range(3):
         Image.fromarray(draw_photo((96, 120), seed)).save(tmp_path / f"{seed}.png")
@@ -112,7 +121,8 @@ def test_calibrate_says_that_convolutions_stay_float(small_bundle, tmp_path, mon
         "onnxruntime", "--photos", "2", "--gate-photos", "1", "--ranges", "minmax", "--search", "stage", "--rounds",
         "1", "--keep-anyway",
     ])  # fmt: skip
-    assert told.exit_code == 3 and "sam_encoder" in told.output and "no stage is left" in told.output, told.output
+    code, said = CALIBRATED.get(model, (3, "no stage is left"))
+    assert told.exit_code == code and "sam_encoder" in told.output and said in told.output, told.output
 
 
 def test_a_method_that_refines_is_the_reference_end_to_end(model, tmp_path):
