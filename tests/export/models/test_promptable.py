@@ -48,6 +48,13 @@ def test_every_model_has_a_row_on_both_sides():
     assert tuple(sorted(path.stem for path in FROZEN.glob("*.json"))) == NAMES
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_both_sides_say_alike_whether_the_photo_is_stretched(name):
+    """A recipe is judged by the one, prompts are scaled by the other."""
+    with torch.device("meta"):
+        assert getattr(BUILDS[name].module(), "stretch", False) == MODELS[name].stretches
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_names_and_shapes_are_those_of_the_published_checkpoint(name):
     with torch.device("meta"):
