@@ -76,7 +76,7 @@ test-bundles: $(INSTALLED)
 FLOORS_PYTHON ?= $(shell python3.10 -c "" 2>/dev/null && echo python3.10 || echo $(PYTHON))
 FLOORS := $(FLOORS_VENV)/bin
 FLOORS_TESTS := $(addprefix tests/runtime/,$(addprefix backends/test_,arrays.py native.py openvino.py profiling.py \
-  sessions.py) bundle cli/test_cli.py cli/test_every_backend.py graph labelling photo pipelines recipe words)
+  sessions.py) bundle cli/test_cli.py cli/test_every_backend.py cli/test_joined.py graph labelling photo pipelines recipe words)
 
 test-floors: $(FLOORS_VENV)/.installed test-bundles
 	CI= OMP_NUM_THREADS=1 OVDEPLOY_TEST_BUNDLES=$(abspath $(TEST_BUNDLES)) \

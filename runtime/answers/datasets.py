@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from ..boundary.reading import read_bytes
-from ..errors import OutputError
+from ..boundary.reading import from_json, read_bytes
+from ..errors import OutputError, warn
 from ..files import write_bytes
 from .joining import Named, write_joined
 from .kinds import KINDS
 from .yolo import yolo_data
+
+ANSWER_LIMIT = 1 << 30
+"""Bytes of a photo's answer; one of the most instances that a photo may have takes a few hundred million."""
 
 ENDING = ".dataset"
 """Of names that no photo's results have."""
@@ -37,7 +38,7 @@ class About(NamedTuple):
     background: bool
     """Whether class 0 is one."""
     photos: str
-    """The folder of photos, from the folder of results."""
+    """The folder of photos, from the folder of results; empty if they lie in none together."""
 
 
 class Dataset(NamedTuple):
@@ -57,14 +58,22 @@ def _told(folder: Path, suffix: str, member: Member) -> Named:
     source = folder / f"{member.name}{suffix}"
     above = posixpath.dirname(member.name)
     try:
-        document = msgspec.json.decode(read_bytes(source, OutputError, "the answer"), type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+        document = from_json(read_bytes(source, OutputError, "the answer", ANSWER_LIMIT))
+    except (ValueError, RecursionError) as error:
         raise OutputError(f"{source} holds no answer ({error}); --overwrite makes it anew") from error
-    return Named(document, member.file_name, f"{above}/" if above else "")
+    return Named(document, member.file_name, f"{above}/" if above else "", source)
 
 
 def _write_yolo(path: Path, kind: str, members: Iterable[Member], about: About) -> None:
-    write_bytes(path, yolo_data(about.names, background=about.background, images=about.photos).encode())
+    lost = [member.file_name for member in members if member.name != posixpath.splitext(member.file_name)[0]]
+    if lost and about.photos:
+        warn(
+            f"{path}: Ultralytics will not find the labels of {len(lost)} photos ({', '.join(lost[:3])}, …): it looks "
+            f"for the photo's name with .txt, and another photo or file has it. Rename these photos"
+        )
+    if not about.photos:
+        warn(f"{path}: Ultralytics will not find photos that do not lie in one folder; give --relative-to FOLDER")
+    write_bytes(path, yolo_data(about.names, background=about.background, images=about.photos or "images").encode())
 
 
 DATASETS: dict[str, Dataset] = {
@@ -76,25 +85,20 @@ DATASETS: dict[str, Dataset] = {
 """By kind of answer."""
 
 
-def write_datasets(
-    folder: Path, kinds: Iterable[str], members: Callable[[], Iterator[Member]], about: About
-) -> list[Path]:
-    """Write the datasets of some kinds of answers whose files lie in a folder.
+def write_dataset(folder: Path, kind: str, members: Iterable[Member], about: About) -> Path:
+    """Write the dataset of a kind of answers whose files lie in a folder.
 
     Args:
         folder: of the results.
-        kinds: of answers; those that become no dataset are passed over.
-        members: gives all photos whose results are there; asked for each kind.
+        kind: of answers, a key of `DATASETS`.
+        members: all photos whose results are there.
         about: what is known of all.
 
     Raises:
-        OutputError: an answer is gone, or is none.
+        OutputError: an answer is gone.
+        ParameterError: it is none.
         FileError: the system refuses a path.
     """
-    written = []
-    for kind in kinds:
-        if kind in DATASETS:
-            dataset = DATASETS[kind]
-            dataset.write(folder / dataset.file, kind, members(), about)
-            written.append(folder / dataset.file)
-    return written
+    dataset = DATASETS[kind]
+    dataset.write(folder / dataset.file, kind, members, about)
+    return folder / dataset.file

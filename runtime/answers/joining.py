@@ -24,6 +24,8 @@ class Named(NamedTuple):
     """Of the photo, from the dataset's folder of photos."""
     folder: str = ""
     """Of the files that annotations name (panoptic's pictures), from the dataset's own, with a slash behind it."""
+    source: Path | None = None
+    """Where the document was read, for messages."""
 
 
 @public()
@@ -52,10 +54,13 @@ def write_joined(path: Path, documents: Iterable[Named]) -> None:
     joined, between = _Joined(), b"\n"
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(b'{\n"annotations": [')
-        for document, file_name, folder in documents:
-            for told in joined.added(document, None, file_name, folder):
-                file.write(between + to_json(told))
-                between = b",\n"
+        for document, file_name, folder, source in documents:
+            try:
+                for told in joined.added(document, None, file_name, folder):
+                    file.write(between + to_json(told))
+                    between = b",\n"
+            except ParameterError as error:
+                raise ParameterError(f"{source}: {error}") from error
         file.write(b"\n],\n")
         images = b",\n".join(to_json(told) for told in joined.images)
         file.write(b'"images": [\n' + images + b"\n],\n")

@@ -184,15 +184,18 @@ def read_arrays(file: BinaryIO, names: Iterable[str], most: int = ARRAYS_LIMIT) 
 
 
 def arrays_in(file: BinaryIO) -> tuple[str, ...]:
-    """The names of the arrays of a `.npz` file, which is left where it was.
+    """The names of the arrays of a `.npz` file that lie there as they are; the file is left where it was.
 
     Raises:
-        OSError, zipfile.BadZipFile, …: it is none, or damaged; as zipfile says.
+        ValueError, OSError, zipfile.BadZipFile, …: it is none, or damaged, as zipfile says; or its arrays are packed,
+            so that nothing bounds what they unpack to.
     """
     with zipfile.ZipFile(file) as archive:
-        names = tuple(name.removesuffix(".npy") for name in archive.namelist())
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("its arrays are packed")
     file.seek(0)
-    return names
+    return tuple(member.filename.removesuffix(".npy") for member in members)
 
 
 def array_of(content: bytes) -> np.ndarray:
@@ -217,6 +220,20 @@ def _other_kind(mode: int) -> str:
     if stat.S_ISREG(mode):
         return ""
     return next((told for asks, told in KINDS if asks(mode)), "it is no regular file")
+
+
+def from_json(content: bytes) -> Any:
+    """What `to_json` wrote, as plain values: names of files that are not UTF-8 come back as they were.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON.
+    """
+    try:
+        return msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        import json
+
+        return json.loads(content)  # knows lone surrogates
 
 
 def to_json(value: Any, indent: int | None = None) -> bytes:

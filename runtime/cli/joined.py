@@ -7,7 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ..answers.datasets import DATASETS, About, Member, write_datasets
+from ..answers.datasets import DATASETS, About, Member, write_dataset
+from ..errors import warn
+from ..photo.fetching import is_url
 from ..photo.listing import Listing
 from ..photo.naming import result_names
 from .record import Record
@@ -34,15 +36,16 @@ class Whole:
         """Of the names and contents of all; empty where there are none."""
         return f"{self._sum:064x}" if self._sum else ""
 
-    def members(self, photos: Listing) -> Iterator[Member]:
+    def members(self, photos: Listing, *, together: bool) -> Iterator[Member]:
         """The photos in their order.
 
         Args:
             photos: all that were named.
+            together: whether they lie in one folder, from which they are named; else they are named as they were given.
         """
         for source, name in zip(photos, result_names(photos, reserved_endings()), strict=True):
             if name not in self._failed:
-                yield Member(name, Path(source.place).as_posix())
+                yield Member(name, Path(source.place).as_posix() if together else source.name)
 
 
 def join(
@@ -67,22 +70,32 @@ def join(
         The files that were written.
 
     Raises:
-        OutputError: an answer is gone, or is none.
+        OutputError, ParameterError: an answer is gone, or is none.
         FileError: the system refuses a path.
     """
     of = whole.digest
     missing = [kind for kind in kinds if kind in DATASETS and of and not record.holds_dataset(DATASETS[kind].file, of)]
     if not missing:
         return []
-    about = About(*classes(), _folder_of(photos, folder))
-    written = write_datasets(folder, missing, lambda: whole.members(photos), about)
-    for path in written:
-        record.add_dataset(path.name, of)
+    root = _root(photos)
+    if not root:
+        warn("photos do not lie in one folder, so datasets name them as they were given; --relative-to FOLDER names "
+             "them from there")  # fmt: skip
+    about = About(*classes(), Path(os.path.relpath(root, folder)).as_posix() if root else "")
+    written = []
+    for kind in missing:
+        record.begin_dataset(DATASETS[kind].file)
+        written.append(write_dataset(folder, kind, whole.members(photos, together=bool(root)), about))
+        record.add_dataset(DATASETS[kind].file, of)
     return written
 
 
-def _folder_of(photos: Listing, folder: Path) -> str:
-    """The folder that the first photo's place begins at, as seen from the folder of results."""
-    name, place = photos[0]
-    above = Path(name[: -len(place)] or ".") if name.endswith(place) else Path(name).parent
-    return Path(os.path.relpath(above, folder)).as_posix()
+def _root(photos: Listing) -> str:
+    """The folder that all photos' places begin at; empty if there is none."""
+    roots = set()
+    for name, place in photos:
+        path, end = os.path.abspath(name), os.sep + os.path.normpath(place)
+        roots.add("" if is_url(name) or not path.endswith(end) else path[: -len(end)] or os.sep)
+        if len(roots) > 1:
+            return ""
+    return roots.pop() if roots else ""

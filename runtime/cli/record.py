@@ -3,7 +3,8 @@
 `segmented.jsonl` begins with a line of what all results depend on (bundle, words, parameters, …) and has one for every
 photo that is done, written when its results are whole. A run that depends on something else begins the record anew
 before it writes a result, so no line speaks of results that another run has written over. Every line carries a digest
-of itself and of the first; what does not fit counts as not done. Of each line only 16 bytes are kept in memory.
+of itself and of the first; what does not fit counts as not done. Datasets of all photos have lines too, with a digest
+of their photos in the place of a photo's. Of each line only 16 bytes are kept in memory.
 """
 
 from __future__ import annotations
@@ -203,6 +204,17 @@ class Record:
         """
         entry = None if self._overwrite else self._entry(DATASET + file)
         return entry is not None and entry.photo == of and self._there(file, entry, [""])
+
+    def begin_dataset(self, file: str) -> None:
+        """Make ready to write a dataset: what was said of it before no longer holds.
+
+        Args:
+            file: its name.
+
+        Raises:
+            OutputError, BusyError: as `begin`.
+        """
+        self.begin(DATASET + file)
 
     def add_dataset(self, file: str, of: str) -> None:
         """Record that a dataset of many photos is whole.

@@ -18,10 +18,11 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
+from ..answers.datasets import ANSWER_LIMIT
 from ..answers.kinds import save_as
 from ..answers.result import Result
 from ..backends.registry import choose_backend
-from ..boundary.reading import read_bytes, to_json
+from ..boundary.reading import from_json, read_bytes, to_json
 from ..bundle.bundle import Bundle
 from ..errors import OF_ONE_PHOTO, EngineError, OutputError, PhotoError, printable
 from ..files import check_folder
@@ -127,10 +128,9 @@ def segmented(job: Job, console: Console) -> int:
             first = next(tasks, None)
         if first is not None:  # else no engine is opened
             run.segment(chain([first], tasks))
-        joined = run.joined()
-    if not job.as_json:
-        _tell(run.summary())
-        if joined:
+        if not job.as_json:
+            _tell(run.summary())
+        if (joined := run.joined()) and not job.as_json:
             _tell(f"all photos together: {', '.join(str(path) for path in joined)}")
     return run.failed
 
@@ -219,9 +219,11 @@ class _Run:
         if JSON not in self._job.kinds:
             return {}
         try:
-            content = read_bytes(self._job.output / f"{task.name}.json", OutputError, "the result")
-            return msgspec.json.decode(content, type=dict[str, Any])
-        except (OutputError, msgspec.MsgspecError):  # somebody has written there meanwhile
+            said = from_json(
+                read_bytes(self._job.output / f"{task.name}.json", OutputError, "the result", ANSWER_LIMIT)
+            )
+            return said if isinstance(said, dict) else {}
+        except (OutputError, ValueError, RecursionError):  # somebody has written there meanwhile
             return {}
 
     def _end(self, task: Task, result: Result | PhotoError | EngineError) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from PIL import ImageFont
 
+from ..boundary.reading import why_no_file
 from ..errors import warn
 from ..reporting import logger
 
@@ -53,7 +54,7 @@ def own_face() -> Face:
 
 @lru_cache(maxsize=256)
 def font_of(face: Face, size: int) -> ImageFont.FreeTypeFont:
-    """A font, ready to draw.
+    """A font, ready to draw. (`ImageFont.truetype` would take an installed one of the same name for what is none.)
 
     Args:
         face: the font.
@@ -62,7 +63,7 @@ def font_of(face: Face, size: int) -> ImageFont.FreeTypeFont:
     Raises:
         OSError: the file is no font of outlines.
     """
-    return ImageFont.truetype(face.path, size, index=face.number)
+    return ImageFont.FreeTypeFont(face.path, size, index=face.number)
 
 
 def lacking(face: Face, text: str) -> frozenset[str]:
@@ -101,7 +102,7 @@ _told: set[str] = set()
 @lru_cache(maxsize=1 << 16)
 def _has(face: Face, char: str) -> bool:
     try:
-        font = ImageFont.truetype(face.path, PROBED, index=face.number, layout_engine=ImageFont.Layout.BASIC)
+        font = ImageFont.FreeTypeFont(face.path, PROBED, index=face.number, layout_engine=ImageFont.Layout.BASIC)
         drawn, lacked = font.getmask(char, "1"), _lacked(face)
     except (OSError, ValueError):
         return False
@@ -111,7 +112,7 @@ def _has(face: Face, char: str) -> bool:
 @cache
 def _lacked(face: Face) -> tuple[tuple[int, int], bytes]:
     """How a font draws what it lacks."""
-    font = ImageFont.truetype(face.path, PROBED, index=face.number, layout_engine=ImageFont.Layout.BASIC)
+    font = ImageFont.FreeTypeFont(face.path, PROBED, index=face.number, layout_engine=ImageFont.Layout.BASIC)
     drawn = font.getmask(UNASSIGNED, "1")
     return drawn.size, bytes(drawn)
 
@@ -126,6 +127,8 @@ def _faces_in(paths: str) -> tuple[Face, ...]:
     faces = []
     for path in filter(None, paths.split(os.pathsep)):
         try:
+            if why := why_no_file(path):  # Pillow would wait for a FIFO
+                raise ValueError(why)
             font_of(Face(path), PROBED)
         except (OSError, ValueError) as error:
             warn(f"{VARIABLE} names {path!r}, which is no font that can be read ({error})")

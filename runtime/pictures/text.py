@@ -76,7 +76,7 @@ def shortened(text: str, size: int, width: float) -> Text:
 
 def _cut(text: str, count: int) -> str:
     """The first characters of a text, marks with their letter, and an ellipsis."""
-    while 0 < count < len(text) and unicodedata.combining(text[count]):
+    while 0 < count < len(text) and unicodedata.category(text[count])[0] == "M":
         count += 1
     return text[:count].rstrip() + ELLIPSIS
 

@@ -19,7 +19,7 @@ class EncodedPhoto(ABC):
     It lives as long as its segmenter is open. Threads may share it.
 
     Attributes:
-        photo: [H, W, 3] uint8 RGB, upright.
+        photo: [H, W, 3] uint8 RGB, upright. It cannot be written to, since all results share it.
         path: where it came from, as it was given; None for what had no name.
         timings: milliseconds per step of the encoding; empty for one that was loaded.
     """

@@ -29,8 +29,8 @@ class EncodedPhotos:
 
         Args:
             segmenter: encodes what is not there.
-            most_bytes: of the encoded photos together; those that were asked for longest ago are given up first. One is
-                kept whatever its size.
+            most_bytes: of the encoded photos together, looked at whenever a photo is asked for; those that were asked
+                for longest ago are given up first. One is kept whatever its size.
         """
         self._segmenter, self._most = segmenter, most_bytes
         self._kept: OrderedDict[bytes, EncodedPhoto] = OrderedDict()
@@ -64,11 +64,16 @@ class EncodedPhotos:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 self.found += 1
-                return self._kept[key]
+                found = self._kept[key]
+                self._give_up()  # they grow as they are asked about
+                return found
         made = self._segmenter.encode(pixels)
         with self._lock:
             self.encoded += 1
             self._kept[key] = made
-            while len(self._kept) > 1 and sum(each.nbytes for each in self._kept.values()) > self._most:
-                self._kept.popitem(last=False)
+            self._give_up()
         return made
+
+    def _give_up(self) -> None:
+        while len(self._kept) > 1 and sum(each.nbytes for each in self._kept.values()) > self._most:
+            self._kept.popitem(last=False)

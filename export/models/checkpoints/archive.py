@@ -113,25 +113,45 @@ def _of_type(rebuild: Any, kind: Any, arguments: Any, state: Any) -> Any:
     return rebuild(*arguments) if rebuild in REBUILDERS else Opaque()
 
 
+class Known:
+    """A function that a pickle can call, and not change: a function itself would take new defaults from it."""
+
+    __slots__ = ("_call",)
+
+    _call: Callable[..., Any]
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_call", call)
+
+    def __call__(self, *args: Any) -> Any:
+        """Call it."""
+        return self._call(*args)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a pickle sets {name!r} of what it may only call")
+
+
+VIEW, FIRST = Known(_view), Known(_first)
+
 KNOWN: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("builtins", "set"): set,
     ("__builtin__", "set"): set,
     ("torch", "Size"): tuple,
-    ("torch._utils", "_rebuild_tensor"): _view,
-    ("torch._utils", "_rebuild_tensor_v2"): _view,
-    ("torch._utils", "_rebuild_parameter"): _first,
-    ("torch._utils", "_rebuild_parameter_with_state"): _first,
-    ("torch._tensor", "_rebuild_from_type_v2"): _of_type,
-    ("torch.jit._pickle", "build_intlist"): _first,
-    ("torch.jit._pickle", "build_tensorlist"): _first,
-    ("torch.jit._pickle", "build_boollist"): _first,
-    ("torch.jit._pickle", "build_doublelist"): _first,
-    ("torch.jit._pickle", "restore_type_tag"): _first,
+    ("torch._utils", "_rebuild_tensor"): VIEW,
+    ("torch._utils", "_rebuild_tensor_v2"): VIEW,
+    ("torch._utils", "_rebuild_parameter"): FIRST,
+    ("torch._utils", "_rebuild_parameter_with_state"): FIRST,
+    ("torch._tensor", "_rebuild_from_type_v2"): Known(_of_type),
+    ("torch.jit._pickle", "build_intlist"): FIRST,
+    ("torch.jit._pickle", "build_tensorlist"): FIRST,
+    ("torch.jit._pickle", "build_boollist"): FIRST,
+    ("torch.jit._pickle", "build_doublelist"): FIRST,
+    ("torch.jit._pickle", "restore_type_tag"): FIRST,
 }
 """All that a pickle can call."""
 
-REBUILDERS = (_view, _first)
+REBUILDERS = (VIEW, FIRST)
 
 
 @cache
@@ -200,7 +220,10 @@ class Archive:
 
     def _order(self) -> bytes:
         name = str(self._folder / "byteorder")
-        return self._archive.read(name) if name in self._archive.namelist() else b"little"
+        if name not in self._archive.namelist():
+            return b"little"
+        with self._archive.open(name) as file:
+            return file.read(8)
 
 
 def _reach(stored: Stored) -> int:

@@ -63,6 +63,10 @@ def fit(tensors: Mapping[str, torch.Tensor], module: nn.Module, reading: Reading
         renamed = rename(needed, naming)
     except ValuesError as error:
         raise WeightsError(f"{source} does not fit {what}: {error}") from error
+    except (ValueError, IndexError, RuntimeError) as error:  # a change of a tensor that has another shape
+        raise WeightsError(
+            f"{source} does not fit {what} (read as {naming.name}): a tensor has a shape that it cannot have ({error})"
+        ) from error
     grids = [told for row in reading.positions if (told := to_grid(renamed.tensors, module, row))]
     _check(renamed, needed, module.state_dict(), naming, f"{source} does not fit {what}")
     _check_finite(renamed.tensors, source)

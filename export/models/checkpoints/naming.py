@@ -27,7 +27,7 @@ def same(tensor: torch.Tensor) -> torch.Tensor:
 
 def transposed(tensor: torch.Tensor) -> torch.Tensor:
     """[in, out] of a [out, in]: open_clip multiplies by projections from the right."""
-    return tensor.T
+    return tensor.t()
 
 
 def as_scalar(tensor: torch.Tensor) -> torch.Tensor:

@@ -196,6 +196,10 @@ def _read_index(path: Path) -> Checkpoint:
         ) from error
     tensors: StateDict = {}
     for shard in shards_of(path, files):
+        if JSON.match(_head(shard)):
+            raise WeightsError(
+                f"{path}: its shard {shard.name} is an index itself; put the file with the weights there"
+            )
         tensors |= open_checkpoint(shard).tensors
     if lost := sorted(places.keys() - tensors.keys()):
         raise WeightsError(f"{path}: its shards lack {len(lost)} tensors ({', '.join(lost[:4])}); download them again")

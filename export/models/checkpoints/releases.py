@@ -6,7 +6,6 @@ Weights on the Hugging Face hub are fetched by its own library, which timm and o
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from urllib.request import Request, urlopen
 
 from ....runtime.boundary.reading import is_file, reason
 from ....runtime.errors import WeightsError
+from ....runtime.files import sha256_of
 from ....runtime.reporting import logger
 
 log = logger("export")
@@ -74,19 +74,6 @@ def mirrored(url: str) -> str:
     return f"{mirror.rstrip('/')}/{url.partition('://')[2]}" if mirror else url
 
 
-def sha256_of(path: Path) -> str:
-    """A file's SHA-256, read piece by piece."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while piece := file.read(PIECE):
-        digest.update(piece)
-    return digest.hexdigest()
-
-
 @contextmanager
 def _held(part: Path, url: str) -> Iterator[BinaryIO]:
     """The unfinished file, open at its end; for one process at a time."""
@@ -95,7 +82,16 @@ def _held(part: Path, url: str) -> Iterator[BinaryIO]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise WeightsError(f"another process is fetching {url}; wait for it") from error
+        if not _still(part, file):  # the process that held it has just finished, and renamed it
+            raise WeightsError(f"another process has just fetched {url}; the same command takes its file")
         yield file
+
+
+def _still(part: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(part))
+    except OSError:
+        return False
 
 
 def _fetch(address: str, file: BinaryIO, next_time: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...answers.result import Result
 from ...boundary.arguments import public
-from ...boundary.reading import arrays_in, opened, read_arrays, to_json, why_no_file
+from ...boundary.reading import arrays_in, from_json, opened, read_arrays, to_json, why_no_file
 from ...errors import ParameterError, PhotoError
 from ...files import atomic_path
 from ...labelling.remembering import RememberingDecoder
@@ -31,7 +31,7 @@ MOST_PARTS = 2
 """Parts of a photo that have an affinity of their own."""
 
 MOST_BYTES = 1 << 34
-"""Of arrays that are read from a file; nothing is allocated that the file has no bytes for."""
+"""Of arrays that are read from a file, where they lie as they are: nothing is allocated that it has no bytes for."""
 
 OF_WINDOWS = ("short_side", "max_long_side", "crop", "stride", "sam_halves")
 """Parameters that the encoding depends on, beside those that SAM's encoder takes."""
@@ -54,7 +54,7 @@ class Made(NamedTuple):
     affinities: tuple[np.ndarray, ...]
     """[N, N] float32 for each part of the photo that has one."""
     features: Mapping[str, np.ndarray]
-    """SAM's, by the names of its decoder's inputs; none if they were not needed so far."""
+    """SAM's, by the names of its decoder's inputs; none if nobody needed them so far."""
 
     @property
     def nbytes(self) -> int:
@@ -102,8 +102,9 @@ class TrainingFreeEncodedPhoto(EncodedPhoto):
             parameters: that it was encoded under.
             timings: of the encoding.
             ask: segments it.
-            about: tells the bundle and the parameters that encoding depends on.
+            about: tells the bundle and the parameters.
         """
+        photo.setflags(write=False)  # all results share it, and SAM may read it later
         self.photo, self.path, self.timings = photo, path, dict(timings)
         self.made, self.parameters = made, parameters
         self.decoder: RememberingDecoder | None = None
@@ -130,7 +131,7 @@ class TrainingFreeEncodedPhoto(EncodedPhoto):
         about = to_json({"form": FORM, "path": self.path, **self._about(self.parameters)})
         arrays = {ABOUT: np.frombuffer(about, np.uint8), PHOTO: self.photo, **self.made.arrays()}
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # no name is one of its own arguments
 
 
 class Saved(NamedTuple):
@@ -140,7 +141,7 @@ class Saved(NamedTuple):
     path: str | None
     made: Made
     parameters: dict[str, Any]
-    """That encoding depends on."""
+    """That it was encoded under."""
 
 
 def read_saved(path: str | Path, bundle: str) -> Saved:
@@ -157,7 +158,7 @@ def read_saved(path: str | Path, bundle: str) -> Saved:
         with opened(path, PhotoError, "the encoded photo") as file:
             names = arrays_in(file)
             arrays = read_arrays(file, names, MOST_BYTES)
-        about = msgspec.json.decode(arrays.pop(ABOUT).tobytes(), type=About)
+        about = msgspec.convert(from_json(arrays.pop(ABOUT).tobytes()), About)
         photo, made = arrays.pop(PHOTO), Made.of(arrays)
         if about.form != FORM or photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
             raise ValueError(f"its form is {about.form!r}")

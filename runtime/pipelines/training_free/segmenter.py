@@ -29,7 +29,7 @@ from ..text_embedder import TextEmbedder, text_embedder
 from .encoded_photo import Made, TrainingFreeEncodedPhoto, encoding_values, read_saved, refuse_other_encoding
 from .methods import method_of
 from .stages import DECODER, SAM, TEXT
-from .steps import Turns, encode_once, segment_encoded, segment_photo
+from .steps import Turns, check_made, encode_once, segment_encoded, segment_photo
 
 log = logger("pipelines")
 
@@ -141,6 +141,7 @@ class TrainingFreeSegmenter(Segmenter):
         """Read a photo that was encoded and saved: see `Segmenter.load_encoded`."""
         saved = read_saved(path, self.engines.bundle)
         settings = self._parameters(self.parameters, saved.parameters)
+        check_made(saved.made, saved.photo, self.manifest, settings, path)
         return self._encoded(saved.photo, saved.path, saved.made, settings, {})
 
     def _encoded(
@@ -149,7 +150,7 @@ class TrainingFreeSegmenter(Segmenter):
         return TrainingFreeEncodedPhoto(photo, path, made, settings, timings, self._segment_encoded, self._about)
 
     def _about(self, settings: Parameters) -> dict[str, Any]:
-        return {"bundle": self.engines.bundle, "parameters": encoding_values(settings, self.engines)}
+        return {"bundle": self.engines.bundle, "parameters": settings}
 
     def _segment_encoded(
         self, encoded: TrainingFreeEncodedPhoto, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...answers.result import Result
 from ...bundle.bundle import Manifest
+from ...errors import PhotoError
 from ...labelling.remembering import RememberingDecoder
 from ...photo.reading import Photo, as_photo
 from ...recipe.parameters import Parameters
@@ -102,6 +104,22 @@ def encode_once(photo: np.ndarray, manifest: Manifest, sessions: Engines, parame
         if parameters.refine and not features:
             features = whole_features(photo, plan, sessions, manifest, parameters, clock)
     return Made(windows, tuple(affinities), features)
+
+
+def check_made(made: Made, photo: np.ndarray, manifest: Manifest, parameters: Parameters, path: str | Path) -> None:
+    """Refuse what was read from a file and cannot have been made of its photo.
+
+    Raises:
+        PhotoError: there are more affinities than the photo has parts, or fewer, or other windows.
+    """
+    method = method_of(manifest.recipe)
+    plan = plan_photo((photo.shape[0], photo.shape[1]), parameters, method, manifest.dimensions)
+    parts = len(plan.aggregated) if method.affinity else 0
+    if len(made.affinities) != parts or made.windows.ndim != 5 or made.windows.shape[:2] != plan.windows_grid:
+        raise PhotoError(
+            f"{path} is no encoded photo of EncodedPhoto.save: expected {plan.windows_grid} windows and {parts} "
+            f"affinities, it holds windows {list(made.windows.shape)} and {len(made.affinities)} affinities"
+        )
 
 
 def whole_features(

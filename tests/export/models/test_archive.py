@@ -79,6 +79,23 @@ def test_what_else_a_pickle_names_is_not_called(call, tmp_path):
     assert list(open_checkpoint(path).tensors) == ["w"]
 
 
+def test_a_pickle_changes_nothing_of_ours(tmp_path):
+    """A function would take new defaults from the state that a pickle gives it, for all files that are read later."""
+    state = pickle.dumps((None, {"__defaults__": (7,)}), 2)[2:-1]
+    path = archive(tmp_path / "a.pt", b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n" + state + b"b.")
+    with pytest.raises(WeightsError, match="damaged"):
+        open_checkpoint(path)
+    fine = archive(tmp_path / "b.pt", pickled({"w": tensor()}))
+    assert open_checkpoint(fine).tensors["w"].shape == (4,)
+
+
+def test_indices_that_name_each_other_end(tmp_path):
+    for one, other in (("a.json", "b.json"), ("b.json", "a.json")):
+        (tmp_path / one).write_text(json.dumps({"weight_map": {"w": other}}))
+    with pytest.raises(WeightsError, match="is an index itself"):
+        open_checkpoint(tmp_path / "a.json")
+
+
 def test_what_a_pickle_names_is_not_imported(tmp_path):
     (tmp_path / "trap.py").write_text("raise SystemExit('a module was imported')")
     path = archive(tmp_path / "a.pt", b"\x80\x02ctrap\nThing\n.")

@@ -142,6 +142,24 @@ def metas(name, own):
     return {**renamed, "mask_token": [1, 64]}
 
 
+@pytest.mark.parametrize("shape", [(), (2,), (0,), (1, 2, 3, 4, 5)])
+@pytest.mark.parametrize("name", [*NAMED, "metas dinov3"])
+def test_a_tensor_of_whatever_shape_is_refused_by_an_error_of_ours(name, shape):
+    """One after the other: what is stacked, cut or transposed on the way as well."""
+    if name == "metas dinov3":
+        own = {key: list(value.shape) for key, value in small_model("dinov3").state_dict().items()}
+        name, state = "dinov3", state_of(metas("dinov3", own))
+    else:
+        state = state_of(frozen(name)["tensors"])
+    refused = 0
+    for key in list(state):
+        try:
+            filled(TARGETS.get(name, name), {**state, key: torch.zeros(shape)})
+        except WeightsError:
+            refused += 1
+    assert refused > 0.8 * len(state), "what is left out may have any shape, and nothing else"
+
+
 def test_dinov3s_masked_biases_are_left_out_where_they_are_zero():
     own = {key: list(value.shape) for key, value in small_model("dinov3").state_dict().items()}
     meta = state_of(metas("dinov3", own))

@@ -30,11 +30,12 @@ def run(tmp_path, micro_bundle, monkeypatch):
         Image.fromarray(draw_photo((40, 52), index)).save(Path("photos", place))
     random_vocabulary(Bundle.load(micro_bundle).manifest.dimensions.embedding).save("words.npz")
 
-    def call(*more, images=("photos",), code=0):
-        given = ("--bundle", micro_bundle, "--vocabulary", "words.npz", "--output", "out", "--backend", "onnxruntime")
+    def call(*more, images=("photos",), code=0, base=".", out=False):
+        given = ("--bundle", micro_bundle, "--vocabulary", f"{base}/words.npz", "--output", f"{base}/out")
+        given += ("--backend", "onnxruntime")
         result = CliRunner().invoke(main, [str(each) for each in ("segment", *images, *given, *more)])
         assert result.exit_code == code, (result.stderr, result.exception)
-        return result.stderr
+        return result.stdout if out else result.stderr
 
     return call
 
@@ -78,6 +79,45 @@ def test_yolos_data_file_leads_to_the_photos(run):
     data = json.loads(Path("out/data.yaml").read_bytes())
     assert Path("out", data["train"], "a.png").resolve() == Path("photos/a.png").resolve()
     assert list(data["names"].values()) == list(Vocabulary.load("words.npz").names) and "path" not in data
+
+
+def test_photos_of_several_folders_are_named_as_they_were_given(run):
+    assert "--relative-to" in run("--save", "coco", images=("photos/a.png", "photos/sub/a.png"))
+    assert file_names() == ["photos/a.png", "photos/sub/a.png"]
+    run("--save", "coco,yolo", "--relative-to", "photos", "--overwrite", images=("photos/a.png", "photos/sub/a.png"))
+    assert file_names() == ["a.png", "sub/a.png"]
+    data = json.loads(Path("out/data.yaml").read_bytes())
+    assert Path("out", data["train"]).resolve() == Path("photos").resolve()
+
+
+def test_the_folder_is_found_from_within(run, monkeypatch):
+    monkeypatch.chdir("photos/sub")
+    run("--save", "yolo", "--relative-to", "..", images=("a.png", "../a.png"), base="../..")
+    data = json.loads(Path("../../out/data.yaml").read_bytes())
+    assert Path("../../out", data["train"]).resolve() == Path("..").resolve()
+
+
+def test_labels_that_ultralytics_would_not_find_are_told(run):
+    Image.fromarray(draw_photo((40, 52), 7)).save("photos/a.jpg")
+    told = run("--save", "yolo")
+    assert "will not find the labels of 3 photos (a.jpg, a.png, coco.dataset.png" in told
+
+
+def test_a_name_that_is_no_utf_8_stands_in_the_dataset_as_it_is(run):
+    name = os.fsdecode(b"x\xff.png")
+    Image.fromarray(draw_photo((40, 52), 7)).save(os.path.join("photos", name))
+    assert "together" in run("--save", "coco,json")
+    assert name in file_names()
+    again = [json.loads(line) for line in run("--save", "coco,json", "--json", out=True).splitlines()]
+    assert all(line["skipped"] and line["schema"] for line in again)
+
+
+def test_a_dataset_that_another_run_wrote_meanwhile_does_not_count(run):
+    run("--save", "coco")
+    run("--save", "coco", images=("photos/a.png",))
+    assert file_names() == ["a.png"]
+    assert "together" in run("--save", "coco")
+    assert len(file_names()) == len(PLACES)
 
 
 def test_it_is_written_anew_when_photos_change_and_at_no_other_time(run):

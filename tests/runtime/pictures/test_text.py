@@ -103,10 +103,12 @@ def test_one_font_for_the_whole_name_comes_before_two(tmp_path, monkeypatch):
     assert face_for("杯") == Face(few)
 
 
-@pytest.mark.parametrize("content", [b"", b"no font", None])
+@pytest.mark.parametrize("content", [b"", b"no font", None, "FIFO"])
 def test_what_is_named_and_is_no_font_is_told(tmp_path, monkeypatch, content):
-    path = tmp_path / "none.ttf"
-    if content is not None:
+    path = tmp_path / "DejaVuSans.ttf"  # Pillow would look for a missing one elsewhere
+    if content == "FIFO":
+        os.mkfifo(path)
+    elif content is not None:
         path.write_bytes(content)
     monkeypatch.setenv(fonts.VARIABLE, str(path))
     with pytest.warns(OvdeployWarning, match="no font that can be read"):
@@ -151,6 +153,9 @@ def test_a_long_name_ends_in_an_ellipsis():
 
 
 def test_marks_are_not_parted_from_their_letter():
+    hindi = shortened("\u0932\u093f" * 40, 16, 60)
+    letters = "".join(run.text for run in hindi._runs).removesuffix(ELLIPSIS)
+    assert letters.count("\u0932") == letters.count("\u093f"), "a vowel sign is a mark too"
     name = "e\u0301" * 40
     for width in range(20, 200, 7):
         cut = shortened(name, 16, width)

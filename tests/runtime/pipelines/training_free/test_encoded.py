@@ -84,6 +84,48 @@ def test_another_backend_reads_it_too(ort_segmenter, segmenter, photo, tmp_path)
     assert (answers[0] == answers[1]).mean() > 0.99, "both compute the head in float32"
 
 
+def test_what_was_said_when_it_was_encoded_is_saved_too(ort_segmenter, photo, tmp_path):
+    encoded = ort_segmenter.encode(photo, parameters={"refine": False, "logit_scale": 3.0})
+    encoded.save(tmp_path / "photo.npz")
+    words = words_of(ort_segmenter)
+    assert_same(ort_segmenter.load_encoded(tmp_path / "photo.npz").segment(words), encoded.segment(words))
+
+
+def test_a_photo_whose_name_is_no_utf_8_is_saved_too(ort_segmenter, photo, tmp_path):
+    encoded = ort_segmenter.encode(photo)
+    encoded.path = "photo\udcff.jpg"
+    encoded.save(tmp_path / "photo.npz")
+    assert ort_segmenter.load_encoded(tmp_path / "photo.npz").path == "photo\udcff.jpg"
+
+
+@pytest.mark.parametrize("change", ["more", "fewer", "windows", "packed", "named"])
+def test_a_file_that_cannot_be_of_its_photo_is_refused(ort_segmenter, photo, tmp_path, change):
+    encoded, path = ort_segmenter.encode(photo), tmp_path / "photo.npz"
+    affinities, windows = encoded.made.affinities, encoded.made.windows
+    if change == "more":
+        encoded.made = encoded.made._replace(affinities=affinities * 2)
+    elif change == "fewer":
+        encoded.made = encoded.made._replace(affinities=())
+    elif change == "windows":
+        encoded.made = encoded.made._replace(windows=windows[:, :0])
+    encoded.save(path)
+    if change in ("packed", "named"):
+        with np.load(path) as arrays:
+            kept = dict(arrays)
+        save = np.savez_compressed if change == "packed" else np.savez
+        save(path, **kept, **({"more": np.zeros(3)} if change == "named" else {}))
+    with pytest.raises(PhotoError, match=r"photo\.npz is no encoded photo"):
+        ort_segmenter.load_encoded(path)
+
+
+def test_results_share_pixels_that_nobody_can_change(ort_segmenter, photo):
+    result = ort_segmenter.encode(photo).segment(words_of(ort_segmenter))
+    with pytest.raises(ValueError, match="read-only"):
+        result.photo[0, 0] = 0
+    assert photo.flags.writeable, "the array that was given is not shared"
+    result.overlay()
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other", "missing", "folder"])
 def test_what_is_no_encoded_photo_is_told(ort_segmenter, photo, tmp_path, damage):
     path = tmp_path / "photo.npz"
@@ -188,6 +230,13 @@ def test_photos_with_the_same_pixels_are_encoded_once(ort_segmenter, tmp_path):
     for index in (0, 1, 0, 2, 0):
         small.encode(photos[index])
     assert (len(small), small.encoded, small.found) == (2, 3, 2) and small.nbytes <= 2.5 * first.nbytes
+    asked = EncodedPhotos(ort_segmenter, most_bytes=int(2.5 * first.nbytes))
+    for each in (asked.encode(photos[0]), asked.encode(photos[1])):
+        for seed in range(40):
+            each.segment(words_of(ort_segmenter, seed), parameters=EVERYTHING)
+    assert asked.nbytes > 2.5 * first.nbytes, "they grow as they are asked about"
+    asked.encode(photos[0])
+    assert len(asked) == 1, "and room is made when one is asked for"
     none = EncodedPhotos(ort_segmenter, most_bytes=0)
     none.encode(photos[0]), none.encode(photos[1])
     assert len(none) == 1, "one is kept whatever its size"
