@@ -86,7 +86,8 @@ def checkpoints_page() -> Iterator[str]:
     )
     yield prose(
         """A download that breaks off is tried again at once, and after three times told; the same command then goes on
-        with it. Where an official name ends in the first digits of the file's SHA-256, as SAM's do, a file that does
+        with it where the file's digits are known, and begins again for others, whose file may have been replaced.
+        Where an official name ends in the first digits of the file's SHA-256, as SAM's do, a file that does
         not have them is refused and not kept. The tests run recipes through all of this against a mirror with random
         weights under the official names; `python tests/measure/mirror.py WORK` does it at full size. The true files
         have not been fetched."""

@@ -72,7 +72,7 @@ def read_checkpoint(path: Path) -> StateDict:
     Raises:
         WeightsError: missing, damaged, or something else; says what it is.
     """
-    return open_checkpoint(path).tensors
+    return open_checkpoint(Path(path)).tensors
 
 
 def _found(role: str, choice: ModelChoice, module: nn.Module, source: str) -> tuple[Checkpoint, str]:

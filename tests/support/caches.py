@@ -180,7 +180,8 @@ def records(folder: Path) -> Answer:
     for name in dataset.names:
         recorder.record(name)
         labels, given, logits, features = recorder.recorded(name)
-        parts.append(b"".join(array.tobytes() for array in (labels, logits, features)) + repr(given).encode())
+        arrays = (labels, logits, *features.values())
+        parts.append(b"".join(array.tobytes() for array in arrays) + repr(given).encode())
     return Answer(b"".join(parts), recorder.encoded)
 
 

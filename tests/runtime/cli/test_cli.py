@@ -13,6 +13,7 @@ from ovdeploy.runtime import Bundle, Parameters
 from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.cli.record import RECORD
 from ovdeploy.runtime.photo.sources import expand
+from ovdeploy.runtime.pictures.legend import LEAST_WIDTH
 from support.bundles import engine_file, write_data
 from support.samples import draw_photo, random_vocabulary
 
@@ -67,7 +68,7 @@ def test_a_photo_becomes_an_overlay_a_mask_and_json(segment, folder):
     mask = np.asarray(Image.open(folder / "out" / "cat.mask.png"))
     assert mask.shape == HW and mask.max() < 3
     overlay = Image.open(folder / "out" / "cat.overlay.png")
-    assert overlay.width == HW[1] and overlay.height > HW[0], "with a legend below"
+    assert overlay.width == LEAST_WIDTH and overlay.height > HW[0], "with a legend below"
     told = json.loads((folder / "out" / "cat.json").read_text(encoding="utf-8"))
     assert told["size"] == {"height": HW[0], "width": HW[1]}
     assert [entry["name"] for entry in told["classes"]] == ["cup", "table", "spoon"]
