@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import math
-import pickle
+import pickle  # nosec B403
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
