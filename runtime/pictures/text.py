@@ -15,6 +15,9 @@ from .fonts import Face, face_for, font_of, is_drawn, own_face, tell_missing
 
 ELLIPSIS = "…"
 
+NO_PART = ("Cc", "Cs", "Zl", "Zp")
+"""Categories of what no line holds: control characters, halves of characters, ends of lines and of paragraphs."""
+
 
 class _Run(NamedTuple):
     """A part of a text that one font draws."""
@@ -30,11 +33,11 @@ class Text:
         """Find fonts for a text.
 
         Args:
-            text: of any characters; line breaks and control characters become spaces.
+            text: of any characters; those that no line holds become spaces.
             size: of the letters, in pixels.
         """
         self._size = size
-        self._runs = _runs("".join(" " if unicodedata.category(char) == "Cc" else char for char in text))
+        self._runs = _runs("".join(" " if unicodedata.category(char) in NO_PART else char for char in text))
         self.width = sum(font_of(face, size).getlength(part) for part, face in self._runs)
         """Pixels from where it begins to where the next text may."""
 

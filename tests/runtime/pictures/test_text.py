@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, features
 
@@ -173,6 +173,9 @@ def test_right_to_left_is_written_from_the_right(tmp_path, monkeypatch):
 
 
 @settings(deadline=None, max_examples=60)
+@example("end of a paragraph\u2029", 8, 1.0)
+@example("end of a line\u2028\n\x85", 8, 300.0)
+@example("half a character \udcff", 8, 300.0)
 @given(st.text(max_size=30), st.integers(8, 28), st.floats(1, 300))
 def test_any_text_is_drawn(text, size, width):
     with warnings.catch_warnings():
