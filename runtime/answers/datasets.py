@@ -65,14 +65,16 @@ def _told(folder: Path, suffix: str, member: Member) -> Named:
 
 
 def _write_yolo(path: Path, kind: str, members: Iterable[Member], about: About) -> None:
-    lost = [member.file_name for member in members if member.name != posixpath.splitext(member.file_name)[0]]
-    if lost and about.photos:
-        warn(
-            f"{path}: Ultralytics will not find the labels of {len(lost)} photos ({', '.join(lost[:3])}, …): it looks "
-            f"for the photo's name with .txt, and another photo or file has it. Rename these photos"
-        )
     if not about.photos:
         warn(f"{path}: Ultralytics will not find photos that do not lie in one folder; give --relative-to FOLDER")
+        members = ()  # named as they were given, so that nothing can be said of their labels
+    lost = [member.file_name for member in members if member.name != posixpath.splitext(member.file_name)[0]]
+    if lost:
+        some = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
+        warn(
+            f"{path}: Ultralytics will not find the labels of {len(lost)} photos ({some}): it looks for the photo's "
+            f"name with .txt, and another photo or file has it. Rename these photos"
+        )
     write_bytes(path, yolo_data(about.names, background=about.background, images=about.photos or "images").encode())
 
 

@@ -47,6 +47,7 @@ class Face(NamedTuple):
     """In a file of several."""
 
 
+@cache
 def own_face() -> Face:
     """The font that comes with this package."""
     return Face(str(resources.files("ovdeploy.runtime.pictures") / "typeface" / "sans.ttf"))

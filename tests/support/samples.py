@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ovdeploy.runtime import Vocabulary
 
@@ -27,3 +29,11 @@ def draw_photo(hw: tuple[int, int], seed: int = 0) -> np.ndarray:
         top, left = rng.integers(0, h), rng.integers(0, w)
         image[top : top + max(1, h // 3), left : left + max(1, w // 4)] = rng.integers(0, 256, 3)
     return np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+
+
+def draw_photos(folder: str | Path, places: Iterable[str]) -> None:
+    """A different small photo, 40 × 52, in each place below a folder."""
+    for index, place in enumerate(places):
+        path = Path(folder, place)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw_photo((40, 52), index)).save(path)

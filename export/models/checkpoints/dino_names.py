@@ -109,15 +109,20 @@ def _attention(theirs: str, names: tuple[str, str, str]) -> tuple[Row, ...]:
     )
 
 
+VIT_ROWS = (
+    *TOKENS,
+    *EMBEDDINGS,
+    Row("pooler.dense.{w}", None, why="a layer for classification; no DINO was trained with one"),
+    Row("embeddings.mask_token", None, why=PRETRAINING),
+)
+"""Of ViTModel, beside its blocks."""
+
 TRANSFORMERS_VIT = Naming(
     "transformers' ViTModel",
     "transformers' models/vit, as in facebook/dino-vitb16",
     ("embeddings.cls_token", "encoder.layer.0.layernorm_before.weight"),
     (
-        *TOKENS,
-        *EMBEDDINGS,
-        Row("pooler.dense.{w}", None, why="a layer for classification; no DINO was trained with one"),
-        Row("embeddings.mask_token", None, why=PRETRAINING),
+        *VIT_ROWS,
         *_attention(f"{LAYER}.attention.attention", QUERY_KEY_VALUE),
         *block_rows(
             LAYER,
@@ -138,10 +143,7 @@ TRANSFORMERS_5_VIT = Naming(
     "the state dict of transformers 5's models/vit; its save_pretrained still writes the older names",
     ("embeddings.cls_token", "layers.0.layernorm_before.weight"),
     (
-        *TOKENS,
-        *EMBEDDINGS,
-        Row("pooler.dense.{w}", None, why="a layer for classification; no DINO was trained with one"),
-        Row("embeddings.mask_token", None, why=PRETRAINING),
+        *VIT_ROWS,
         *_attention("layers.{n}.attention", PROJECTIONS),
         *block_rows(
             "layers.{n}",

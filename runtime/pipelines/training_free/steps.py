@@ -64,16 +64,21 @@ def segment_photo(
     clock = Clock()
     with clock("decode"):
         image = as_photo(photo, parameters.max_pixels)
-    hw = (image.shape[0], image.shape[1])
     method, dimensions = method_of(manifest.recipe), manifest.dimensions
     with clock("plan"):
-        plan = plan_photo(hw, parameters, method, dimensions)
+        plan = plan_of(image, manifest, parameters)
     with turns.photo:
         with turns.engines:
             encoded = encode_photo(image, vocabulary.embeddings, plan, sessions, method, dimensions, parameters, clock)
         decoder = sessions[DECODER] if parameters.refine else None
         labelled = label_coarsely(encoded, plan, vocabulary, decoder, parameters, clock, turns.engines)
     return finish(labelled, image, plan, vocabulary, parameters, clock)
+
+
+def plan_of(photo: np.ndarray, manifest: Manifest, parameters: Parameters) -> Plan:
+    """The plan of a photo, [H, W, 3], by a bundle's method; errors are those of `plan_photo`."""
+    hw = (photo.shape[0], photo.shape[1])
+    return plan_photo(hw, parameters, method_of(manifest.recipe), manifest.dimensions)
 
 
 def encode_once(photo: np.ndarray, manifest: Manifest, sessions: Engines, parameters: Parameters, clock: Clock) -> Made:
@@ -91,7 +96,7 @@ def encode_once(photo: np.ndarray, manifest: Manifest, sessions: Engines, parame
         EngineError: an engine failed or returned NaN.
     """
     method, dimensions = method_of(manifest.recipe), manifest.dimensions
-    plan = plan_photo((photo.shape[0], photo.shape[1]), parameters, method, dimensions)
+    plan = plan_of(photo, manifest, parameters)
     affinities: list[np.ndarray] = []
     features: dict[str, np.ndarray] = {}
     with sessions.turn:
@@ -113,7 +118,7 @@ def check_made(made: Made, photo: np.ndarray, manifest: Manifest, parameters: Pa
         PhotoError: there are more affinities than the photo has parts, or fewer, or other windows.
     """
     method = method_of(manifest.recipe)
-    plan = plan_photo((photo.shape[0], photo.shape[1]), parameters, method, manifest.dimensions)
+    plan = plan_of(photo, manifest, parameters)
     parts = len(plan.aggregated) if method.affinity else 0
     if len(made.affinities) != parts or made.windows.ndim != 5 or made.windows.shape[:2] != plan.windows_grid:
         raise PhotoError(
@@ -156,7 +161,7 @@ def segment_encoded(
         EngineError: an engine failed or returned NaN.
     """
     clock, photo = Clock(), encoded.photo
-    plan = plan_photo((photo.shape[0], photo.shape[1]), parameters, method_of(manifest.recipe), manifest.dimensions)
+    plan = plan_of(photo, manifest, parameters)
     refuse_logits(len(vocabulary.embeddings), plan)
     windows, affinities = encoded.made.windows, encoded.made.affinities
     with encoded.turn, sessions.turn:  # in this order always

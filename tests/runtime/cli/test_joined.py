@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from ovdeploy.runtime import Bundle, Vocabulary
 from ovdeploy.runtime.answers.datasets import DATASETS
 from ovdeploy.runtime.cli import main
-from support.samples import draw_photo, random_vocabulary
+from support.samples import draw_photo, draw_photos, random_vocabulary
 
 PLACES = ["a.png", "b.jpg", "sub/a.png", "coco.dataset.png", "sub/b.png"]
 NAMES = ["a", "b", "coco.dataset.png", "sub/a", "sub/b"]
@@ -25,9 +25,7 @@ NAMES = ["a", "b", "coco.dataset.png", "sub/a", "sub/b"]
 @pytest.fixture
 def run(tmp_path, micro_bundle, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for index, place in enumerate(PLACES):
-        Path("photos", place).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(draw_photo((40, 52), index)).save(Path("photos", place))
+    draw_photos("photos", PLACES)
     random_vocabulary(Bundle.load(micro_bundle).manifest.dimensions.embedding).save("words.npz")
 
     def call(*more, images=("photos",), code=0, base=".", out=False):

@@ -25,7 +25,7 @@ from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.cli.record import RECORD, Record
 from ovdeploy.runtime.errors import BusyError
 from ovdeploy.runtime.photo.stored import StoredPhoto
-from support.samples import draw_photo, random_vocabulary
+from support.samples import draw_photo, draw_photos, random_vocabulary
 
 PLACES = ["a.png", "b.jpg", "sub/a.png", "sub/deep/c.png"]
 
@@ -34,9 +34,7 @@ PLACES = ["a.png", "b.jpg", "sub/a.png", "sub/deep/c.png"]
 def run(tmp_path, micro_bundle, monkeypatch):
     """Runs `segment photos` with some more options, and says what it told last."""
     monkeypatch.chdir(tmp_path)
-    for index, place in enumerate(PLACES):
-        Path("photos", place).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(draw_photo((40, 52), index)).save(Path("photos", place))
+    draw_photos("photos", PLACES)
     random_vocabulary(Bundle.load(micro_bundle).manifest.dimensions.embedding).save("words.npz")
     random_vocabulary(Bundle.load(micro_bundle).manifest.dimensions.embedding, seed=1).save("other.npz")
 
