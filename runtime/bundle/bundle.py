@@ -24,6 +24,7 @@ from ..stage.precision import FP32
 from .advice import adding, exporting_anew, making, making_file
 from .calibration import Calibration
 from .consistency import check_sizes
+from .digests import Digests
 from .entries import EngineEntry as EngineEntry
 from .entries import FileEntry as FileEntry
 from .entries import PlanEntry as PlanEntry
@@ -108,6 +109,7 @@ class Bundle:
         self.path = path
         self.manifest = manifest
         self._digest = digest
+        self.digests = Digests()
 
     @classmethod
     @public()
@@ -144,7 +146,7 @@ class Bundle:
                 f"{path} is not a bundle: it has no {MANIFEST} ({why}). Make one with: {exporting_anew(path)}"
             )
         bundle = cls(path, *_decode(manifest_path))
-        for entry in bundle._all_files():
+        for entry in bundle.manifest.files():
             bundle._inside(entry.path)
         log.info("%s: recipe %s, digest %s", path, bundle.recipe.name, bundle.digest)
         return bundle
@@ -249,13 +251,10 @@ class Bundle:
         size = path.stat().st_size
         if size != entry.bytes:
             raise BundleError(f"{path} has {size} bytes, the manifest says {entry.bytes}. {again}")
-        if sha256_of(path) != entry.sha256:
+        if self.digests.of(path) != entry.sha256:
             raise BundleError(f"{path} is not the file that was exported: its SHA-256 differs. {again}")
         log.debug("%s: %d bytes, SHA-256 as the manifest says", path, size)
         return path
-
-    def _all_files(self) -> list[FileEntry]:
-        return list(self.manifest.files())
 
     def _inside(self, relative: str) -> Path:
         """`relative` as a path in the bundle; links are followed before it is judged."""

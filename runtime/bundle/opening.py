@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 from ..backends.base import Session
 from ..backends.options import SessionOptions
 from ..backends.registry import BACKENDS, choose_backend, open_session
 from ..reporting import logger
 from ..stage.precision import FP32
-from .bundle import Bundle
+from .bundle import Bundle, StageEntry
 
 log = logger("bundle")
 
@@ -24,8 +26,23 @@ def graph_precision(bundle: Bundle, stage: str, precision: str, backend: str) ->
         precision: as asked for.
         backend: a key of `BACKENDS`.
     """
-    makes = precision in BACKENDS[backend].makes and FP32 in bundle.stage(stage).engines
-    return FP32 if makes else bundle.stage(stage).resolved(precision)
+    return _held(bundle.stage(stage), precision, backend)
+
+
+def _held(entry: StageEntry, precision: str, backend: str) -> str:
+    makes = precision in BACKENDS[backend].makes and FP32 in entry.engines
+    return FP32 if makes else entry.resolved(precision)
+
+
+def hashed_ahead(bundle: Bundle, stages: Iterable[str], precision: str, backend: str) -> AbstractContextManager[None]:
+    """Within, the graphs that `open_stage` is going to verify are hashed in the background, in the order of stages.
+
+    Plans are not: which of them is read is known only when a GPU was asked.
+    """
+    entries = [bundle.manifest.stages[stage] for stage in stages if stage in bundle.manifest.stages]
+    found = [] if BACKENDS[backend].engine == "plan" else entries
+    chosen = [entry.engines.get(_held(entry, precision, backend)) for entry in found]
+    return bundle.digests.ahead(bundle.path / file.path for engine in chosen if engine for file in engine.files)
 
 
 def open_stage(

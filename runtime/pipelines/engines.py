@@ -13,12 +13,15 @@ from ..backends.base import HOST, Session, refuse_forked
 from ..backends.options import SessionOptions
 from ..backends.registry import choose_backend
 from ..bundle.bundle import Bundle
-from ..bundle.opening import open_stage
+from ..bundle.opening import hashed_ahead, open_stage
 from ..errors import BundleError, EngineError, ParameterError, shown
 from ..stage.precision import FP32
 
 Calls = dict[str, list[dict[str, int]]]
 """The sizes of the named axes of every call, by stage."""
+
+Ahead = Callable[[Iterable[str]], AbstractContextManager[Any]]
+"""Prepares in the background what opening stages, in this order, will need."""
 
 Wrap = Callable[[Session], Session]
 
@@ -44,6 +47,7 @@ class Engines(Mapping[str, Session]):
         sessions: Mapping[str, Session] | None = None,
         open_one: Callable[[str], Session] | None = None,
         *,
+        ahead: Ahead = lambda stages: nullcontext(),
         backend: str = "",
         precision: str = "",
         bundle: str = "",
@@ -53,11 +57,12 @@ class Engines(Mapping[str, Session]):
         Args:
             sessions: those that are open already.
             open_one: opens the session of a stage; None if there are no others.
+            ahead: prepares in the background what opening several will need, for as long as it takes.
             backend, precision: what runs them and what they compute in, for information.
             bundle: the digest of the bundle that they are of, likewise.
         """
         self._open = dict(sessions or {})
-        self._open_one = open_one
+        self._open_one, self._ahead = open_one, ahead
         self._opening = threading.Lock()
         self._one_at_a_time = threading.RLock()
         self._calls: Calls | None = None
@@ -91,6 +96,7 @@ class Engines(Mapping[str, Session]):
         shared = options or SessionOptions()
         return cls(
             open_one=lambda stage: _wrapped(open_stage(bundle, stage, precision, chosen, shared), wrap),
+            ahead=lambda stages: hashed_ahead(bundle, stages, precision, chosen),
             backend=chosen,
             precision=precision,
             bundle=bundle.digest,
@@ -102,8 +108,10 @@ class Engines(Mapping[str, Session]):
         Raises:
             BundleError, EngineError: as the backend says; those that are open stay so, until `close`.
         """
-        for stage in stages:
-            self[stage]
+        wanted = tuple(stages)
+        with self._ahead([stage for stage in wanted if stage not in self]):
+            for stage in wanted:
+                self[stage]
 
     def __getitem__(self, stage: str) -> Session:
         """A stage's session, opened now if it is not open yet.
