@@ -52,6 +52,12 @@ TOLD = 10
               help="How many settings may be tried.")  # fmt: skip
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Where what the engines made of the "
               "photos is kept.  [default: tune, in ovdeploy's cache folder]")  # fmt: skip
+@click.option(
+    "--budget-ms", type=click.FloatRange(0, min_open=True), metavar="MS",
+    help="Fit the pace instead: the best mIoU within so many milliseconds a photo on this machine.",
+)  # fmt: skip
+@click.option("--max-loss", type=click.FloatRange(0, 100), metavar="POINTS",
+              help="Fit the pace instead: the fastest within so many points of mIoU.")  # fmt: skip
 @engine_options
 @thread_option
 @parameter_options
@@ -70,6 +76,8 @@ def tune(
     check_share: float,
     trials: int,
     cache: Path | None,
+    budget_ms: float | None,
+    max_loss: float | None,
     backend: str,
     precision: str,
     threads: int | None,
@@ -88,16 +96,26 @@ def tune(
     that a run that was interrupted goes on. Photos that cannot be read are told and left out. The exit code is 0
     whether something better was found or the values that held were kept.
 
+    With --budget-ms or --max-loss it fits short_side, stride and refine: how long a photo takes, and what that costs.
+    Each setting then segments each photo, in turn, on this machine with these threads; thresholds stay, and can be
+    fitted afterwards with --parameters. The exit code is 1 if nothing is within the budget.
+
     \b
     Examples:
       ovdeploy tune --bundle demo/tiny --dataset scenes --photos 100
       ovdeploy tune --bundle engines/trident-b16 --dataset voc21 --data VOCdevkit --photos 200 --output voc21.toml
       ovdeploy segment photos/ --bundle engines/trident-b16 --classes "cup; mug, table" --parameters voc21.toml
+      ovdeploy tune --bundle demo/tiny --dataset scenes --photos 20 --budget-ms 60 --output fast.toml
     """
     from ...runtime.pipelines.base import Segmenter
     from .fit import tunable
+    from .goal import goal_of
+    from .pace_command import fit_pace
     from .report import comments
 
+    if budget_ms is not None and max_loss is not None:
+        raise click.UsageError("--budget-ms and --max-loss are two goals; give one of them")
+    goal = goal_of(budget_ms, max_loss)
     if not output.parent.is_dir():
         raise ParameterError(f"{output} cannot be written: {output.parent} is no folder")
     check_folder(output.parent)
@@ -106,6 +124,21 @@ def tune(
     with Segmenter.load(
         bundle, backend=backend, precision=precision, parameters=overrides, threads=threads
     ) as segmenter:
+        if goal:
+            fit_pace(
+                segmenter,
+                dataset,
+                goal,
+                bundle=bundle,
+                output=output,
+                overrides=overrides,
+                templates=templates or None,
+                threads=threads,
+                share=check_share,
+                trials=trials,
+                as_json=as_json,
+            )
+            return
         tunable(segmenter.parameters, dataset.background)
         identity = _identity(bundle, segmenter, precision)
         folder = cache or cache_root() / "tune"
