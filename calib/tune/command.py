@@ -140,7 +140,7 @@ def tune(
             )
             return
         tunable(segmenter.parameters, dataset.background)
-        identity = _identity(bundle, segmenter, precision)
+        identity = _identity(bundle, segmenter)
         folder = cache or cache_root() / "tune"
         found, told = _tune(segmenter, dataset, folder, identity, templates or None, check_share, trials, quiet=as_json)
     name = os.path.basename(os.path.abspath(bundle))
@@ -225,7 +225,7 @@ def _bar(progress: Progress, most: int) -> Callable[[int], None]:
     return lambda trials: progress.update(task, advance=trials)
 
 
-def _identity(bundle: Path, segmenter: Segmenter, precision: str) -> dict[str, Any]:
+def _identity(bundle: Path, segmenter: Segmenter) -> dict[str, Any]:
     """Dependencies of the engines' results, beside photo and words."""
     from .axes import AXES
 
@@ -235,7 +235,7 @@ def _identity(bundle: Path, segmenter: Segmenter, precision: str) -> dict[str, A
         "ovdeploy": version("ovdeploy"),
         "bundle": hashlib.sha256((bundle / MANIFEST).read_bytes()).hexdigest(),
         "backend": segmenter.backend,
-        "precision": precision,
+        "precision": segmenter.precision,
         "parameters": kept,
     }
 

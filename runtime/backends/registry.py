@@ -43,6 +43,8 @@ class Backend(NamedTuple):
     """A function of the module `profiling` beside: path, contract, sizes, options, iterations → profile."""
     options: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     """Options that it alone has, by name, with their values, the default first (`SessionOptions.of_backend`)."""
+    on_cpu: bool = False
+    """Whether it computes on the CPU, as fast as that can."""
     machines: tuple[str, ...] = ()
     """Names of processors that its package has wheels for; none means that it has for all."""
 
@@ -59,6 +61,7 @@ BACKENDS = {
         widens=("fp16", "int8w", "fp8"),
         refusal="refusal",
         profiler="profile_openvino",
+        on_cpu=True,
     ),
     "onnxruntime": Backend(
         ".onnxruntime.session",
@@ -67,6 +70,7 @@ BACKENDS = {
         "cpu",
         widens=("fp16", "bf16", "int8w", "fp8"),
         profiler="profile_cpu",
+        on_cpu=True,
     ),
     "onnxruntime-cuda": Backend(".onnxruntime.session", "open_cuda", "onnxruntime", "gpu", profiler="profile_cuda"),
     "onnxruntime-tensorrt": Backend(
@@ -119,7 +123,7 @@ def choose_backend(name: str, precision: str = FP32) -> str:
         installed = available_backends()
         if not installed:
             raise MissingExtraError("onnxruntime", "cpu", "running engines")
-        found = next((backend for backend in installed if not _refusal(backend, precision)), installed[0])
+        found = next((backend for backend in installed if not refusal(backend, precision)), installed[0])
         log.info("%s is taken for %s, of %s", found, precision, ", ".join(installed))
         return found
     if name not in BACKENDS:
@@ -163,7 +167,7 @@ def check_backend_options(backend: str, given: Mapping[str, str]) -> None:
             raise ParameterError(one_of(f"value of {backend}'s option {name}:", value, known[name]))
 
 
-def _refusal(name: str, precision: str) -> str:
+def refusal(name: str, precision: str) -> str:
     """Why a backend that is installed cannot compute in a precision here; empty if it can, or would find out later."""
     backend = BACKENDS[name]
     if precision == FP32 or not backend.refusal:

@@ -128,7 +128,12 @@ parameter_options = together(
 )
 engine_options = together(
     click.option("--backend", default="auto", show_default=True, help="What runs the engines."),
-    click.option("--precision", default="fp32", show_default=True, help="One that the bundle holds."),
+    click.option(
+        "--precision",
+        default="fp32",
+        show_default=True,
+        help="One that the bundle holds; auto: the fastest on this CPU.",
+    ),
 )
 thread_option = click.option(
     "--threads",

@@ -16,9 +16,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from ..backends.cpu import this_processor
 from ..backends.registry import BACKENDS, no_wheel, open_session
 from ..errors import EngineError, OvdeployError
 from ..stage.contract import StageContract, TensorSpec
+from ..stage.precision import FP32
 from .failing import fail_cleanly
 
 EXTRAS = {
@@ -134,8 +136,12 @@ def _sentence(error: Exception) -> str:
 
 
 def _facts() -> dict[str, str]:
-    """Facts about all but Python: the driver, as cuda-python sees it, ONNX Runtime's providers, OpenVINO's types."""
-    facts = {}
+    """Facts about all but Python: processor, driver (as cuda-python sees it), what ONNX Runtime and OpenVINO can."""
+    processor = this_processor()
+    facts = {
+        "instructions": processor.shown or "none that are known here",
+        "--precision auto": f"the first of {', '.join((*processor.native, FP32))} that the bundle and the backend have",
+    }
     try:
         facts["GPU"] = _gpu()
     except OvdeployError as error:

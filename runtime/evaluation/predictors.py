@@ -114,7 +114,7 @@ class BundlePredictor:
         self.identity = {
             "bundle": hashlib.sha256((settings.bundle / MANIFEST).read_bytes()).hexdigest(),
             "backend": segmenter.backend,
-            "precision": settings.precision,
+            "precision": segmenter.precision,
             "parameters": msgspec.structs.asdict(segmenter.parameters),
             "templates": settings.templates,
         }

@@ -65,7 +65,8 @@ class Segmenter(Reopened, ABC):
             bundle: the folder that `export-engines` wrote.
             backend: "openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx",
                 or "auto": the fastest on a CPU that is installed (see the attribute `backend`).
-            precision: one that the bundle holds, or that the backend makes of FP32 (OpenVINO bf16).
+            precision: one that the bundle holds, or that the backend makes of FP32 (OpenVINO bf16); or "auto":
+                the fastest that this processor has instructions for.
             parameters: overrides of the recipe's parameters.
             threads: threads within an operator on the CPU; None leaves the choice to the backend.
             device: which GPU, for backends that use one.

@@ -13,6 +13,7 @@ from ..backends.base import HOST, Session, refuse_forked
 from ..backends.options import SessionOptions
 from ..backends.registry import choose_backend
 from ..bundle.bundle import Bundle
+from ..bundle.fastest import resolved_precision
 from ..bundle.opening import hashed_ahead, open_stage
 from ..errors import BundleError, EngineError, ParameterError, shown
 from ..stage.precision import FP32
@@ -84,7 +85,7 @@ class Engines(Mapping[str, Session]):
         Args:
             bundle: the bundle.
             backend: a key of `BACKENDS`, or "auto".
-            precision: one that the bundle holds, or that the backend makes of FP32.
+            precision: one that the bundle holds, or that the backend makes of FP32; "auto" is the fastest here.
             options: how to open them.
             wrap: what to put in the place of every session.
 
@@ -92,6 +93,7 @@ class Engines(Mapping[str, Session]):
             BundleError: there is no such backend.
             MissingExtraError: it is not installed.
         """
+        precision = resolved_precision(bundle, precision, backend)
         chosen = choose_backend(backend, precision)
         shared = options or SessionOptions()
         return cls(

@@ -87,7 +87,8 @@ def open_bundle(
         kind: what to open it as.
         bundle: the folder that `export-engines` wrote.
         backend: a key of `BACKENDS`, or "auto": the fastest on a CPU that is installed.
-        precision: one that the bundle holds, or that the backend makes of FP32 (OpenVINO bf16).
+        precision: one that the bundle holds, or that the backend makes of FP32 (OpenVINO bf16); or "auto":
+            the fastest that this processor has instructions for.
         parameters: overrides of the recipe's parameters.
         threads: threads within an operator on the CPU; None leaves the choice to the backend.
         device: which GPU, for backends that use one.

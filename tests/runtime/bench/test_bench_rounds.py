@@ -132,7 +132,7 @@ def test_the_peak_of_a_child_is_its_own():
     ("text", "processor", "instructions"),
     [
         ("model name\t: A\nflags\t\t: sse avx2 amx_bf16\n\nmodel name\t: B\nflags\t: avx512f\n", "A", "avx2 amx_bf16"),
-        ("BogoMIPS\t: 1\nFeatures\t: asimd bf16\n", None, None),
+        ("BogoMIPS\t: 1\nFeatures\t: asimd bf16\n", None, "bf16"),
         (None, None, None),
     ],
 )
