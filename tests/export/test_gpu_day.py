@@ -158,3 +158,13 @@ def test_the_commands_fit(tmp_path):
     assert subprocess.run(["bash", "-n", FOLDER / "gpu_day" / "start.sh"]).returncode == 0
     shown = subprocess.run([sys.executable, FOLDER / "gpu_day", "--help"], capture_output=True, text=True)
     assert shown.returncode == 0 and "--minutes" in shown.stdout
+
+
+def test_a_rung_is_exported_and_timed(kit, setting, monkeypatch):
+    import gpu_day.rungs as rungs
+
+    monkeypatch.setattr(rungs, "SEEDS", {})
+    monkeypatch.setattr(rungs, "RUNS", {"micro": 3})
+    told = kit["steps"].RUN["rung"](setting, "micro", "onnxruntime")
+    assert told["rows"][0]["stage"] == "micro, a photo" and told["rows"][0]["times"]["runs"] == 3
+    assert {"dino", "clip_image", "sam_encoder", "total"} <= set(told["steps"])

@@ -30,6 +30,9 @@ import numpy as np
 PHOTO = Path(__file__).resolve().parents[2] / "engines" / "coffee.jpg"
 WORDS = ("cup; mug", "saucer", "spoon", "table", "coffee", "napkin")
 STAGES = ("dino", "clip_image", "sam_encoder", "head", "sam_decoder")
+DECODED = {"region_threshold": 0.0, "min_area": 50}
+"""So that regions are refined under random weights too, whose certainty means nothing; `--as-recipes` leaves it out."""
+
 WEIGHTS = ("--clip-weights", "random:1", "--dino-weights", "random:2", "--sam-weights", "random:3")
 
 
@@ -66,6 +69,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--against", default="trident-b16", help="the rung whose time the others' are divided into")
     parser.add_argument("--only", help="names of rungs, by comma")
+    parser.add_argument("--as-recipes", action="store_true", help="refine the regions that the recipes say")
     parser.add_argument("--json", type=Path, help="where everything is written")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -102,7 +106,11 @@ def measured(rungs: list[Rung], given: argparse.Namespace) -> dict[str, list[dic
 def one_run(given: argparse.Namespace, rung: Rung) -> dict[str, Any]:
     """A rung in a process of its own."""
     with tempfile.TemporaryDirectory() as room:
-        told = {"began": time.time(), "settings": dict(rung.settings), "mask": f"{room}/mask.npy"}
+        told = {
+            "began": time.time(),
+            "settings": {**({} if given.as_recipes else DECODED), **rung.settings},
+            "mask": f"{room}/mask.npy",
+        }
         subprocess.run(
             [sys.executable, __file__, str(given.folder / rung.recipe), "--backend", given.backend,
              "--threads", str(given.threads), "--child", json.dumps(told)], check=True,

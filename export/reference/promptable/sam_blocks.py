@@ -75,7 +75,12 @@ def neck(encoder: Upstream, tokens: torch.Tensor, grid: Grid) -> torch.Tensor:
 
 def split_heads(attention: Upstream, tokens: torch.Tensor, grid: Grid) -> Heads:
     """Normalised tokens [B, h · w, D] to what the attention works on."""
-    heads = attention.qkv(tokens).unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4).flatten(1, 2)
+    return split_projected(attention, attention.qkv(tokens), grid)
+
+
+def split_projected(attention: Upstream, projected: torch.Tensor, grid: Grid) -> Heads:
+    """Queries, keys and values of tokens, [B, h · w, 3 · D], to what the attention works on."""
+    heads = projected.unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4).flatten(1, 2)
     queries, keys, values = heads.unbind(0)
     rows = columns = queries.new_zeros(0)
     if attention.use_rel_pos:
@@ -102,14 +107,17 @@ def _attend_globally(block: Upstream, tokens: torch.Tensor, grid: Grid) -> torch
 def _attend_in_windows(block: Upstream, tokens: torch.Tensor, grid: Grid) -> torch.Tensor:
     """As `_attend_globally`, within windows; those at the right and below reach over the grid, where tokens are 0.
 
-    Rows are gathered, which is one copy; upstream pads, splits and turns the grid there and back.
+    Rows are gathered, which is one copy; upstream pads, splits and turns the grid there and back. They are gathered
+    behind the projection, where a token of 0 is the bias: a fifth of the rows would be padding before it.
     """
+    attention = block.attn
     side: int = block.window_size
     there, back = (order.to(tokens.device) for order in window_order(grid, side))
-    padded = torch.cat([tokens[0], tokens.new_zeros(1, tokens.shape[2])])
-    windows = padded.index_select(0, there).unflatten(0, (-1, side * side))  # [windows, side², D]
-    heads = split_heads(block.attn, windows, (side, side))
-    attended = join_heads(heads.scores(slice(None)).softmax(dim=-1) @ heads.values, block.attn.num_heads)
+    projected = attention.qkv(tokens)[0]
+    zero = projected.new_zeros(1, projected.shape[1]) if attention.qkv.bias is None else attention.qkv.bias[None]
+    windows = torch.cat([projected, zero]).index_select(0, there).unflatten(0, (-1, side * side))
+    heads = split_projected(attention, windows, (side, side))  # of [windows, side², 3 · D]
+    attended = join_heads(heads.scores(slice(None)).softmax(dim=-1) @ heads.values, attention.num_heads)
     return attended.flatten(0, 1).index_select(0, back)[None]
 
 
