@@ -80,7 +80,7 @@ def embed_word(networks: Any, tokenizer: ClipTokenizer, word: str, templates: Se
     """A name's embedding by the reference's text encoder: [E] float32, unit length."""
     import torch
 
-    from ...runtime.pipelines.training_free.stages import TEXT
+    from ...runtime.pipelines.worded.stages import TEXT
 
     tokens = torch.from_numpy(tokenizer([template.replace("{}", word) for template in templates]))
     with torch.no_grad():
