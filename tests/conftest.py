@@ -119,6 +119,25 @@ def made_from(bundle: str, name: str, request: pytest.FixtureRequest, tmp_path_f
 
 
 @pytest.fixture(scope="session")
+def micro_dense_networks():
+    """The models of the recipe `micro-catseg`."""
+    pytest.importorskip("torch", reason=NO_TORCH)
+    from ovdeploy.export.reference.networks import Networks
+
+    return Networks.load(load_recipe("micro-catseg"))
+
+
+@pytest.fixture(scope="session")
+def micro_dense_bundle(micro_dense_networks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the recipe `micro-catseg`. Shared: copy it before changing it."""
+    from ovdeploy.export.bundling.build import build_bundle
+
+    path = tmp_path_factory.mktemp("bundles") / "micro-catseg"
+    build_bundle(micro_dense_networks, path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def training_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for training the miniature models, with twelve scenes in two shards. Shared."""
     from ovdeploy.export.tiny.dataset import draw_shards
