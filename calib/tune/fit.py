@@ -78,6 +78,11 @@ def tunable(parameters: Parameters, background: bool) -> tuple[Axis, ...]:
     Raises:
         ParameterError: there are none, or there is a threshold for a background that is not there.
     """
+    if not isinstance(parameters, Parameters):
+        raise ParameterError(
+            "there is nothing to tune: the thresholds that are fitted are those of training-free methods, and this "
+            "bundle's model was trained. Its own parameters can be set by --set"
+        )
     if parameters.probability_threshold > 0 and not background:
         raise ParameterError(
             f"probability_threshold={parameters.probability_threshold} sends unlikely pixels to class 0, and this "

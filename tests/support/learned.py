@@ -65,8 +65,6 @@ def head_of(case: Case) -> Head:
     head = Head(sizes, config["tap_width"])
     names = {name.removeprefix("sem_seg_head.predictor."): tensor for name, tensor in case.weights().items()}
     head.load_state_dict({name: tensor for name, tensor in names.items() if "attn_mask" not in name})
-    for layer in head.transformer.layers:
-        layer.attention.pooling = config["pooling_size"][0]
     return head.eval().requires_grad_(False)
 
 

@@ -41,9 +41,9 @@ class Layer(nn.Module):
         self.swin_block = SwinPair(sizes.hidden, sizes.guide, sizes.heads, sizes.grid, sizes.window)
         self.attention = ClassAttention(sizes.hidden, sizes.guide, sizes.heads, sizes.most)
 
-    def forward(self, x: torch.Tensor, places: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, places: torch.Tensor, words: torch.Tensor, pooling: int) -> torch.Tensor:
         """x [T, h, w, C], places [1, h, w, G], words [T, 1, G] → [T, h, w, C]."""
-        return self.attention(self.swin_block(x, places), words)
+        return self.attention(self.swin_block(x, places), words, pooling)
 
 
 class DoubleConvolution(nn.Module):
@@ -92,7 +92,7 @@ class Aggregator(nn.Module):
         self.head = nn.Conv2d(sizes.decoder[1], 1, 3, padding=1)
 
     def forward(
-        self, dense: torch.Tensor, finer: torch.Tensor, finest: torch.Tensor, text: torch.Tensor
+        self, dense: torch.Tensor, finer: torch.Tensor, finest: torch.Tensor, text: torch.Tensor, pooling: int = 1
     ) -> torch.Tensor:
         """Logits of words on one crop.
 
@@ -101,6 +101,7 @@ class Aggregator(nn.Module):
             finer: [1, S1, 2h, 2w], features of an earlier block.
             finest: [1, S2, 4h, 4w], of one before.
             text: [T, C] of unit length, T no more than `sizes.most`.
+            pooling: how many times coarser the map is on which classes see each other.
 
         Returns:
             [T, 4h, 4w].
@@ -111,7 +112,7 @@ class Aggregator(nn.Module):
         places = self.guidance_projection(dense).permute(0, 2, 3, 1)
         led = self.text_guidance_projection(words)[:, None]
         for layer in self.layers:
-            x = layer(x, places, led)
+            x = layer(x, places, led, pooling)
         guides = [
             project(skip) for project, skip in zip(self.decoder_guidance_projection, (finer, finest), strict=True)
         ]

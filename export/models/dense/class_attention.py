@@ -63,8 +63,6 @@ class ClassAttention(nn.Module):
     def __init__(self, width: int, guide: int, heads: int, most: int) -> None:
         super().__init__()
         self.most = most
-        self.pooling = 1
-        """How many times coarser. CAT-Seg was trained with 2 and is evaluated with 1."""
         self.padding_tokens = nn.Parameter(torch.zeros(1, 1, width))
         self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guide))
         self.attention = LinearAttention(width, guide, heads)
@@ -72,20 +70,31 @@ class ClassAttention(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
 
-    def forward(self, x: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-        """x [T, h, w, C], guide [T, 1, G], T no more than `most` → [T, h, w, C]."""
-        coarse = x if self.pooling == 1 else self._coarser(x)
+    def forward(self, x: torch.Tensor, guide: torch.Tensor, pooling: int = 1) -> torch.Tensor:
+        """Let classes see each other.
+
+        Args:
+            x: [T, h, w, C], T no more than `most`.
+            guide: [T, 1, G].
+            pooling: how many times coarser the map is where they do. CAT-Seg was trained with 2, evaluated with 1.
+
+        Returns:
+            [T, h, w, C].
+        """
+        coarse = x if pooling == 1 else _coarser(x, pooling)
         tokens = coarse.flatten(1, 2)
         padding = self.norm1(self.padding_tokens)
         mixed = self.attention(self.norm1(tokens), guide, padding, self.padding_guidance, self.most - x.shape[0])
         tokens = tokens + mixed
         tokens = tokens + self.MLP(self.norm2(tokens))
         made = tokens.unflatten(1, coarse.shape[1:3])
-        return x + (made if self.pooling == 1 else self._finer(made, x.shape[1:3]))
+        return x + (made if pooling == 1 else _finer(made, x.shape[1:3]))
 
-    def _coarser(self, x: torch.Tensor) -> torch.Tensor:
-        return F.avg_pool2d(x.permute(0, 3, 1, 2), self.pooling).permute(0, 2, 3, 1)
 
-    def _finer(self, x: torch.Tensor, hw: torch.Size) -> torch.Tensor:
-        planes = F.interpolate(x.permute(0, 3, 1, 2), tuple(hw), mode="bilinear", align_corners=True)
-        return planes.permute(0, 2, 3, 1)
+def _coarser(x: torch.Tensor, pooling: int) -> torch.Tensor:
+    return F.avg_pool2d(x.permute(0, 3, 1, 2), pooling).permute(0, 2, 3, 1)
+
+
+def _finer(x: torch.Tensor, hw: torch.Size) -> torch.Tensor:
+    planes = F.interpolate(x.permute(0, 3, 1, 2), tuple(hw), mode="bilinear", align_corners=True)
+    return planes.permute(0, 2, 3, 1)

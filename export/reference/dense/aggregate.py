@@ -22,14 +22,13 @@ class Aggregate(nn.Module):
     def __init__(self, model: Upstream, pooling: int) -> None:
         super().__init__()
         self.aggregator: Upstream = model.seg_head.transformer
-        for layer in self.aggregator.layers:
-            layer.attention.pooling = pooling
+        self.pooling = pooling
 
     def forward(
         self, dense: torch.Tensor, finer: torch.Tensor, finest: torch.Tensor, text: torch.Tensor
     ) -> torch.Tensor:
         """Features [1, …] and text [T, C] → logits [T, 4h, 4w]."""
-        return self.aggregator(dense, finer, finest, text)
+        return self.aggregator(dense, finer, finest, text, self.pooling)
 
 
 def _inputs(networks: Networks) -> tuple[TensorSpec, ...]:

@@ -28,14 +28,14 @@ AGGREGATORS = ("small-pool2-t7", "t3", "t12")
 def answered(case):
     """[T, 96, 96] logits, CAT-Seg's -100 for words that are left out."""
     head, inputs, text = head_of(case), case.inputs(), torch.from_numpy(case.arrays["text"])
-    words = np.arange(len(text))
+    words, pooling = np.arange(len(text)), case.config["pooling_size"][0]
     if "chosen" in case.arrays:
         words = likest(inputs["dense"][0].numpy(), case.arrays["text"], 256)
         assert (words == case.arrays["chosen"]).all()
     finer, finest = head.finer((inputs["skip1"], inputs["skip2"]))
     logits = np.full((len(text), 96, 96), -100, np.float32)
     with torch.no_grad():
-        logits[words] = head.transformer(inputs["dense"], finer, finest, text[words]).numpy()
+        logits[words] = head.transformer(inputs["dense"], finer, finest, text[words], pooling).numpy()
     return logits
 
 
