@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ...runtime.errors import DatasetError, ParameterError
 from ...runtime.evaluation.metrics import confusion
@@ -72,17 +73,25 @@ class Fit:
         return self.found if self.accepted else self.before
 
 
+def refuse_learned(parameters: Any) -> None:
+    """Refuse the parameters of a pipeline whose thresholds are not those that are fitted.
+
+    Raises:
+        ParameterError: they are of such a pipeline.
+    """
+    if not isinstance(parameters, Parameters):
+        raise ParameterError(
+            "there is nothing to tune: what is fitted are the settings of training-free methods, and this bundle's "
+            "model was trained. Its own parameters can be set by --set"
+        )
+
+
 def tunable(parameters: Parameters, background: bool) -> tuple[Axis, ...]:
     """The axes that can change a mask.
 
     Raises:
         ParameterError: there are none, or there is a threshold for a background that is not there.
     """
-    if not isinstance(parameters, Parameters):
-        raise ParameterError(
-            "there is nothing to tune: the thresholds that are fitted are those of training-free methods, and this "
-            "bundle's model was trained. Its own parameters can be set by --set"
-        )
     if parameters.probability_threshold > 0 and not background:
         raise ParameterError(
             f"probability_threshold={parameters.probability_threshold} sends unlikely pixels to class 0, and this "

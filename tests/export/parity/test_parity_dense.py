@@ -88,8 +88,9 @@ def test_it_is_evaluated_against_its_reference(micro_dense_bundle, tmp_path):
     assert "coarse" in json.dumps(json.loads(result.stdout))
 
 
-def test_thresholds_of_other_methods_cannot_be_tuned(micro_dense_bundle, tmp_path):
-    how = ("--dataset", "scenes", "--photos", "4", "--output", str(tmp_path / "tuned.toml"))
+@pytest.mark.parametrize("goal", [(), ("--budget-ms", "50")])
+def test_settings_of_other_methods_cannot_be_tuned(micro_dense_bundle, tmp_path, goal):
+    how = (*goal, "--dataset", "scenes", "--photos", "4", "--output", str(tmp_path / "tuned.toml"))
     result = CliRunner().invoke(tune, [str(micro_dense_bundle), *how])
     assert result.exit_code == 1 and "this bundle's model was trained" in result.output
 
