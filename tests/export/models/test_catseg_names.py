@@ -14,30 +14,12 @@ from ovdeploy.export.models.dense.catseg import build
 from ovdeploy.export.models.weights import load_model, random_state
 from ovdeploy.runtime.errors import WeightsError
 from ovdeploy.runtime.recipe.recipe import ModelChoice
-
-PARTS = ("q", "k", "v")
-CLIP, HEAD = "sem_seg_head.predictor.clip_model.", "sem_seg_head.predictor."
-
-
-def theirs(state):
-    """The state dict of a model under the names that CAT-Seg's trainer gives it, written the other way round."""
-    named = {}
-    for name, tensor in state.items():
-        start, _, rest = name.partition(".")
-        if rest.endswith("in_proj_weight"):
-            stem = rest.removesuffix("in_proj_weight")
-            named |= {f"{CLIP}{stem}{part}_proj_weight": t for part, t in zip(PARTS, tensor.chunk(3), strict=True)}
-        elif start == "clip":
-            named[CLIP + rest] = tensor
-        else:
-            named[rest if rest.startswith("upsample") else HEAD + rest] = tensor
-    masks = [name for name in named if name.endswith("block_2.norm1.weight")]
-    return named | {name.replace("norm1.weight", "attn_mask"): torch.zeros(4, 9, 9) for name in masks}
+from support.public_names import public_names
 
 
 @pytest.fixture(scope="module")
 def state():
-    return theirs(random_state(build("micro_catseg"), 5))
+    return public_names(random_state(build("micro_catseg"), 5))
 
 
 def loaded(state, path):
@@ -65,7 +47,7 @@ def test_every_tensor_of_it_is_asked_for(state):
 
 def test_what_does_not_belong_there_is_told_by_its_name(state, tmp_path):
     with pytest.raises(WeightsError, match=r"1 unexpected \(sem_seg_head.predictor.transformer.conv2.weight"):
-        loaded({**state, f"{HEAD}transformer.conv2.weight": torch.zeros(1)}, tmp_path / "more.pth")
+        loaded({**state, "sem_seg_head.predictor.transformer.conv2.weight": torch.zeros(1)}, tmp_path / "more.pth")
 
 
 @pytest.mark.slow
