@@ -12,7 +12,7 @@ from ovdeploy.export.models.families import build_model
 from ovdeploy.export.models.miniature.words import cut_vocabulary, known_words
 from ovdeploy.export.models.text_assets import clip_tokenizer, imagenet_templates, write_tokenizer
 from ovdeploy.export.models.weights import load_model, packaged
-from ovdeploy.export.tiny import clip_task, crops
+from ovdeploy.export.tiny import clip_task, crops, dense_task
 from ovdeploy.export.tiny.dataset import Scenes, draw_shards
 from ovdeploy.export.tiny.train import BUILDERS, CONTEXT
 from ovdeploy.runtime.errors import ExportError, WeightsError
@@ -138,6 +138,17 @@ def test_training_compares_with_no_name_that_is_held_out():
     from ovdeploy.export.tiny.clip_task import CLASSES
 
     assert (*SEEN, *STUFF) == CLASSES
+
+
+@pytest.mark.parametrize("present", [1, 5, 12, 20])
+def test_the_dense_head_is_asked_about_what_is_there_and_never_about_what_is_held_out(present):
+    rng = np.random.default_rng(present)
+    held_out = [ALL_NAMES.index(name) for name in HELD_OUT]
+    there = rng.choice(dense_task.CLASSES, present, replace=False)
+    labels = rng.choice(np.append(there, held_out[0]), (48, 48))
+    asked = dense_task.ask(labels, rng)
+    assert len(asked) == len(set(asked)) == dense_task.ASKED and not set(asked) & set(held_out)
+    assert set(asked) <= set(there) if present > dense_task.ASKED else set(there) <= set(asked)
 
 
 def test_what_is_held_out_is_no_wrong_answer_by_its_parts_either():
