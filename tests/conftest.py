@@ -21,8 +21,8 @@ from ovdeploy.runtime import Bundle, Segmenter, Vocabulary, load_recipe
 from support.samples import ROOT, draw_photo, random_vocabulary
 
 NO_TORCH = (
-    "PyTorch is not installed, and $OVDEPLOY_TEST_BUNDLES names no folder of bundles (micro, complete, native: where "
-    "PyTorch is, `make test-bundles` makes it)"
+    "PyTorch is not installed, and $OVDEPLOY_TEST_BUNDLES names no folder of bundles (micro, micro-catseg, complete, "
+    "native: where PyTorch is, `make test-bundles` makes it)"
 )
 ALLOWED_SKIPS = Path(__file__).parent / "allowed_skips.txt"
 GOLDEN = Path(os.environ.get("OVDEPLOY_GOLDEN", ROOT.parent / "shared" / "golden"))
@@ -128,12 +128,14 @@ def micro_dense_networks():
 
 
 @pytest.fixture(scope="session")
-def micro_dense_bundle(micro_dense_networks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def micro_dense_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the recipe `micro-catseg`. Shared: copy it before changing it."""
+    if find_spec("torch") is None:
+        return made_before("micro-catseg")
     from ovdeploy.export.bundling.build import build_bundle
 
     path = tmp_path_factory.mktemp("bundles") / "micro-catseg"
-    build_bundle(micro_dense_networks, path)
+    build_bundle(request.getfixturevalue("micro_dense_networks"), path)
     return path
 
 
