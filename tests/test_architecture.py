@@ -225,10 +225,10 @@ def test_the_runtime_loses_no_public_name():
 
 GROUPS = {
     "ovdeploy.commands": 16,
-    "ovdeploy.pipelines": 2,
+    "ovdeploy.pipelines": 3,
     "ovdeploy.methods": 1,
-    "ovdeploy.references": 2,
-    "ovdeploy.models": 3,
+    "ovdeploy.references": 3,
+    "ovdeploy.models": 4,
     "ovdeploy.rivals": 2,
     "ovdeploy.runners": 2,
     "ovdeploy.products": 3,

@@ -178,8 +178,9 @@ def test_the_halls_are_small():
     assert len([path for path in (ROOT / "runtime").glob("*.py") if path.stem != "__init__"]) <= 6
 
 
-STAGES = sorted({use.name for name in ("training-free", "prompting") for use in pipeline_named(name).stages})
-ROLES = sorted({role for name in ("training-free", "prompting") for role in pipeline_named(name).roles})
+PIPELINE_NAMES = ("training-free", "prompting", "dense")
+STAGES = sorted({use.name for name in PIPELINE_NAMES for use in pipeline_named(name).stages})
+ROLES = sorted({role for name in PIPELINE_NAMES for role in pipeline_named(name).roles})
 AT_HOME = ("runtime/pipelines/*/*", "export/reference/*/*")
 """A pipeline's folders; `promptable` is what pipelines with a promptable model share."""
 
@@ -204,4 +205,4 @@ def test_the_pipelines_that_the_test_knows_are_all_there_are():
     from importlib.metadata import entry_points
 
     ours = {point.name for point in entry_points(group=PIPELINES) if point.value.startswith("ovdeploy.")}
-    assert ours == {"training-free", "prompting"}
+    assert ours == set(PIPELINE_NAMES)

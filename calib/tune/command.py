@@ -108,7 +108,7 @@ def tune(
       ovdeploy tune --bundle demo/tiny --dataset scenes --photos 20 --budget-ms 60 --output fast.toml
     """
     from ...runtime.pipelines.base import Segmenter
-    from .fit import tunable
+    from .fit import refuse_learned, tunable
     from .goal import goal_of
     from .pace_command import fit_pace
     from .report import comments
@@ -124,6 +124,7 @@ def tune(
     with Segmenter.load(
         bundle, backend=backend, precision=precision, parameters=overrides, threads=threads
     ) as segmenter:
+        refuse_learned(segmenter.parameters)
         if goal:
             fit_pace(
                 segmenter,

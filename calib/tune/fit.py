@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ...runtime.errors import DatasetError, ParameterError
 from ...runtime.evaluation.metrics import confusion
@@ -70,6 +71,19 @@ class Fit:
     def chosen(self) -> dict[str, float]:
         """The values to use."""
         return self.found if self.accepted else self.before
+
+
+def refuse_learned(parameters: Any) -> None:
+    """Refuse the parameters of a pipeline whose thresholds are not those that are fitted.
+
+    Raises:
+        ParameterError: they are of such a pipeline.
+    """
+    if not isinstance(parameters, Parameters):
+        raise ParameterError(
+            "there is nothing to tune: what is fitted are the settings of training-free methods, and this bundle's "
+            "model was trained. Its own parameters can be set by --set"
+        )
 
 
 def tunable(parameters: Parameters, background: bool) -> tuple[Axis, ...]:

@@ -59,10 +59,10 @@ def checkpoints_page() -> Iterator[str]:
     yield "## Names"
     yield prose(
         """The renaming is tables, each row with the file's name and the model's:
-        `export/models/checkpoints/clip_names.py`, `dino_names.py` and `sam_names.py`. A naming says where its names are
-        written. `nests.py` lists the keys under which trainers keep weights, averages (EMA) before what they are
-        averages of; `prefixes.py` lists what they put before names. Where a file holds two models, the export tells
-        which it took."""
+        `export/models/checkpoints/clip_names.py`, `dino_names.py`, `sam_names.py` and `catseg_names.py`. A naming says
+        where its names are written. `nests.py` lists the keys under which trainers keep weights, averages (EMA) before
+        what they are averages of; `prefixes.py` lists what they put before names. Where a file holds two models, the
+        export tells which it took."""
     )
     yield prose(
         """Names say nothing about the activation, and a CLIP with the wrong one fits and answers nonsense. OpenAI's,

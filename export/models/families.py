@@ -6,9 +6,10 @@ the package brings its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -48,6 +49,9 @@ class ModelFamily(NamedTuple):
     """SPDX name of a model's licence, by its name; empty where nobody wrote it down."""
     reading: Callable[[str], Reading] = lambda name: Reading()
     """The names that a model's checkpoints may have, by the model's; those of the model itself are always read."""
+    package: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    """Weights that come with the package, by the model's name, where it is not `tiny` with a file of the role's name:
+    files, and what stands before their names in the model."""
 
 
 def roles() -> tuple[str, ...]:

@@ -85,7 +85,7 @@ def _found(role: str, choice: ModelChoice, module: nn.Module, source: str) -> tu
             )
         return Checkpoint(_published(role, choice.model, choice.pretrained), ""), f"pretrained:{choice.pretrained}"
     if source == PACKAGE:
-        return Checkpoint(read_checkpoint(_in_package(role, choice.model)), ""), source
+        return Checkpoint(_in_package(role, choice.model), ""), source
     if source.startswith(RANDOM):
         return Checkpoint(random_state(module, _seed(source)), ""), source
     return open_checkpoint(Path(source)), f"file:{Path(source).name}"
@@ -134,11 +134,18 @@ def _seed(source: str) -> int:
     return int(text)
 
 
-def _in_package(role: str, model: str) -> Path:
+def _in_package(role: str, model: str) -> StateDict:
     """The weights that come with this package; half precision."""
-    if model != TINY:
+    parts = family_of(role).package.get(model, {role: ""} if model == TINY else {})
+    if not parts:
         raise WeightsError(f"the package has weights for the model {TINY!r} alone, not for {role} {model!r}")
-    return Path(str(resources.files(__package__))) / "miniature" / f"{role}.safetensors"
+    files = {prefix: read_checkpoint(packaged(file)) for file, prefix in parts.items()}
+    return {f"{prefix}{name}": tensor for prefix, tensors in files.items() for name, tensor in tensors.items()}
+
+
+def packaged(name: str) -> Path:
+    """A file of the miniature models' weights."""
+    return Path(str(resources.files(__package__))) / "miniature" / f"{name}.safetensors"
 
 
 def _published(role: str, model: str, tag: str) -> StateDict:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.datasets.sample import Sample
-from ...runtime.evaluation.predictors import Predictor, Settings, Words, kinds
+from ...runtime.evaluation.predictors import Predictor, Settings, Words, kinds, refines
 from ...runtime.pipelines.text_embedder import ensemble
 from ...runtime.words.tokenizer import ClipTokenizer
 from ...runtime.words.vocabulary import parse_classes
@@ -73,14 +73,14 @@ class TorchPredictor:
         vocabulary = self._words.given(sample)
         trace = self._reference.segment(sample.photo, vocabulary, parameters=self._parameters)
         assert trace.mask is not None and trace.coarse is not None
-        return kinds(trace.mask, trace.coarse, trace.settings.refine, sample)
+        return kinds(trace.mask, trace.coarse, refines(trace.settings), sample)
 
 
 def embed_word(networks: Any, tokenizer: ClipTokenizer, word: str, templates: Sequence[str]) -> np.ndarray:
     """A name's embedding by the reference's text encoder: [E] float32, unit length."""
     import torch
 
-    from ...runtime.pipelines.training_free.stages import TEXT
+    from ...runtime.pipelines.worded.stages import TEXT
 
     tokens = torch.from_numpy(tokenizer([template.replace("{}", word) for template in templates]))
     with torch.no_grad():

@@ -44,7 +44,7 @@ def cut_crops(scenes: Scenes, rng: np.random.Generator, count: int, recolour: in
     windows, labels, captions = [], [], []
     for number, seed in enumerate(rng.integers(0, len(scenes), count)):
         photo, names, _ = scenes[int(seed)]
-        window, label = _cut(photo, names, rng)
+        window, label = cut_window(photo, names, rng)
         windows.append(window if number < count - recolour else recoloured(window, rng))
         labels.append(majority_labels(label))
         captions.append(_caption(label, rng))
@@ -62,8 +62,8 @@ def recoloured(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return mixed
 
 
-def _cut(photo: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """[c, c, 3] pixels and [c, c] labels."""
+def cut_window(photo: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A window of random size and place, mirrored by chance: [c, c, 3] pixels and [c, c] labels."""
     h, w = labels.shape
     short = rng.uniform(CLOSEST, SHORT_SIDE[0]) if rng.random() < WIDE else rng.uniform(*SHORT_SIDE)
     side = min(round(WINDOW * min(h, w) / short), h, w)

@@ -102,6 +102,11 @@ def kinds(mask: np.ndarray, coarse: np.ndarray, refined: bool, sample: Sample) -
     return {kind: to_dataset(found[kind], sample) for kind in KINDS[not refined :]}
 
 
+def refines(parameters: Any) -> bool:
+    """Whether parameters ask for refinement; those of pipelines that cannot refine do not."""
+    return bool(getattr(parameters, "refine", False))
+
+
 class BundlePredictor:
     """A bundle's engines."""
 
@@ -122,7 +127,7 @@ class BundlePredictor:
     def predict(self, sample: Sample) -> dict[str, np.ndarray]:
         """`refined` where the recipe or an override says so, and `coarse`."""
         result = self._segmenter.segment(sample.photo, self._words.given(sample))
-        return kinds(result.mask, result.coarse_mask, self._segmenter.parameters.refine, sample)
+        return kinds(result.mask, result.coarse_mask, refines(self._segmenter.parameters), sample)
 
 
 @contextmanager

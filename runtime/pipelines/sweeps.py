@@ -10,7 +10,7 @@ import numpy as np
 
 from ..bundle.bundle import Manifest
 from ..photo.reading import resize
-from ..words.vocabulary import Vocabulary
+from ..words.vocabulary import Vocabulary, random_vocabulary
 
 
 class Request(NamedTuple):
@@ -61,3 +61,15 @@ def _sizes(base: Base) -> list[tuple[float | None, Request]]:
 
 SIZES = SweepAxis("megapixel", "megapixels", _sizes)
 """Every pipeline's."""
+
+COUNTS = (2, 6, 20, 60, 150)
+
+
+def _classes(base: Base) -> list[tuple[float | None, Request]]:
+    length, background = base.manifest.dimensions.embedding, base.vocabulary.background
+    vocabularies = {count: random_vocabulary(count, length, background=background) for count in COUNTS}
+    return [(count, Request(base.photo, vocabulary, {})) for count, vocabulary in vocabularies.items()]
+
+
+CLASSES = SweepAxis("class", "classes", _classes)
+"""Every pipeline's that takes words."""

@@ -87,6 +87,10 @@ def test_small_promptable_models_are_built(recipe, tmp_path):
     check_plans(built(networks, tmp_path / "b"), networks.recipe.stages)
 
 
+def test_the_dense_pipeline_is_built(micro_dense_networks, tmp_path):
+    check_plans(built(micro_dense_networks, tmp_path / "b"), micro_dense_networks.recipe.stages)
+
+
 @pytest.mark.parametrize("extractor", [*MODELS, "sam"])
 def test_everything_that_can_stand_in_dinos_place_is_built(extractor, micro_networks, tmp_path):
     model = micro_networks.models["sam"] if extractor == "sam" else perturbed(MODELS[extractor]())

@@ -47,6 +47,7 @@ from support.checkpoint_files import (
     without,
     zipped,
 )
+from support.public_names import public_names
 
 
 class Layout(NamedTuple):
@@ -125,6 +126,11 @@ LAYOUTS: Mapping[str, Layout] = {
         torch_file(
             "last.ckpt", lambda s: {"state_dict": prefixed("model.sam.", **{"loss.weight": torch.ones(2)})(s)}
         ),
+    ),
+    "catseg-detectron2": Layout(
+        "catseg",
+        own("catseg"),
+        torch_file("model_base.pth", lambda s: {"model": public_names(s), "optimizer": optimizer(), "iteration": 9}),
     ),
     "compiled": Layout("dino", dino, torch_file("compiled.pt", prefixed("_orig_mod."))),
     "distributed": Layout("dino", dino, torch_file("ddp.pt", prefixed("module._orig_mod."))),

@@ -22,6 +22,7 @@ MODELS: Mapping[str, tuple[str, Callable[[], nn.Module]]] = {
     "clip": ("clip", lambda: build_model("clip", "micro")),
     "dino": ("dino", lambda: build_model("dino", "micro")),
     "sam": ("sam", lambda: build_model("sam", "micro")),
+    "catseg": ("dense", lambda: build_model("dense", "micro_catseg")),
     "dinov2": ("dino", _timm("vit_small_patch14_dinov2.lvd142m", img_size=70)),
     "dinov2_registers": ("dino", _timm("vit_small_patch14_reg4_dinov2.lvd142m", img_size=70)),
     "dinov2_classifier": ("dino", _timm("vit_small_patch14_dinov2.lvd142m", img_size=70)),

@@ -1,4 +1,6 @@
-"""The bundles that tests run on, of the recipe `micro`; `python -m support.made FOLDER` in `tests/` makes them all.
+"""The bundles that tests run on, of the recipes `micro` and `micro-catseg`.
+
+`python -m support.made FOLDER` in `tests/` makes them all.
 
 A machine without PyTorch is given the folder by OVDEPLOY_TEST_BUNDLES.
 """
@@ -68,6 +70,7 @@ def main(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     networks = Networks.load(load_recipe("micro"))
     build_bundle(networks, folder / "micro")
+    build_bundle(Networks.load(load_recipe("micro-catseg")), folder / "micro-catseg")
     complete(networks, folder / "micro", folder / "complete")
     native(networks, folder / "complete", folder / "native")
 

@@ -15,7 +15,8 @@ from ....runtime.errors import ExportError, RecipeError
 from ....runtime.geometry.dimensions import Dimensions
 from ....runtime.pipelines.promptable.stages import PROMPT_DECODER
 from ....runtime.pipelines.training_free.segmenter import TrainingFreeSegmenter
-from ....runtime.pipelines.training_free.stages import CLIP, DECODER, DINO, HEAD, LAYERS, SAM, TEXT
+from ....runtime.pipelines.training_free.stages import CLIP, DECODER, DINO, HEAD, LAYERS, SAM
+from ....runtime.pipelines.worded.stages import TEXT
 from ...models.text_assets import imagenet_templates, write_tokenizer
 from ..checks import Check, Limits, agreement
 from ..embed import Upstream
@@ -25,7 +26,8 @@ from ..networks import Networks
 from ..promptable import sam_image, sam_prompt_decoder
 from ..promptable.prompts import prove_prompts
 from ..promptable.sizes import sam_sizes
-from . import calibrated, clip_image, clip_layers, dino, head, sam_decoder, sam_encoder, text_encoder
+from ..text_encoder import text_maker
+from . import calibrated, clip_image, clip_layers, dino, head, sam_decoder, sam_encoder
 from .pipeline import Reference
 from .tracing import Traced, trace_photo
 
@@ -35,7 +37,7 @@ TOWERS = {"path": clip_image.MAKER, "calibrated": calibrated.MAKER}
 
 def _makers(networks: Networks) -> Mapping[str, StageMaker]:
     return {
-        TEXT: text_encoder.MAKER,
+        TEXT: text_maker(lambda networks: networks.models["clip"]),
         DINO: dino.MAKER,
         CLIP: TOWERS[networks.row.tower],
         SAM: sam_encoder.MAKER if networks.row.affinity else sam_image.MAKER,

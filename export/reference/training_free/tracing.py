@@ -7,29 +7,23 @@ photo's own features, and the IoU threshold is put amid SAM's estimates, so that
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 
-from ....runtime.bundle.bundle import TOKENIZER, Bundle
+from ....runtime.bundle.bundle import Bundle
 from ....runtime.pipelines.promptable.stages import PROMPT_DECODER
 from ....runtime.pipelines.training_free.encoding import head_part
 from ....runtime.pipelines.training_free.plan import plan_photo
-from ....runtime.pipelines.training_free.stages import CLIP, HEAD, LAYERS, TEXT
-from ....runtime.words.tokenizer import ClipTokenizer
+from ....runtime.pipelines.training_free.stages import CLIP, HEAD, LAYERS
+from ....runtime.pipelines.worded.stages import TEXT
 from ....runtime.words.vocabulary import Vocabulary
-from ...models.text_assets import clip_tokenizer, write_tokenizer
 from ..networks import Networks
 from ..promptable.prompts import PromptTrace, record_prompts
+from ..words import separating_vocabulary, text_case
 from .pipeline import Reference
 from .trace import TrainingFreeTrace
-
-CLASSES, ROUNDS = 6, 10
-TEXTS = ("a photo of a cup.", "a bad photo of the “naïve” façade &amp; sky!", "")
-"""Texts of the text engine's check; the second is hard on tokenizers."""
 
 LAYER_WINDOWS = 2
 """Windows on which CLIP's layers are checked: enough to see the batch axis, and not gigabytes with a large CLIP."""
@@ -62,7 +56,8 @@ def trace_photo(networks: Networks, photo: Any, bundle: Bundle | None = None) ->
     reference = Reference(networks)
     trace = reference.encode(photo)
     encoded_ms = dict(trace.timings)
-    vocabulary = separating_vocabulary(trace)
+    assert trace.image_features is not None
+    vocabulary = separating_vocabulary(trace.image_features.flatten(0, -2).double().numpy())
     reference.decide(trace, vocabulary)
     overrides = _threshold_amid(trace)
     if overrides:
@@ -78,40 +73,6 @@ def trace_photo(networks: Networks, photo: Any, bundle: Bundle | None = None) ->
     if LAYERS in held:
         _record_layers(networks, traced)
     return traced
-
-
-def separating_vocabulary(trace: TrainingFreeTrace) -> Vocabulary:
-    """Classes that this photo's features fall into, whatever the weights mean; deterministic.
-
-    k-means on the image features, begun at points far apart. An embedding is its cluster's centre less what all
-    features share, so that no class wins everywhere.
-    """
-    assert trace.image_features is not None
-    features = trace.image_features.flatten(0, -2).double().numpy()
-    shared = features.mean(axis=0)
-    shared /= np.linalg.norm(shared)
-    own = features - (features @ shared)[:, None] * shared
-    centres = own[_far_apart(own, CLASSES)]
-    for _ in range(ROUNDS):
-        nearest = _gaps(own, centres).argmin(axis=1)
-        centres = np.stack(
-            [own[nearest == k].mean(axis=0) if (nearest == k).any() else c for k, c in enumerate(centres)]
-        )
-    embeddings = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
-    return Vocabulary([f"class {index}" for index in range(len(centres))], embeddings)
-
-
-def _far_apart(points: np.ndarray, count: int) -> list[int]:
-    """Indices of points, each the farthest from those before it."""
-    chosen = [int(np.linalg.norm(points, axis=1).argmax())]
-    while len(chosen) < min(count, len(points)):
-        chosen.append(int(_gaps(points, points[chosen]).min(axis=1).argmax()))
-    return chosen
-
-
-def _gaps(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """[N, K] distances."""
-    return np.stack([np.linalg.norm(points - centre, axis=1) for centre in centres], axis=1)
 
 
 def _threshold_amid(trace: TrainingFreeTrace) -> dict[str, float]:
@@ -145,15 +106,7 @@ def _record_head(networks: Networks, trace: Traced) -> None:
 
 
 def _record_text(networks: Networks, trace: Traced, bundle: Bundle | None) -> None:
-    """The runtime's tokens for the engine, open_clip's for the reference: the tokenizer is checked with it."""
-    table, length = networks.models["clip"].vocab_size, networks.dimensions.context_length
-    with TemporaryDirectory(prefix="ovdeploy-") as folder:
-        path = Path(folder) / TOKENIZER
-        if bundle is None:
-            write_tokenizer(path, table)
-        tokens = ClipTokenizer(bundle.tokenizer_path() if bundle else path, length)(TEXTS)
-    features = networks.modules[TEXT](clip_tokenizer(table)(list(TEXTS), length))
-    trace.stages[TEXT] = {"tokens": torch.from_numpy(tokens)}, {"features": features}
+    trace.stages[TEXT] = text_case(networks.models["clip"], networks.modules[TEXT], bundle)
 
 
 def _record_layers(networks: Networks, trace: Traced) -> None:

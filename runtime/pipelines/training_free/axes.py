@@ -7,14 +7,12 @@ from ...geometry.sizes import round_up, window_starts
 from ...recipe.recipe import Recipe
 from ...stage.contract import Axis
 from ..promptable.axes import POINTS, batch_axis
+from ..worded.stages import TEMPLATES
 from .methods import method_of
 from .plan import Plan, plan_photo
 
 USUAL_PHOTO = (1000, 1500)
 """Height and width: 3:2 is what most cameras make."""
-
-TEMPLATES = 80
-"""CLIP's prompts for one name; more texts than that are not embedded at once."""
 
 
 def axes_of(recipe: Recipe, dimensions: Dimensions) -> dict[str, Axis]:

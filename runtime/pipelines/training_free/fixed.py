@@ -7,7 +7,8 @@ from typing import Any
 from ...recipe.pipeline import FixedAxis
 from ...recipe.recipe import Recipe
 from ..promptable import fixed as promptable
-from .stages import CLIP, DECODER, DINO, HEAD, SAM, TEXT
+from ..worded.stages import TEXT
+from .stages import CLIP, DECODER, DINO, HEAD, SAM
 
 
 def _crop(recipe: Recipe, sizes: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,28 @@ from ...answers.result import Result
 from ...backends.base import Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle, Manifest
-from ...errors import BundleError, ParameterError, VocabularyError, hearing
+from ...errors import BundleError, ParameterError, hearing
 from ...photo.arrays import RGB
 from ...photo.reading import Photo, as_photo, origin_of
 from ...recipe.parameters import Parameters
-from ...reporting import Clock, Reporter, logger, silent
-from ...words.vocabulary import Vocabulary, as_list, check_vocabulary, check_words, parse_classes
-from ..base import Segmenter
+from ...reporting import Clock, logger
+from ...words.vocabulary import Vocabulary, check_vocabulary
 from ..engines import Engines
 from ..promptable.interactive import Prompter
 from ..promptable.stages import PROMPT_DECODER
 from ..prompted import PromptablePhoto
 from ..text_embedder import TextEmbedder, text_embedder
+from ..worded.segmenter import WordedSegmenter
+from ..worded.stages import TEXT
 from .encoded_photo import Made, TrainingFreeEncodedPhoto, encoding_values, read_saved, refuse_other_encoding
 from .methods import method_of
-from .stages import DECODER, SAM, TEXT
+from .stages import DECODER, SAM
 from .steps import Turns, check_made, encode_once, segment_encoded, segment_photo
 
 log = logger("pipelines")
 
 
-class TrainingFreeSegmenter(Segmenter):
+class TrainingFreeSegmenter(WordedSegmenter):
     """A method of the training-free pipeline on engines."""
 
     parameters: Parameters
@@ -67,36 +68,6 @@ class TrainingFreeSegmenter(Segmenter):
         if missing := sorted(needed - set(self.engines)):
             raise BundleError(f"method {manifest.recipe.method!r} needs a session for {', '.join(missing)}")
         self.parameters = self._parameters(manifest.recipe.parameters, parameters)
-
-    @public("classes", "templates")
-    def vocabulary(
-        self,
-        classes: Iterable[str] | None = None,
-        *,
-        templates: Iterable[str] | None = None,
-        background: bool | None = None,
-        progress: Reporter = silent,
-    ) -> Vocabulary:
-        """Embed class names: see `Segmenter.vocabulary`."""
-        if self._embedder is None or self.manifest.text is None:
-            raise VocabularyError("there is no text engine here; use Vocabulary.load or Vocabulary(names, embeddings)")
-        self.engines.refuse_closed()
-        if classes is None:
-            recipe = self.manifest.recipe
-            if not recipe.classes:
-                raise VocabularyError(f"the recipe {recipe.name!r} has no classes of its own; name some")
-            classes = recipe.classes
-            background = recipe.background if background is None else background
-        given = as_list(classes, "a list of class names")
-        prompts = as_list(self.manifest.text.templates if templates is None else templates, "a list of templates")
-        words = [word for synonyms in parse_classes(given) for word in synonyms]
-        check_words(words)
-        embeddings = []
-        with self.engines.turn:
-            for index, word in enumerate(words):
-                progress(f"embedding names, {index + 1} of {len(words)}", share=index / len(words))
-                embeddings.append(self._embedder.embed(word, prompts))
-        return Vocabulary(given, np.stack(embeddings), background=background)
 
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
@@ -183,12 +154,6 @@ class TrainingFreeSegmenter(Segmenter):
         self.segment(photo, Vocabulary(["a", "b"], embeddings), parameters=anything)
         with self.engines.turn:
             self.engines.tune()
-
-    def close(self) -> None:
-        """Free all engines."""
-        super().close()
-        if self._embedder is not None:
-            self._embedder.close()
 
     def _parameters(self, base: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
         settings: Parameters = self.manifest.recipe.family.override(base, overrides)

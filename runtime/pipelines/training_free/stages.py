@@ -5,9 +5,10 @@ from __future__ import annotations
 from ...recipe.pipeline import StageUse
 from ...recipe.recipe import Recipe
 from ..promptable.stages import ENCODER, PROMPT_DECODER, PROMPTS, WHOLE
+from ..worded.stages import TEXT
 from .methods import method_of
 
-TEXT, DINO, CLIP, HEAD, DECODER, LAYERS = "text_encoder", "dino", "clip_image", "head", "sam_decoder", "clip_layers"
+DINO, CLIP, HEAD, DECODER, LAYERS = "dino", "clip_image", "head", "sam_decoder", "clip_layers"
 SAM = ENCODER
 
 WINDOWS = {"crop": "the shape of the dino and clip_image engines' input depends on it"}

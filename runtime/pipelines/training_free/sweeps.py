@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import msgspec
 import numpy as np
 
 from ...errors import ParameterError
 from ...words.vocabulary import random_vocabulary
-from ..sweeps import SIZES, Base, Request, SweepAxis
+from ..sweeps import CLASSES, SIZES, Base, Request, SweepAxis
 from .methods import method_of
 from .plan import plan_photo
-
-CLASSES = (2, 6, 20, 60, 150)
 
 MIN_AREAS = (1 / 20, 1 / 80, 1 / 320, 1 / 1280)
 """Of the half-resolution photo: the smaller, the more regions are refined, and never more than its inverse.
@@ -44,11 +40,6 @@ def _windows(base: Base) -> list[tuple[float | None, Request]]:
     return [(count, Request(base.photo, base.vocabulary, {"stride": strides[count]})) for count in chosen]
 
 
-def _classes(base: Base) -> list[tuple[float | None, Request]]:
-    make = partial(random_vocabulary, length=base.manifest.dimensions.embedding, background=base.vocabulary.background)
-    return [(count, Request(base.photo, make(count), {})) for count in CLASSES]
-
-
 def _regions(base: Base) -> list[tuple[float | None, Request]]:
     if not base.parameters.refine:
         raise ParameterError("the sweep over regions needs refinement: without it no region is prompted")
@@ -63,6 +54,6 @@ def _regions(base: Base) -> list[tuple[float | None, Request]]:
 SWEEPS = {
     "size": SIZES,
     "windows": SweepAxis("window", "windows", _windows),
-    "classes": SweepAxis("class", "classes", _classes),
+    "classes": CLASSES,
     "regions": SweepAxis("region", "regions", _regions),
 }

@@ -13,7 +13,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from ovdeploy.export.tiny import clip_task, dino_task, sam_affinity, sam_task, sam_user
+from ovdeploy.export.models.miniature.networks import build_clip
+from ovdeploy.export.tiny import clip_task, dense_task, dino_task, sam_affinity, sam_task, sam_user
 from ovdeploy.export.tiny.crops import cut_crops
 from ovdeploy.export.tiny.dataset import Drawn
 from ovdeploy.export.tiny.train import BUILDERS, TASKS
@@ -42,6 +43,8 @@ def small(monkeypatch):
     for module in (clip_task, dino_task):
         monkeypatch.setattr(module, "cut_crops", lambda *arguments: crops)
     monkeypatch.setattr(sam_task, "prompt_scene", lambda *arguments: item)
+    weights = build_clip().state_dict()  # which no file can be read to while tensors are fake
+    monkeypatch.setattr("ovdeploy.export.tiny.train.read_checkpoint", lambda path: weights)
     stage = sam_task.STAGES[-1]._replace(images=2, regions=2, users=2, corrections=1)
     monkeypatch.setattr(sam_task, "STAGES", (stage,))
     for module, name, shapes in (
@@ -82,7 +85,7 @@ def test_losses_are_computed_where_the_model_is(role, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("role", BUILDERS)
 def test_a_batch_that_stays_behind_is_noticed(role, tmp_path, monkeypatch):
-    module = {"clip": clip_task, "dino": dino_task, "sam": sam_task}[role]
+    module = {"clip": clip_task, "dino": dino_task, "sam": sam_task, "dense": dense_task}[role]
     monkeypatch.setattr(module, "moved", lambda batch, device: batch)
     with pytest.raises(FakeTensorDeviceMismatchError):
         losses(role, tmp_path, monkeypatch)

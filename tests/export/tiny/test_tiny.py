@@ -11,16 +11,19 @@ from open_clip.tokenizer import SimpleTokenizer
 from ovdeploy.export.models.families import build_model
 from ovdeploy.export.models.miniature.words import cut_vocabulary, known_words
 from ovdeploy.export.models.text_assets import clip_tokenizer, imagenet_templates, write_tokenizer
-from ovdeploy.export.models.weights import load_model
-from ovdeploy.export.tiny import clip_task, crops
+from ovdeploy.export.models.weights import load_model, packaged
+from ovdeploy.export.tiny import clip_task, crops, dense_task
 from ovdeploy.export.tiny.dataset import Scenes, draw_shards
 from ovdeploy.export.tiny.train import BUILDERS, CONTEXT
 from ovdeploy.runtime.errors import ExportError, WeightsError
-from ovdeploy.runtime.recipe.recipe import ModelChoice, load_recipe
+from ovdeploy.runtime.recipe.recipe import ModelChoice
 from ovdeploy.runtime.scenes import ALL_NAMES, SEEN, STUFF, THINGS, draw_scene
 from ovdeploy.runtime.scenes.names import COLOURS, HELD_OUT, PATTERNS, parts
 from ovdeploy.runtime.words.tokenizer import ClipTokenizer
 from support.damage import cut, flip, put_in_place
+
+MODELS = {"dense": "tiny_catseg"}
+"""The miniature of each role that does not call it `tiny`."""
 
 HARD = ["", "cup of coffee", "façade & 東京 🙂", "<end_of_text>", "red-striped, dotted's", "xyzzy" * 20]
 """Texts of which the miniature CLIP knows little or nothing."""
@@ -137,6 +140,17 @@ def test_training_compares_with_no_name_that_is_held_out():
     assert (*SEEN, *STUFF) == CLASSES
 
 
+@pytest.mark.parametrize("present", [1, 5, 12, 20])
+def test_the_dense_head_is_asked_about_what_is_there_and_never_about_what_is_held_out(present):
+    rng = np.random.default_rng(present)
+    held_out = [ALL_NAMES.index(name) for name in HELD_OUT]
+    there = rng.choice(dense_task.CLASSES, present, replace=False)
+    labels = rng.choice(np.append(there, held_out[0]), (48, 48))
+    asked = dense_task.ask(labels, rng)
+    assert len(asked) == len(set(asked)) == dense_task.ASKED and not set(asked) & set(held_out)
+    assert set(asked) <= set(there) if present > dense_task.ASKED else set(there) <= set(asked)
+
+
 def test_what_is_held_out_is_no_wrong_answer_by_its_parts_either():
     """Else "red" would come to rule "dotted" out, which is what is held out."""
     patterns, colours = clip_task._never_seen()
@@ -160,15 +174,14 @@ def test_barred_words_are_no_wrong_answers():
 
 @pytest.mark.parametrize("role", BUILDERS)
 def test_the_package_has_weights_that_fit(role):
-    module, provenance = load_model(role, load_recipe("tiny").models[role])
-    assert provenance.source == "package" and provenance.model == "tiny"
+    model = MODELS.get(role, "tiny")
+    module, provenance = load_model(role, ModelChoice(model=model, weights="package"))
+    assert provenance.source == "package" and provenance.model == model
     assert all(torch.isfinite(value).all() for value in module.state_dict().values())
 
 
 def test_the_packages_weights_are_small():
-    from ovdeploy.export.models.weights import _in_package
-
-    sizes = [_in_package(role, "tiny").stat().st_size for role in BUILDERS]
+    sizes = [packaged(role).stat().st_size for role in BUILDERS]
     assert sum(sizes) <= 12e6 and max(sizes) <= 5e6
 
 
@@ -179,4 +192,4 @@ def test_other_models_have_no_weights_in_the_package():
 
 def test_the_models_are_registered():
     for role in BUILDERS:
-        assert not build_model(role, "tiny").training
+        assert not build_model(role, MODELS.get(role, "tiny")).training

@@ -1,0 +1,1 @@
+"""Learned dense models: CLIP with a head that was trained for segmentation."""

@@ -1,0 +1,101 @@
+"""The engines' part of a photo: its crops become features, and features and words become logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ...backends.base import Session
+from ...geometry.limits import ARRAY, refuse_more
+from ...reporting import Clock
+from ...stage.arrays import Array, to_host
+from ...words.vocabulary import Vocabulary
+from .crops import cut_crops, places
+from .merging import Answered
+from .parameters import DenseParameters
+from .sizes import DenseDimensions
+from .stages import FEATURES, HEAD, TOWER
+
+Features = Mapping[str, Array]
+"""By the names in `FEATURES`; a row for each crop."""
+
+
+def encode_crops(
+    photo: np.ndarray, tower: Session, dimensions: DenseDimensions, parameters: DenseParameters, clock: Clock
+) -> dict[str, Array]:
+    """The features of a photo's crops, which know nothing of words. On a GPU they stay there.
+
+    Args:
+        photo: [H, W, 3] uint8 RGB.
+        tower: the `clip_dense` engine.
+        dimensions: sizes that the engines fix.
+        parameters: the parameters in force.
+        clock: gets the time of every step.
+
+    Raises:
+        EngineError: the engine failed, or what it returned does not fit.
+    """
+    refuse_more(
+        12 * (len(places(parameters)) + 1) * dimensions.crop_side**2, ARRAY, "a photo's crops", "Take a larger stride."
+    )
+    with clock("crops"):
+        crops = cut_crops(photo, parameters, dimensions.crop_side)
+    with clock(TOWER):
+        inputs = tower.put("crops", crops)
+        features = {name: tower.empty(name, B=len(crops)) for name in FEATURES}
+        for start in range(0, len(crops), parameters.crop_batch):
+            part = slice(start, min(start + parameters.crop_batch, len(crops)))
+            tower.run({"crops": inputs[part]}, {name: array[part] for name, array in features.items()})
+    return features
+
+
+def ask_crops(features: Features, text: np.ndarray, head: Session, most: int, clock: Clock) -> list[Answered]:
+    """The logits of words on each crop.
+
+    Args:
+        features: of `encode_crops`.
+        text: [T, C] float32, the words' embeddings.
+        head: the `aggregate` engine.
+        most: words that it answers at once.
+        clock: gets the time of every step.
+
+    Raises:
+        EngineError: the engine failed, or what it returned does not fit.
+    """
+    answered = []
+    for number in range(len(features["dense"])):
+        crop = {name: array[number : number + 1] for name, array in features.items()}
+        words = np.arange(len(text)) if len(text) <= most else likest(to_host(crop["dense"])[0], text, most)
+        with clock(HEAD):
+            answered.append(Answered(words, head.run({**crop, "text": text[words]})["logits"]))
+    return answered
+
+
+def likest(dense: np.ndarray, text: np.ndarray, most: int) -> np.ndarray:
+    """The words whose cosine with some place of a crop is highest: CAT-Seg's choice among more than it can answer.
+
+    Args:
+        dense: [C, h, w] float32.
+        text: [T, C] float32.
+        most: how many.
+
+    Returns:
+        [most] int, ascending; of equals the first.
+    """
+    places = dense.reshape(len(dense), -1)
+    peaks = (_unit(text, 1) @ _unit(places, 0)).max(axis=1)
+    return np.sort(np.argsort(-peaks, kind="stable")[:most])
+
+
+def _unit(vectors: np.ndarray, axis: int) -> np.ndarray:
+    scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=axis, keepdims=True), 1e-12)
+    return scaled
+
+
+def rows_asked(vocabulary: Vocabulary, parameters: DenseParameters) -> tuple[np.ndarray, Sequence[int]]:
+    """The embeddings that are asked about, [T, C] float32, and the class of each."""
+    if parameters.first_synonym:
+        return vocabulary.embeddings[vocabulary.query_starts], range(len(vocabulary))
+    counts = [len(words) for words in vocabulary.synonyms]
+    return vocabulary.embeddings, np.repeat(np.arange(len(counts)), counts).tolist()

@@ -1,0 +1,1 @@
+"""What pipelines share that take words: the text engine's stage, and how names become a vocabulary."""
