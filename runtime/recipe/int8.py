@@ -37,7 +37,8 @@ class Int8Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The unit that gets a method of its own, by the error at the outputs, and goes back to float as one: a product, a
     block, or a whole stage, which is fastest and all or nothing."""
     weight_bits: Annotated[tuple[Literal[7, 8], ...], msgspec.Meta(min_length=1)] = (8, 7)
-    """Of weights, tried with the engine itself: 7 avoids the saturation of x86 CPUs without VNNI."""
+    """Of weights, tried with the engine itself: 7 avoids the saturation of x86 CPUs without VNNI, and has as much of an
+    eighth bit as it leaves."""
     photos: Count = 16
     """Least number of photos to calibrate on."""
     gate_photos: Count = 8
