@@ -117,7 +117,8 @@ class StageSearch:
                 on = [product.node for product in unit]
                 error = self.meter.of(self._variant(way[0]), self._limits_of(way), on).relative
                 found |= dict.fromkeys(on, error)
-            self.tell(f"{_named(way[1], way[0])}: products one at a time add {_root(found.values()):.4f} in all")
+            if alone:
+                self.tell(f"{_named(way[1], way[0])}: products one at a time add {_root(found.values()):.4f} in all")
         return errors
 
     def _strengths(self, ways: Mapping[Way, Mapping[str, float]], usual: float) -> dict[str, float]:
