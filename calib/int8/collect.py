@@ -80,18 +80,10 @@ class Collected:
         finally:
             self._close()
 
-    def of(self, contract: StageContract, most: int | None = None) -> list[Callable[[], Feeds]]:
-        """Readers of a stage's feeds, one for each photo on which it ran.
-
-        Args:
-            contract: the stage's.
-            most: evenly chosen, if there are more; None means all.
-        """
+    def of(self, contract: StageContract) -> list[Callable[[], Feeds]]:
+        """Readers of a stage's feeds, one for each photo on which it ran."""
         stage = contract.stage
-        there = [index for index in range(len(self._photos)) if self._ran_on(index, stage)]
-        if most is not None and len(there) > most:
-            there = [there[i * len(there) // most] for i in range(most)]
-        return [partial(self._read, index, stage) for index in there]
+        return [partial(self._read, index, stage) for index in range(len(self._photos)) if self._ran_on(index, stage)]
 
     def _read(self, index: int, stage: str) -> Feeds:
         """Feeds; empty if the stage did not run on this photo."""

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 RUN_BY = {FP8: ["emulated"]}
 """Backends that engines are tried on, where not all that are installed can run them as they are."""
 
+SEARCH = "search"
+"""The method of a stage whose products each have their own, and their own balancing."""
+
 REFUSED = 3
 """Exit code of a calibration that the gate refused."""
 
@@ -56,7 +59,7 @@ REFUSED = 3
 )
 @click.option("--limit", type=click.IntRange(1, PHOTOS), help="Most photos to calibrate on, evenly chosen.")
 @click.option("--search", type=Choice(["stage", "block", "product"]), help="What gets a method of its own.")
-@click.option("--ranges", multiple=True, help="minmax, percentile, entropy or mse, instead of trying all.")
+@click.option("--ranges", multiple=True, help="minmax, wide, percentile, entropy or mse, instead of trying several.")
 @click.option("--budget", type=click.FloatRange(0, 1), help="Least share of equal pixels; products go back to float.")
 @click.option("--rest", type=Choice(["fp32", "fp16", "bf16"]),
               help="Precision of what is not quantised.  [default: fp32 for int8, fp16 for fp8]")  # fmt: skip
@@ -149,7 +152,8 @@ def _print(calibration: Calibration) -> None:
     table = Table("stage", "precision", f"in {quantised}", "won", "cosine", "error", "speed", box=None)
     for name, stage in calibration.stages.items():
         count = sum(layer.precision == quantised for layer in stage.layers)
-        won = f"{stage.method}, α {stage.smoothing:g}, {stage.weight_bits} bits"
+        balanced = f", α {stage.smoothing:g}" if stage.method != SEARCH else ""
+        won = f"{stage.method}{balanced}, {stage.weight_bits} bits"
         ratio = calibration.gate.speedups.get(name)
         table.add_row(
             name, stage.precision, f"{count} of {len(stage.layers)}", won,

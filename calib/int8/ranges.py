@@ -10,6 +10,9 @@ from ...runtime.graph.observe import Observation
 from ...runtime.graph.qdq import FORMATS, Format, quantised
 from ...runtime.stage.precision import INT8
 
+HEADROOM = 1.25
+"""What `wide` multiplies the largest magnitude by."""
+
 QUANTILE = 0.9999
 """Share of magnitudes that `percentile` keeps."""
 
@@ -30,6 +33,11 @@ FLOOR = 1e-6
 def minmax(seen: Observation, of: Format) -> float:
     """The largest magnitude seen: nothing is clipped."""
     return float(seen.largest.max())
+
+
+def wide(seen: Observation, of: Format) -> float:
+    """The largest magnitude seen and a quarter more: a photo that was not seen may have a larger one."""
+    return minmax(seen, of) * HEADROOM
 
 
 def percentile(seen: Observation, of: Format) -> float:
@@ -61,7 +69,7 @@ def entropy(seen: Observation, of: Format) -> float:
 
 
 METHODS: dict[str, Callable[[Observation, Format], float]] = {
-    "minmax": minmax, "percentile": percentile, "entropy": entropy, "mse": mse,
+    "minmax": minmax, "wide": wide, "percentile": percentile, "entropy": entropy, "mse": mse,
 }  # fmt: skip
 """By name. They take what was seen, and the format that it is for."""
 

@@ -24,7 +24,9 @@ def stage_report(work: Work, choice: Choice, reasons: Mapping[str, str]) -> Stag
         choice: what its engine is made by.
         reasons: why stages stay float, by stage.
     """
-    seen = work.balanced(choice.smoothing).seen
+    seen = work.balanced(choice.strengths).seen
+    strengths = {product.node: choice.strengths.get(name, 0.0)
+                 for name, site in work.sites.items() for product in site.products}  # fmt: skip
     on = set(choice.on) if work.stage not in reasons else set()
     layers = tuple(
         LayerReport(
@@ -32,6 +34,7 @@ def stage_report(work: Work, choice: Choice, reasons: Mapping[str, str]) -> Stag
             method=choice.methods[product.value], limit=choice.limits[product.value],
             largest=float(seen[product.value].largest.max()),
             clipped=clipped(seen[product.value], choice.limits[product.value]), error=choice.errors[product.node],
+            smoothing=strengths.get(product.node, 0.0),
         )
         for product in work.products
     )  # fmt: skip

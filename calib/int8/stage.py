@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from ...runtime.graph.model import load_model
 from ...runtime.graph.observe import Observation, Observer, together
 from ...runtime.graph.products import Product, products, split_gemms, without
 from ...runtime.graph.qdq import FORMATS, quantise
-from ...runtime.graph.smooth import factors, sites, smoothed
+from ...runtime.graph.smooth import Site, factors, sites, smoothed, value_sites
 from ...runtime.recipe.int8 import Int8Settings
 from ...runtime.reporting import Reporter, silent
 from ...runtime.stage.contract import StageContract
@@ -29,6 +29,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """The choice that a stage's quantised engine is made by."""
 
     smoothing: float
+    """The strength of balancing that is best for the whole stage."""
     method: str
     """One method's name, or "search"."""
     limits: dict[str, float]
@@ -44,6 +45,14 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     cosine: float
     relative: float
     weight_bits: int = 8
+    strengths: dict[str, float] = {}
+    """Of balancing, by the site's name."""
+
+
+def spread(there: int, most: int) -> tuple[int, ...]:
+    """Indices of so many of several things, evenly chosen; of all, if there are no more."""
+    count = min(there, most)
+    return tuple(index * there // count for index in range(count))
 
 
 class Balanced(NamedTuple):
@@ -70,7 +79,7 @@ class Work:
         Args:
             contract: its inputs and outputs.
             path: its FP32 graph, verified.
-            settings: which products stay float.
+            settings: which products stay float, and how many feeds the search measures on.
             collected: what it was fed.
             steps: keeps what was seen.
             precision: a key of `FORMATS`.
@@ -81,7 +90,9 @@ class Work:
         self.stage, self.contract, self.path, self.settings = contract.stage, contract, path, settings
         self.steps, self.precision, self.format = steps, precision, FORMATS[precision]
         self.readers = collected.of(contract)
-        self.cases = collected.of(contract, settings.cases)
+        apart = spread(len(self.readers), settings.cases)
+        self.cases = [self.readers[index] for index in apart]
+        self._ranged = [index for index in range(len(self.readers)) if index not in apart] or list(apart)
         self.all = products(self.graph())
         self.products: list[Product] = without(
             self.all, settings.keep, settings.blocks.get(self.stage, ()), settings.nodes.get(self.stage, ())
@@ -96,22 +107,37 @@ class Work:
         for _ in self._observations(tell):
             pass
 
-    def balanced(self, strength: float) -> Balanced:
-        """The graph with its activations balanced against its weights; 0 leaves it as it is."""
+    @cached_property
+    def sites(self) -> dict[str, Site]:
+        """What can be balanced, by name."""
+        model = self.graph()
+        norms = sites(model, self.products)
+        return {site.name: site for site in (*norms, *value_sites(model, self.products, norms))}
+
+    def balanced(self, strengths: Mapping[str, float]) -> Balanced:
+        """The graph with its activations balanced against its weights.
+
+        Args:
+            strengths: by the site's name; what is 0 or missing stays as it is.
+        """
         model, seen = self.graph(), dict(self.seen())
-        if not strength:
-            return Balanced(model, seen)
-        chosen = {site: factors(site, model, seen[site.products[0].value].largest, strength)
-                  for site in sites(model, self.products)}  # fmt: skip
-        for site, s in chosen.items():
+        chosen = {self.sites[name]: strength for name, strength in strengths.items() if strength}
+        by_site = {site: factors(site, model, seen[site.products[0].value].largest, strength)
+                   for site, strength in chosen.items()}  # fmt: skip
+        for site, s in by_site.items():
             for value in {product.value for product in site.products}:
                 seen[value] = seen[value].divided(s)
-        return Balanced(smoothed(model, chosen), seen)
+        return Balanced(smoothed(model, by_site) if by_site else model, seen)
 
     def seen(self) -> dict[str, Observation]:
-        """Observations on all feeds, by value."""
+        """Observations by value, on all feeds but those that the search measures on, as long as there are others.
+
+        What is measured on the feeds that ranges were taken from is flattered: no value of theirs is clipped.
+        """
         parts: dict[str, list[Observation]] = {}
-        for arrays in self._observations(silent):
+        for index, arrays in enumerate(self._observations(silent)):
+            if index not in self._ranged:
+                continue
             for value in {product.value for product in self.all}:
                 rows, largest = arrays[f"rows/{value}"], arrays[f"largest/{value}"]
                 parts.setdefault(value, []).append(Observation(largest, rows))
@@ -120,7 +146,8 @@ class Work:
     def quantised(self, choice: Choice) -> ModelProto:
         """The quantised graph of a choice."""
         chosen = [product for product in self.products if product.node in choice.on]
-        model = self.balanced(choice.smoothing).model
+        read = {name for name, site in self.sites.items() if {product.node for product in site.products} & {*choice.on}}
+        model = self.balanced({name: value for name, value in choice.strengths.items() if name in read}).model
         return quantise(model, chosen, choice.limits, self.format, weight_bits=choice.weight_bits)
 
     def _observations(self, tell: Reporter) -> Iterator[Arrays]:

@@ -16,7 +16,7 @@ from ...runtime.kept.form import Form, once
 Kind = TypeVar("Kind")
 Arrays = dict[str, np.ndarray]
 
-VALUES = Form("calibration-step", 1, most=1 << 30)
+VALUES = Form("calibration-step", 2, most=1 << 30)
 ARRAYS = Form("calibration-arrays", 1, most=1 << 36)
 
 

@@ -33,6 +33,8 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Share of the values seen that are larger than `limit`."""
     error: Figure
     """Relative error at the stage's outputs with this product, or its block, alone quantised."""
+    smoothing: Share = 0.0
+    """The strength of balancing outliers of what it reads into its weight."""
 
 
 class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -43,7 +45,7 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     reason: str = ""
     """Why it stays float."""
     smoothing: Share = 0.0
-    """The strength of balancing outliers into weights that was chosen."""
+    """The strength of balancing outliers into weights that is best for the whole stage; products may have others."""
     weight_bits: Annotated[int, msgspec.Meta(ge=1, le=32)] = 8
     """Of the quantised weights."""
     method: str = ""

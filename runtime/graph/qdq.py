@@ -43,26 +43,19 @@ class Format(NamedTuple):
         """Limits below this have no scale in float32."""
         return TINY * self.largest
 
-    def scale(self, limit: np.ndarray | float, bits: int = 8) -> np.ndarray:
-        """The scale at which a magnitude is the largest number.
+    def scale(self, limit: np.ndarray | float) -> np.ndarray:
+        """The scale at which a magnitude is the largest number."""
+        scale: np.ndarray = np.asarray(limit, np.float32) / np.float32(self.largest)
+        least: np.ndarray = np.maximum(scale, np.float32(self.least_scale))
+        return least
 
-        Args:
-            limit: the magnitude.
-            bits: 7 leaves one of INT8's unused: without VNNI, x86 CPUs add pairs of 8-bit products in 16 bits, and they
-                saturate.
-        """
-        most = np.float32(self.largest if bits == 8 else 2 ** (bits - 1) - 1)
-        scale: np.ndarray = np.maximum(np.asarray(limit, np.float32) / most, np.float32(self.least_scale))
-        return scale
-
-    def stored(self, values: np.ndarray, scale: np.ndarray | float, bits: int = 8) -> np.ndarray:
+    def stored(self, values: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
         """Values divided by a scale, rounded to nearest even, clipped: an array of the format's type."""
-        most = self.largest if bits == 8 else 2 ** (bits - 1) - 1
         divided = values / np.asarray(scale, np.float32)
         if self.integer:
-            return np.clip(np.rint(divided), -most, most).astype(np.int8)
+            return np.clip(np.rint(divided), -self.largest, self.largest).astype(np.int8)
         kind: Any = helper.tensor_dtype_to_np_dtype(self.dtype)
-        eight: np.ndarray = np.clip(divided, -most, most).astype(kind)
+        eight: np.ndarray = np.clip(divided, -self.largest, self.largest).astype(kind)
         return eight
 
     def tensor(self, values: np.ndarray, name: str) -> TensorProto:
@@ -104,12 +97,36 @@ def quantised_weight(weight: np.ndarray, axis: int, of: Format, bits: int = 8) -
         weight: float32.
         axis: of the channels.
         of: the format.
-        bits: 8, or 7 to leave a bit of INT8 unused (`Format.scale`).
+        bits: 8; or 7 for numbers of INT8 that no pair of neighbours makes saturate (`largest_pair`): at least as fine
+            as seven bits, and as eight where neighbours of an outlier are small.
     """
     others = tuple(i for i in range(weight.ndim) if i != axis)
     largest = np.abs(weight).max(axis=others, keepdims=True)
-    scales = np.where(largest > of.smallest, of.scale(largest, bits), np.float32(1)).astype(np.float32)
-    return QuantisedWeight(of.stored(weight, scales, bits), scales.reshape(-1), axis)
+    if bits == 7:
+        largest = np.maximum(largest, largest_pair(weight, axis).reshape(largest.shape))
+    scales = np.where(largest > of.smallest, of.scale(largest), np.float32(1)).astype(np.float32)
+    return QuantisedWeight(of.stored(weight, scales), scales.reshape(-1), axis)
+
+
+def largest_pair(weight: np.ndarray, axis: int) -> np.ndarray:
+    """The largest magnitude that two neighbouring weights of one sign add up to, of every channel.
+
+    Without VNNI, x86 CPUs multiply unsigned numbers, 0 to 255, by signed ones and add each two neighbours in 16 bits
+    (`vpmaddubsw`), which saturate. Weights of one sign are the worst: 255 · 128 = 32,640 is the most that fits, so the
+    two may add up to 128, which rounding makes of 127.
+
+    Args:
+        weight: of a MatMul; neighbours are those that the product adds, two by two from the first one on.
+        axis: of the channels.
+
+    Returns:
+        [channels] of the weight's type.
+    """
+    rows = np.moveaxis(weight, axis, -1).reshape(-1, weight.shape[axis])
+    pairs = np.concatenate([rows, np.zeros_like(rows[: len(rows) % 2])]).reshape(-1, 2, rows.shape[1])
+    signed = np.concatenate([np.maximum(pairs, 0), np.maximum(-pairs, 0)])
+    largest: np.ndarray = signed.sum(axis=1).max(axis=0)
+    return largest
 
 
 def quantised(values: np.ndarray, limit: float, of: Format = FORMATS[INT8]) -> np.ndarray:

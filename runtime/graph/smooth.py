@@ -2,7 +2,8 @@
 
 A transformer's activations have a few channels with outliers, and one scale must serve all. Dividing a channel by s
 and multiplying the weights that read it by s changes no result; where a LayerNorm makes the activations, its own scale
-and shift take the division.
+and shift take the division. Elsewhere, behind GELU or attention, a multiplication of its own does: one more pass over
+the values, which a compiler joins with what stands before it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from .model import View, attribute
+from .model import View, attribute, replace_nodes
 from .products import Product
 from .shapes import ValueType, value_types
 
@@ -25,10 +26,16 @@ SPREAD = 1e4
 
 
 class Site(NamedTuple):
-    """A LayerNorm, and all the products that read what it makes."""
+    """A LayerNorm, and all the products that read what it makes; or a value, and the products that read it."""
 
     norm: str
+    """The LayerNorm that takes the division; empty if a multiplication does."""
     products: tuple[Product, ...]
+
+    @property
+    def name(self) -> str:
+        """One for each site of a graph."""
+        return self.norm or self.products[0].value
 
 
 def sites(model: ModelProto, products: Sequence[Product]) -> list[Site]:
@@ -49,11 +56,33 @@ def sites(model: ModelProto, products: Sequence[Product]) -> list[Site]:
     return [site for site in found if all(name in view.initializers for name in _affine(view.nodes[site.norm]))]
 
 
+def value_sites(model: ModelProto, products: Sequence[Product], others: Sequence[Site]) -> list[Site]:
+    """The values that only a multiplication of their own can balance.
+
+    Args:
+        model: a graph with named nodes, its Gemms split.
+        products: those that are to be INT8.
+        others: the sites of norms (`sites`), whose products are left out.
+    """
+    view = View(model)
+    by_node = {product.node: product for product in products}
+    taken = {product.value for site in others for product in site.products}
+    found: dict[str, list[Product]] = {}
+    for product in products:
+        found.setdefault(product.value, []).append(product)
+    return [
+        Site("", tuple(readers))
+        for value, readers in found.items()
+        if value not in {*taken, *view.inputs, *view.outputs}
+        and all(_only(view.nodes[product.node], by_node, view) for product in readers)
+    ]
+
+
 def factors(site: Site, model: ModelProto, largest: np.ndarray, strength: float) -> np.ndarray:
     """SmoothQuant's s = max|x|^α / max|w|^(1 − α) for every channel, their geometric mean 1.
 
     Args:
-        site: the norm and its products.
+        site: what is divided, and its products.
         model: holds the weights.
         largest: [C], every channel's largest magnitude.
         strength: α: 0 leaves all to the activations, 1 all to the weights; 0.5 is the paper's.
@@ -80,9 +109,10 @@ def smoothed(model: ModelProto, chosen: Mapping[Site, np.ndarray]) -> ModelProto
         chosen: [C] factors by site.
     """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    _multiply(model, {site.products[0].value: (site, s) for site, s in chosen.items() if not site.norm})
     nodes = {node.name: node for node in model.graph.node}
     for site, s in chosen.items():
-        norm = nodes[site.norm]
+        norm = nodes[site.norm] if site.norm else NodeProto()
         for index, name in enumerate(_affine(norm), start=1):
             divided = numpy_helper.to_array(tensors[name]) / s
             norm.input[index] = f"{name}_smoothed_{norm.name}"  # several norms may share a scale
@@ -90,6 +120,26 @@ def smoothed(model: ModelProto, chosen: Mapping[Site, np.ndarray]) -> ModelProto
         for name in _weights(site):
             tensors[name].CopyFrom(_tensor(numpy_helper.to_array(tensors[name]) * s[:, None], name))
     return model
+
+
+def _multiply(model: ModelProto, chosen: Mapping[str, tuple[Site, np.ndarray]]) -> None:
+    """Put a multiplication by 1/s before the products of every value, which keep its name; others read the old one."""
+    nodes = []
+    readers = {value: {product.node for product in site.products} for value, (site, _) in chosen.items()}
+    for original in model.graph.node:
+        node = NodeProto.FromString(original.SerializeToString())
+        for index, name in enumerate(node.input):
+            if name in chosen and node.name not in readers[name]:
+                node.input[index] = f"{name}_unbalanced"
+        made = [name for name in node.output if name in chosen]
+        node.output[:] = [f"{name}_unbalanced" if name in chosen else name for name in node.output]
+        nodes.append(node)
+        for name in made:
+            factor = _tensor(1 / chosen[name][1], f"{name}_factors")
+            model.graph.initializer.append(factor)
+            balanced = f"{name}_balanced"
+            nodes.append(helper.make_node("Mul", [f"{name}_unbalanced", factor.name], [name], name=balanced))
+    replace_nodes(model, nodes)
 
 
 def _tensor(array: np.ndarray, name: str) -> TensorProto:

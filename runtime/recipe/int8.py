@@ -10,7 +10,7 @@ from ..geometry.limits import LARGEST, PHOTOS
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=PHOTOS)]
-Method = Literal["minmax", "percentile", "entropy", "mse"]
+Method = Literal["minmax", "wide", "percentile", "entropy", "mse"]
 Part = Literal["first_block", "last_block"]
 
 
@@ -30,22 +30,28 @@ class Int8Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     nodes: dict[str, tuple[str, ...]] = {}
     """Single products that stay float, by stage."""
     smoothing: Annotated[tuple[Share, ...], msgspec.Meta(min_length=1)] = (0.0, 0.5)
-    """Strengths of balancing outliers into weights (SmoothQuant's α) that are tried; 0 is none."""
-    ranges: Annotated[tuple[Method, ...], msgspec.Meta(min_length=1)] = ("minmax", "percentile", "entropy", "mse")
-    """Methods for the range of a value that are tried."""
+    """Strengths of balancing outliers into weights (SmoothQuant's α) that are tried, for the whole stage and value by
+    value; 0 is none."""
+    ranges: Annotated[tuple[Method, ...], msgspec.Meta(min_length=1)] = ("minmax", "wide", "percentile", "mse")
+    """Methods for the range of a value that are tried: those, and `entropy`."""
     search: Literal["stage", "block", "product"] = "product"
     """The unit that gets a method of its own, by the error at the outputs, and goes back to float as one: a product, a
     block, or a whole stage, which is fastest and all or nothing."""
     weight_bits: Annotated[tuple[Literal[7, 8], ...], msgspec.Meta(min_length=1)] = (8, 7)
-    """Of weights, tried with the engine itself: 7 avoids the saturation of x86 CPUs without VNNI."""
+    """Of weights, tried with the engine itself: 7 avoids the saturation of x86 CPUs without VNNI, and has as much of an
+    eighth bit as it leaves."""
     photos: Count = 16
     """Least number of photos to calibrate on."""
     gate_photos: Count = 8
     """Least number of further photos that the gate judges by."""
     cases: Count = 4
-    """Most photos that the search measures on."""
+    """Most photos that the search measures on; ranges are taken from the others."""
     cosine: Share = 0.98
     """Least cosine of a stage's outputs: its most sensitive products go back to float until it holds."""
+    relative: Share = 0.03
+    """Relative error of a stage's outputs that is aimed at: its most sensitive products go back to float for it, ..."""
+    share: Share = 0.8
+    """... as long as this share of all its products with weights is quantised, those counted that `keep` has float."""
     labels: Share = 0.95
     """Least share of pixels on which the masks must be those of the FP32 engines: the gate's budget."""
     speedup: Annotated[float, msgspec.Meta(gt=0, le=LARGEST)] = 1.0

@@ -193,7 +193,7 @@ def test_black_photos_at_the_required_count_are_refused(micro_bundle, photos, tm
 
 def test_masks_that_differ_too_much_are_refused(micro_bundle, photos, tmp_path, monkeypatch):
     """Ranges a thousand times too small, whatever the photos."""
-    monkeypatch.setattr("ovdeploy.calib.int8.search.limit_of", lambda seen, method, of: 1e-3)
+    monkeypatch.setattr("ovdeploy.calib.int8.meter.limit_of", lambda seen, method, of: 1e-3)
     request = request_of(micro_bundle, photos, tmp_path / "int8", settings={"labels": 0.9})
     outcome = run(dataclasses.replace(request, classes=["cup", "table", "spoon", "wall", "floor", "lamp"]))
     assert not outcome.accepted and "masks agree on" in outcome.calibration.gate.refused[0]

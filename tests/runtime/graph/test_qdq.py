@@ -5,6 +5,9 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from onnx import numpy_helper
 
 from ovdeploy.runtime.errors import ExportError
@@ -75,13 +78,46 @@ def test_the_graph_is_explicit_and_symmetric(tmp_path):
     assert census.nodes["int8"] == 3 and census.weights["int8"] == 8 * 16 * 2 + 64
 
 
-@pytest.mark.parametrize("bits", [7, 8])
-def test_weights_are_the_nearest_steps_of_every_channel(bits):
+def test_weights_are_the_nearest_steps_of_every_channel():
     weight = np.random.default_rng(0).standard_normal((5, 3)).astype(f32) * np.array([1, 100, 0], f32)
-    made = quantised_weight(weight, 1, FORMATS["int8"], bits)
-    steps = {8: 127, 7: 63}[bits]
-    assert np.abs(made.values).max(axis=0).tolist() == [steps, steps, 0] and np.isfinite(made.scales).all()
+    made = quantised_weight(weight, 1, FORMATS["int8"])
+    assert np.abs(made.values).max(axis=0).tolist() == [127, 127, 0] and np.isfinite(made.scales).all()
     assert (np.abs(made.dequantised() - weight) <= made.scales * 0.5001).all(), "half a step, and float32's rounding"
+
+
+def saturating(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """`vpmaddubsw` along a product: unsigned by signed numbers, each two neighbours added in 16 bits that saturate."""
+    length = left.shape[1]
+    total = np.zeros((len(left), right.shape[1]), np.int64)
+    for k in range(0, length, 2):
+        pair = sum(
+            np.outer(left[:, i].astype(np.int64), right[i].astype(np.int64)) for i in range(k, min(k + 2, length))
+        )
+        total += np.clip(pair, -(2**15), 2**15 - 1)
+    return total
+
+
+weights = st.integers(1, 9).flatmap(
+    lambda rows: hnp.arrays(f32, (rows, 3), elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False))
+)
+
+
+@given(weights)
+def test_weights_of_seven_bits_never_saturate_and_are_at_least_as_fine_as_that(weight):
+    """Of all unsigned numbers 0 and 255 are the worst."""
+    made = quantised_weight(weight, 1, FORMATS["int8"], 7)
+    rows = len(weight)
+    worst = np.array([[255 * (bits >> i & 1) for i in range(rows)] for bits in range(2**rows)])
+    assert (saturating(worst, made.values) == worst @ made.values.astype(np.int64)).all()
+    assert (made.scales <= np.maximum(np.abs(weight).max(axis=0) / 63, 1) * 1.00001).all()
+    assert (np.abs(made.dequantised() - weight) <= made.scales * 0.5001).all()
+
+
+def test_an_outlier_among_small_weights_keeps_its_eight_bits():
+    weight = np.array([[1.0], [0.001], [0.3], [0.3]], f32)
+    assert quantised_weight(weight, 1, FORMATS["int8"], 7).values.ravel().tolist() == [127, 0, 38, 38]
+    even = quantised_weight(np.ones((4, 1), f32), 1, FORMATS["int8"], 7).values
+    assert np.abs(even).max() == 64, "two of 64 add up to 128"
 
 
 def test_numbers_are_those_of_onnx_runtimes_quantizer(tmp_path):

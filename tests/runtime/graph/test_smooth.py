@@ -7,7 +7,7 @@ from ovdeploy.runtime.graph.emulate import model_session
 from ovdeploy.runtime.graph.observe import Observer
 from ovdeploy.runtime.graph.products import products, split_gemms
 from ovdeploy.runtime.graph.qdq import FORMATS, quantise
-from ovdeploy.runtime.graph.smooth import factors, sites, smoothed
+from ovdeploy.runtime.graph.smooth import factors, sites, smoothed, value_sites
 from support.blocks import feeds, mlp
 from support.graphs import contract_of, graph
 
@@ -79,6 +79,42 @@ def test_what_cannot_be_balanced_exactly_is_left(body):
     }  # fmt: skip
     model = graph(SHARED, body, **{name: array for name, array in weights.items() if name in body})
     assert sites(model, products(model)) == []
+
+
+def value_balanced(model, given, strength):
+    """A model with every value balanced that no norm can balance."""
+    found = value_sites(model, products(model), sites(model, products(model)))
+    with Observer(model, contract_of(model), [site.name for site in found]) as observer:
+        seen = observer.observe(given)
+    return found, smoothed(model, {site: factors(site, model, seen[site.name].largest, strength) for site in found})
+
+
+@pytest.mark.parametrize("strength", [0.5, 0.9])
+def test_values_behind_no_norm_are_balanced_by_a_multiplication(strength):
+    found, model = value_balanced(split_gemms(mlp()), feeds(), strength)
+    assert [(site.norm, site.name, [p.node for p in site.products]) for site in found] == [("", "a", ["MatMul_k"])]
+    assert [node.name for node in model.graph.node if node.op_type == "Mul"] == ["a_balanced"]
+    assert products(model) == products(split_gemms(mlp())), "names and order are what they were"
+    np.testing.assert_allclose(run(model, feeds()), run(mlp(), feeds()), rtol=1e-4, atol=2e-4)  # as above
+
+
+def test_other_readers_of_a_balanced_value_read_the_old_one():
+    weights = {"g": np.arange(1, 9, dtype=f32), "w": np.random.default_rng(0).standard_normal((8, 8)).astype(f32)}
+
+    def fresh():
+        return graph(SHARED, "n = LayerNormalization(x, g) q = MatMul(n, w) y = Add(q, n)", **weights)
+
+    given = {"x": np.random.default_rng(1).standard_normal((2, 6, 8)).astype(f32)}
+    found, model = value_balanced(fresh(), given, 0.5)
+    assert [site.name for site in found] == ["n"]
+    assert list(model.graph.node[-1].input) == ["q", "n_unbalanced"]
+    np.testing.assert_allclose(run(model, given), run(fresh(), given), rtol=1e-4, atol=1e-4)  # float32
+
+
+@pytest.mark.parametrize("body", ["y = MatMul(x, w)", "t = Neg(x) k = MatMul(t, w) p = MatMul(k, w) y = Add(k, p)"])
+def test_inputs_and_values_whose_weights_others_read_cannot_be_balanced(body):
+    model = graph(SHARED, body, w=np.ones((8, 8), f32))
+    assert value_sites(model, products(model), []) == []
 
 
 def test_dead_channels_keep_their_scale():
