@@ -20,7 +20,7 @@ from ovdeploy.runtime.errors import EngineError, MissingExtraError
 from ovdeploy.runtime.reporting import logged, logger
 
 NO_BUNDLE = ("doctor", "scenes")
-BY_PLACE = ("segment", "prompt", "everything")
+BY_PLACE = ("segment", "batch", "prompt", "everything")
 """Commands that take photos by their place, and so the bundle by its option alone."""
 
 
