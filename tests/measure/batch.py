@@ -176,6 +176,7 @@ def measure_rate(folder: Path, given: argparse.Namespace) -> None:
 MANY = """
 import sys, time, cv2
 from pathlib import Path
+from ovdeploy.runtime import Segmenter
 cv2.setNumThreads(1)
 photos = sorted(Path(sys.argv[2]).iterdir())
 with Segmenter.load(sys.argv[1], threads=1) as segmenter:
