@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, overload
 
@@ -57,13 +57,20 @@ class Plan(Sequence[Portion]):
         photos: how many; None where only reading tells.
     """
 
-    def __init__(self, photos: Listing, containers: Iterable[str] = (), division: Division | None = None) -> None:
+    def __init__(
+        self,
+        photos: Listing,
+        containers: Iterable[str] = (),
+        division: Division | None = None,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
         """Divide photos.
 
         Args:
             photos: named one by one.
             containers: files that hold photos, paths or URLs of stores.
             division: how.
+            sizes: bytes of containers, as far as they are known.
 
         Raises:
             PhotoError: a file that holds photos cannot be read.
@@ -75,7 +82,7 @@ class Plan(Sequence[Portion]):
         self._allowed = self._division.allow_urls
         files = list(containers)
         self._others = [portion for name in files for portion in CONTAINERS[_suffix(name)](name, self._division)]
-        told = [photos.digest, *(f"{name} {_bytes_of(name)}" for name in files), str(self._division)]
+        told = [photos.digest, *(f"{name} {_bytes_of(name, sizes or {})}" for name in files), str(self._division)]
         self.digest = hashlib.sha256("\n".join(told).encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
@@ -125,11 +132,12 @@ def planned(source: str, division: Division | None = None) -> Plan:
     division = division or Division()
     if stores.is_stored(source):
         division = division._replace(allow_urls=True)  # whoever named it on the command line wants it fetched
-    names = _Divided(_stored(source) if stores.is_stored(source) else _local(source, division.recursive))
+    sizes: dict[str, int] = {}
+    names = _Divided(_stored(source, sizes) if stores.is_stored(source) else _local(source, division.recursive))
     photos = Listing(names)  # while it is filled, the others are put aside
     if not photos and not names.containers:
         raise PhotoError(f"{source}: there are no photos, and no files that hold photos ({', '.join(CONTAINERS)})")
-    return Plan(photos, names.containers, division)
+    return Plan(photos, names.containers, division, sizes)
 
 
 class _Divided:
@@ -147,9 +155,13 @@ class _Divided:
                 yield source
 
 
-def _stored(url: str) -> Iterator[Source]:
-    for each in stores.listed(url):
-        if stores.is_wanted(each) or _suffix(each) in CONTAINERS:
+def _stored(url: str, sizes: dict[str, int]) -> Iterator[Source]:
+    """What lies in a store; the sizes of files that hold photos are noted, since asking for each takes a request."""
+    for each, size in stores.listed(url):
+        if _suffix(each) in CONTAINERS:
+            sizes[each] = size
+            yield Source(each, each)
+        elif stores.is_wanted(each):
             yield Source(each, each)
 
 
@@ -174,14 +186,14 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _bytes_of(name: str) -> int:
+def _bytes_of(name: str, sizes: Mapping[str, int]) -> int:
     """Of a file that holds photos.
 
     Raises:
         PhotoError: the system does not say.
     """
     if stores.is_stored(name):
-        return stores.size_of(name)
+        return sizes[name] if name in sizes else stores.size_of(name)
     try:
         return os.stat(name).st_size
     except (OSError, ValueError) as error:

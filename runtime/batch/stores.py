@@ -52,8 +52,8 @@ def is_stored(name: str) -> bool:
     return bool(mark) and scheme in STORES
 
 
-def listed(url: str) -> Iterator[str]:
-    """The URLs of all objects that a URL means: those below a prefix, those of a glob, or the one of this key; sorted.
+def listed(url: str) -> Iterator[tuple[str, int]]:
+    """The URLs and bytes of all objects that a URL means: below a prefix, of a glob, or of this key; sorted.
 
     Args:
         url: `s3://bucket/prefix`, or with `*`, `?` and `[`.
@@ -65,8 +65,8 @@ def listed(url: str) -> Iterator[str]:
     scheme = url.partition("://")[0]
     system = _system(scheme)
     find = system.glob if any(letter in url for letter in GLOB) else system.find
-    keys = patiently(lambda: sorted(find(url)), url)
-    return (f"{scheme}://{key}" for key in keys)
+    found = patiently(lambda: {key: int(about.get("size") or 0) for key, about in find(url, detail=True).items()}, url)
+    return ((f"{scheme}://{key}", found[key]) for key in sorted(found))
 
 
 def is_wanted(url: str) -> bool:

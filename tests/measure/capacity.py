@@ -1,7 +1,7 @@
 """What 10⁹ photos take on 1,000 workers that fail and straggle. No test: it simulates, on times that were measured.
 
     python tests/measure/batch.py times --json times.json
-    python tests/measure/capacity.py times.json [--scale 1.0] [--photos 1000000000] [--price 0.05]
+    python tests/measure/capacity.py times.json [--scale 1.0] [--shards 60 250 1000]
 
 Prints the table of docs/scale.md: hours, lost work and tail by the photos of a shard, by failures, and by stragglers,
 with and without copies of the last shards. `--scale` multiplies the measured seconds, where another recipe or machine
@@ -19,7 +19,6 @@ import numpy as np
 
 from support.capacity import Fleet, Load, measured, simulated
 
-SHARDS = (250, 1_000, 10_000, 100_000)
 FAILURES = (0.0, 0.01, 0.1, 1.0)
 """Of a worker an hour: never, one in four days, one in ten hours (spot machines), one an hour."""
 
@@ -33,6 +32,7 @@ def main() -> None:
     parser.add_argument("--price", type=float, default=0.05)
     parser.add_argument("--slow-share", type=float, default=0.02)
     parser.add_argument("--slow-factor", type=float, default=3.0)
+    parser.add_argument("--shards", type=int, nargs="+", default=[250, 1_000, 10_000])
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     times = json.loads(given.times.read_text())["times"]
@@ -49,14 +49,14 @@ COLUMNS = ("photos a shard", "failures a worker and hour", "stragglers", "copies
 
 def by_shard(given: argparse.Namespace, seconds: np.ndarray) -> None:
     print(f"| {' | '.join(COLUMNS)} |\n" + "| ---: " * len(COLUMNS) + "|")
-    for shard in SHARDS:
+    for shard in given.shards:
         for copies in (False, True):
             print(line(given, seconds, shard, 0.1, given.slow_share, copies), flush=True)
 
 
 def by_failures(given: argparse.Namespace, seconds: np.ndarray) -> None:
     for failures in FAILURES:
-        for shard in (1_000, 10_000):
+        for shard in given.shards:
             print(line(given, seconds, shard, failures, 0.0, False), flush=True)
 
 

@@ -61,9 +61,9 @@ class System:
         if self.number % 2:
             raise ConnectionError("closed")
 
-    def find(self, url):
+    def find(self, url, detail):
         self._ask()
-        return [key for key in self.objects if f"s3://{key}".startswith(url)]
+        return {key: {"size": len(data)} for key, data in self.objects.items() if f"s3://{key}".startswith(url)}
 
     def info(self, url):
         self._ask()
