@@ -98,7 +98,7 @@ running_options = together(
                  help="End the run when more than N photos failed.  [default: never]"),
     click.option("--runner", type=Choice(list(RUNNERS)), default="local", show_default=True,
                  help="This machine's processes, or a cluster of Ray."),
-    click.option("--address", metavar="ADDRESS", help="Of a cluster of Ray: auto, HOST:PORT, ray://HOST:PORT.  "
+    click.option("--address", metavar="ADDRESS", help="Of a cluster of Ray: auto, or HOST:PORT.  "
                  "[default: one is started here]"),
 )  # fmt: skip
 

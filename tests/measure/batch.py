@@ -47,6 +47,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--files", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--source", type=Path, help="Photos for `times`; drawn if they are not given.")
+    parser.add_argument("--threads", type=int, default=1, help="For `times`.")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -215,8 +217,8 @@ def measure_list(folder: Path, given: argparse.Namespace) -> None:
 
 
 def measure_times(folder: Path, given: argparse.Namespace) -> None:
-    bundle, photos = bundle_in(folder, given), photos_in(folder / "photos", given.photos)
-    told = summary(command(photos, folder / "out", bundle, "--at-once", 1))
+    bundle, photos = bundle_in(folder, given), given.source or photos_in(folder / "photos", given.photos)
+    told = summary(command(photos, folder / "out", bundle, "--at-once", 1, "--threads", given.threads))
     text = json.dumps(told, indent=1)
     print(text if given.json is None else f"{given.json.write_text(text)} bytes in {given.json}")
 
