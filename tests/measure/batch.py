@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -153,18 +154,24 @@ def children(process: int) -> list[int]:
 def measure_rate(folder: Path, given: argparse.Namespace) -> None:
     """Photos a second from the opened engines on, as the summary tells them, and `segment_many`'s in a like process."""
     bundle, photos = bundle_in(folder, given), photos_in(folder / "photos", given.photos)
-    ways = {
-        "one": ("--workers", 1, "--at-once", 1),
-        "two": ("--workers", 2, "--at-once", 1),
-        "pair": ("--workers", 1, "--at-once", 2),
+    shard = max(1, given.photos // 6)
+
+    def batched(workers: int, at_once: int) -> float:
+        out = Path(tempfile.mkdtemp(dir=folder)) / "out"
+        more = ("--shard-size", shard, "--workers", workers, "--at-once", at_once)
+        return float(summary(command(photos, out, bundle, *more))["photos_per_second"])
+
+    ways: dict[str, Callable[[], float]] = {
+        "one": lambda: batched(1, 1),
+        "many 1": lambda: many(bundle, photos, 1),
+        "two": lambda: batched(2, 1),
+        "pair": lambda: batched(1, 2),
+        "many 2": lambda: many(bundle, photos, 2),
     }
-    rates: dict[str, list[float]] = {name: [] for name in (*ways, "many 1", "many 2")}
+    rates: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(given.rounds):
-        for name in sorted(ways, reverse=number % 2 == 1):
-            more = ("--shard-size", max(1, given.photos // 6), *ways[name])
-            rates[name].append(summary(command(photos, folder / f"{name}{number}", bundle, *more))["photos_per_second"])
-        for at_once in (1, 2):
-            rates[f"many {at_once}"].append(many(bundle, photos, at_once))
+        for name in list(ways)[:: -1 if number % 2 else 1]:
+            rates[name].append(ways[name]())
         print({name: round(values[-1], 2) for name, values in rates.items()}, flush=True)
     pairs = {
         "two / one": ("two", "one"),

@@ -60,7 +60,7 @@ def test_every_command_can_be_asked_to_say_more(name):
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("segmnt", "Did you mean 'segment'? Valid: bench, "),
+        ("segmnt", "Did you mean 'segment'? Valid: batch, "),
         ("buildplans", "Did you mean 'build-plans'?"),
         ("export", "export-engines RECIPE"),
         ("export-engines", "export-engines RECIPE"),
