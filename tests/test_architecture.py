@@ -224,7 +224,7 @@ def test_the_runtime_loses_no_public_name():
 
 
 GROUPS = {
-    "ovdeploy.commands": 16,
+    "ovdeploy.commands": 17,
     "ovdeploy.pipelines": 3,
     "ovdeploy.methods": 1,
     "ovdeploy.references": 3,

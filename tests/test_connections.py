@@ -23,6 +23,7 @@ SCENES = ("--dataset", "scenes", "--photos", "2")
 
 ARGUMENTS = {
     "segment": ("photos", "--bundle", "bundle", *WORDS),
+    "batch": ("photos", "table", "--bundle", "bundle", *WORDS),
     "prompt": ("photos/0.png", "--bundle", "bundle", "--point", "10,10"),
     "everything": ("photos/0.png", "--bundle", "bundle", "--points-per-side", "2"),
     "inspect": ("bundle",),

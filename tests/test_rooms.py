@@ -28,7 +28,7 @@ ROOMS = (
     ("bundle",),
     ("pipelines",),
     ("bench", "evaluation"),
-    ("video", "serving", "archive", "webdemo"),
+    ("batch", "video", "serving", "archive", "webdemo"),
     ("cli",),
 )
 """Of runtime/, from the ground up. Rooms of one floor do not know each other, the modules of the ground floor may."""

@@ -20,6 +20,7 @@ GROUP = "ovdeploy.commands"
 
 SUMMARIES = {
     "segment": "Name every pixel of photos.",
+    "batch": "Make a table of a million photos, and resume.",
     "prompt": "Segment one object by points, a box or a mask.",
     "everything": "Find every thing in photos, without words.",
     "inspect": "Show what a bundle holds, and verify every file.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, overload
@@ -57,6 +58,11 @@ class Listing(Sequence[Source]):
 
     def __len__(self) -> int:
         return len(self._ends)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the names in their order; nothing of what lies there goes in."""
+        return hashlib.sha256(self._ends.tobytes() + self._text).hexdigest()
 
     @overload
     def __getitem__(self, index: int) -> Source: ...

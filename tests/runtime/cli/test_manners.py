@@ -20,7 +20,7 @@ from ovdeploy.runtime.errors import EngineError, MissingExtraError
 from ovdeploy.runtime.reporting import logged, logger
 
 NO_BUNDLE = ("doctor", "scenes")
-BY_PLACE = ("segment", "prompt", "everything")
+BY_PLACE = ("segment", "batch", "prompt", "everything")
 """Commands that take photos by their place, and so the bundle by its option alone."""
 
 
@@ -60,7 +60,7 @@ def test_every_command_can_be_asked_to_say_more(name):
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("segmnt", "Did you mean 'segment'? Valid: bench, "),
+        ("segmnt", "Did you mean 'segment'? Valid: batch, "),
         ("buildplans", "Did you mean 'build-plans'?"),
         ("export", "export-engines RECIPE"),
         ("export-engines", "export-engines RECIPE"),

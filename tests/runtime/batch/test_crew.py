@@ -1,0 +1,116 @@
+"""A crew loses no photo and doubles none, whoever is killed; a photo that kills or hangs costs itself alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from ovdeploy.runtime import Bundle, Vocabulary
+from ovdeploy.runtime.batch.crew import Crew
+from ovdeploy.runtime.batch.messages import Spec, Work
+from ovdeploy.runtime.errors import BundleError, EngineError
+from support.batches import Told
+from support.samples import random_vocabulary
+
+
+@pytest.fixture
+def crew(micro_bundle, tmp_path):
+    """Makes a crew, and closes it."""
+    made = []
+
+    def make(workers=1, time_limit=None, at_once=2, **changed):
+        opened = Bundle.load(micro_bundle)
+        words = random_vocabulary(opened.manifest.dimensions.embedding)
+        how = {"backend": "onnxruntime", "threads": 1}
+        spec = {"bundle": opened.path, "digest": opened.digest, "vocabulary": words, "parameters": {}, "opening": how,
+                "columns": ("mask",), "at_once": at_once, "folder": tmp_path, **changed}  # fmt: skip
+        made.append(Crew(Spec(**spec), workers, time_limit))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def errors_of(work):
+    assert sorted(work.rows) == list(range(len(work.rows)))
+    return [work.rows[number].get("error_type") for number in range(len(work.rows))]
+
+
+def test_a_photo_that_kills_costs_itself_and_no_neighbour(crew):
+    """Two at once: a neighbour is in work when the worker dies, twice if it were not done alone the second time."""
+    kinds = ("good", "deadly", "good", "good", "deadly")
+    told = []
+    [work] = crew().run([Work(0, Told(kinds))], told.append)
+    assert errors_of(work) == [None, "WorkerDiedError", None, None, "WorkerDiedError"]
+    assert sorted(row["row"] for row in told) == list(range(5)), "each is told once"
+    assert "2 workers ended on this photo" in work.rows[1]["error"] and "signal 9" in work.rows[1]["error"]
+
+
+def test_a_photo_whose_worker_was_killed_by_chance_is_done(crew, tmp_path):
+    [work] = crew().run([Work(0, Told(("good", "once", "good"), str(tmp_path)))])
+    assert errors_of(work) == [None] * 3 and work.ended.photos == 3
+
+
+def test_a_photo_that_hangs_is_ended_and_the_others_are_done(crew):
+    [work] = crew(time_limit=2.0).run([Work(0, Told(("endless", "good", "good")))])
+    assert errors_of(work) == ["TimeLimitError", None, None]
+    assert "longer than 2 s" in work.rows[0]["error"]
+
+
+def test_several_workers_that_are_killed_leave_the_rows_of_an_undisturbed_run(crew):
+    plans = [Told(("good",) * count) for count in (3, 5, 1, 4)]
+    expected = {work.number: work.rows for work in crew(2).run(map(Work, range(4), plans))}
+    disturbed = crew(2)
+    kills = iter([1, 4, 9])
+    count, at = 0, next(kills)
+
+    def kill(row):
+        nonlocal count, at
+        count += 1
+        if count == at:
+            at = next(kills, 0)
+            os.kill(disturbed._hands[count % 2]._process.pid, signal.SIGKILL)
+
+    came = {work.number: work.rows for work in disturbed.run(map(Work, range(4), plans), kill)}
+    assert came == expected and sum(map(len, came.values())) == count == 13
+    assert disturbed.peak > 10**7
+
+
+def test_rows_that_are_there_are_not_made_again(crew):
+    there = {"row": 1, "name": "kept"}
+    [work] = crew().run([Work(0, Told(("good", "deadly", "good")), {1: there})])
+    assert work.rows[1] == there and work.fresh == {0, 2}
+
+
+def test_what_would_befall_every_photo_ends_the_run(crew, tmp_path, micro_bundle):
+    good = Work(0, Told(("good",)))
+    with pytest.raises(BundleError, match="another bundle here"):
+        list(crew(digest="0" * 64).run([good]))
+    with pytest.raises(BundleError):
+        list(crew(bundle=tmp_path).run([good]))
+    with pytest.raises(Exception, match="background") as caught:
+        list(crew(parameters={"probability_threshold": 0.5}, vocabulary=_of_two(micro_bundle)).run([good]))
+    assert type(caught.value).__module__ == "ovdeploy.runtime.errors"
+
+
+def _of_two(bundle):
+    words = random_vocabulary(Bundle.load(bundle).manifest.dimensions.embedding)
+    return Vocabulary(["cup", "table"], words.embeddings[:2])
+
+
+def test_workers_that_end_again_and_again_end_the_run(crew, monkeypatch):
+    from ovdeploy.runtime.batch import hand
+
+    monkeypatch.setattr(hand, "WORKER", "antigravity_that_is_not_there")
+    with pytest.raises(EngineError, match="again and again"):
+        list(crew().run([Work(0, Told(("good",)))]))
+
+
+def test_a_worker_whose_crew_is_gone_ends(crew):
+    made = crew()
+    process = made._hands[0]._process
+    made._hands[0].connection.close()
+    assert process.wait(20) == 0
