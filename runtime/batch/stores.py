@@ -130,7 +130,8 @@ def patiently(ask: Callable[[], Answer], url: str, pause: Callable[[float], None
             if number == TRIES - 1:
                 raise PhotoError(f"{url}: the store failed {TRIES} times ({_told(error)})") from error
             longest = min(FIRST_PAUSE * 2**number, LONGEST_PAUSE)
-            pause(longest * (1 - random.random() / 2))  # noqa: S311 (so that a thousand workers do not come at once)
+            # a thousand workers should not come at once
+            pause(longest * (1 - random.random() / 2))  # noqa: S311  # nosec B311 (no secret)
     raise AssertionError("unreachable")
 
 
