@@ -131,7 +131,7 @@ def patiently(ask: Callable[[], Answer], url: str, pause: Callable[[float], None
                 raise PhotoError(f"{url}: the store failed {TRIES} times ({_told(error)})") from error
             longest = min(FIRST_PAUSE * 2**number, LONGEST_PAUSE)
             # a thousand workers should not come at once
-            pause(longest * (1 - random.random() / 2))  # noqa: S311  # nosec B311 (no secret)
+            pause(longest * (1 - random.random() / 2))  # noqa: S311  # nosec B311
     raise AssertionError("unreachable")
 
 

@@ -77,3 +77,13 @@ def test_a_node_that_is_killed_in_the_middle_changes_nothing(cluster, home, micr
     assert killed[0] < 12, "the node was killed in the middle"
     assert files(home / "killed") == files(home / "expected")
     print(f"the node was killed when {killed[0]} of 12 shards were written")
+
+
+def test_rays_own_reader_reads_the_table(cluster, home):
+    ray.init(address=cluster[0].address)
+    try:
+        rows = ray.data.read_parquet(str(home / "expected")).select_columns(["name", "error_type"]).take_all()
+    finally:
+        ray.shutdown()
+    failed = {Path(row["name"]).name for row in rows if row["error_type"]}
+    assert len(rows) == len(NAMES) and failed == set(BROKEN)
