@@ -51,12 +51,12 @@ RUNGS = (
     Rung("s2clip-mobile-sam", "s2clip-mobile-sam"),
     Rung("trident-b16", "trident-b16"),
     Rung("s2clip-small", "s2clip-small"),
-    Rung("s2clip-small, 4 windows", "s2clip-small", {"stride": 336}),
-    Rung("s2clip-small, 2 windows", "s2clip-small", {"short_side": 336, "stride": 336}),
-    Rung("s2clip-nano, 6 windows", "s2clip-nano", {"short_side": 299, "stride": 149}),
+    Rung("s2clip-small with 4 windows", "s2clip-small", {"stride": 336}),
+    Rung("s2clip-small with 2 windows", "s2clip-small", {"short_side": 336, "stride": 336}),
+    Rung("s2clip-nano with 6 windows", "s2clip-nano", {"short_side": 299, "stride": 149}),
     Rung("s2clip-nano", "s2clip-nano"),
-    Rung("s2clip-nano, 1 window", "s2clip-nano", {"max_long_side": 224}),
-    Rung("s2clip-nano, unrefined", "s2clip-nano", {"refine": False}),
+    Rung("s2clip-nano with 1 window", "s2clip-nano", {"max_long_side": 224}),
+    Rung("s2clip-nano unrefined", "s2clip-nano", {"refine": False}),
 )
 """The most thorough first; a photo of 600 × 400 has the windows that are named, and 6 else."""
 
