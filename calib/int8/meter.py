@@ -11,8 +11,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from ...runtime.backends.cpu import this_processor
 from ...runtime.backends.options import SessionOptions
 from ...runtime.backends.registry import open_session
+from ...runtime.backends.tried import library_version
 from ...runtime.graph.model import save_model
 from ...runtime.graph.probe import Probe
 from ...runtime.graph.search import agreement
@@ -85,7 +87,8 @@ class Meter:
 
     def of_engine(self, choice: Choice) -> Measured:
         """By the engine of a choice, on a few cases."""
-        what = msgspec.json.encode(choice, order="deterministic")
+        where = (self._backend, library_version(self._backend), this_processor().shown)  # what saturates depends on it
+        what = msgspec.json.encode([choice, *where], order="deterministic")
 
         def run() -> Measured:
             cases, expected = self.work.cases[:BITS_CASES], self._expected()

@@ -90,9 +90,10 @@ class Work:
         self.stage, self.contract, self.path, self.settings = contract.stage, contract, path, settings
         self.steps, self.precision, self.format = steps, precision, FORMATS[precision]
         self.readers = collected.of(contract)
-        apart = spread(len(self.readers), settings.cases)
+        count = len(self.readers)
+        apart = spread(count, min(settings.cases, max(1, count // 2)))
         self.cases = [self.readers[index] for index in apart]
-        self._ranged = [index for index in range(len(self.readers)) if index not in apart] or list(apart)
+        self._ranged = [index for index in range(count) if index not in apart] or list(apart)
         self.all = products(self.graph())
         self.products: list[Product] = without(
             self.all, settings.keep, settings.blocks.get(self.stage, ()), settings.nodes.get(self.stage, ())
@@ -104,6 +105,8 @@ class Work:
 
     def observe(self, tell: Reporter) -> None:
         """Look at what enters the products, on all feeds that are not done yet."""
+        if len(self.readers) == 1:
+            tell("one feed alone: ranges, and the errors to choose by, are of the same", about=self.stage, lasting=True)
         for _ in self._observations(tell):
             pass
 

@@ -58,8 +58,8 @@ class Within(Goal):
         return good[0] if tried[0] is good[0] else min(good, key=lambda candidate: candidate.ms)
 
     def stands(self, judged: Judged) -> bool:
-        """It does if the settings in force took too long, or are no better."""
-        return judged.before.ms > self.budget or judged.gain.gain > 0
+        """It does if it is within the budget there, and the settings in force took too long or are no better."""
+        return judged.after.ms <= self.budget and (judged.before.ms > self.budget or judged.gain.gain > 0)
 
     def __str__(self) -> str:
         return f"the best mIoU within {self.budget:g} ms a photo"
@@ -77,8 +77,8 @@ class Cheapest(Goal):
         return min((candidate for candidate in tried if candidate.miou >= least), key=lambda candidate: candidate.ms)
 
     def stands(self, judged: Judged) -> bool:
-        """It does if the loss is no greater there."""
-        return judged.gain.gain >= -self.loss * POINT
+        """It does if it is faster there too, and the loss no greater."""
+        return judged.after.ms < judged.before.ms and judged.gain.gain >= -self.loss * POINT
 
     def __str__(self) -> str:
         return f"the fastest within {self.loss:g} points of mIoU"

@@ -108,6 +108,7 @@ def run(
     classes: int,
     *,
     budget: float = math.inf,
+    clock: Callable[[], float] = time.perf_counter,
     advance: Callable[[int], None] = lambda photos: None,
 ) -> list[Candidate]:
     """Let every candidate segment every photo.
@@ -119,6 +120,7 @@ def run(
         points: values by parameter; the first is never given up.
         classes: how many the dataset has.
         budget: milliseconds a photo. What takes `HOPELESS` times as long on one is not tried again.
+        clock: seconds, from any beginning.
         advance: told of each photo that is done.
 
     Raises:
@@ -127,7 +129,7 @@ def run(
     tried = [Candidate(dict(point), Tally(classes)) for point in points]
     for sample in samples:
         for group in _alike(tried):
-            _segment(segmenter, sample, words, group, classes)
+            _segment(segmenter, sample, words, group, classes, clock)
         for candidate in tried[1:]:
             candidate.dropped |= bool(candidate.times) and candidate.times[-1] > HOPELESS * budget
         advance(1)
@@ -147,14 +149,21 @@ def _encoding(values: Values) -> tuple[Any, ...]:
     return tuple(value for name, value in values.items() if name != "refine")
 
 
-def _segment(segmenter: Segmenter, sample: Sample, words: Words, group: Sequence[Candidate], classes: int) -> None:
-    vocabulary, start = words.given(sample), time.perf_counter()
+def _segment(
+    segmenter: Segmenter,
+    sample: Sample,
+    words: Words,
+    group: Sequence[Candidate],
+    classes: int,
+    clock: Callable[[], float],
+) -> None:
+    vocabulary, start = words.given(sample), clock()
     encoded = segmenter.encode(sample.photo, parameters=group[0].values)
-    encoding = time.perf_counter() - start
+    encoding = clock() - start
     for candidate in group:
-        start = time.perf_counter()
+        start = clock()
         result = encoded.segment(vocabulary, parameters=candidate.values)
-        candidate.times.append((encoding + time.perf_counter() - start) * 1e3)
+        candidate.times.append((encoding + clock() - start) * 1e3)
         candidate.tally.add(confusion(sample.labels, to_dataset(result.mask, sample), classes))
 
 

@@ -131,8 +131,6 @@ def warnings(pace: Pace) -> Iterator[str]:
         yield "no photo was held out, so mIoU flatters the settings; give more photos, or --check-share"
     if pace.chosen.ms > pace.goal.budget:
         yield f"the settings that stay take {pace.chosen.ms:.0f} ms a photo, more than {pace.goal.budget:g}"
-    if pace.checked and pace.checked.after.ms > pace.goal.budget:
-        yield f"on the photos held out a photo took {pace.checked.after.ms:.0f} ms, more than {pace.goal.budget:g}"
     if len(pace.before.times) < FEW:
         yield f"times are those of {len(pace.before.times)} photos; more would tell more"
     if pace.failed:

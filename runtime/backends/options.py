@@ -37,6 +37,8 @@ class SessionOptions:
     """Precisions of the graph's weights, as its census has them; empty if nobody counted."""
     identity: str = ""
     """A hash of the engine's files, for backends that keep what they compile; empty: it is not kept."""
+    size: int = 0
+    """Bytes of the engine's files, external data included; 0 means those of the graph's file."""
     ranges: Mapping[str, Range] = field(default_factory=dict)
     """Sizes of the dynamic axes, for backends that compile for them."""
     shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)

@@ -32,7 +32,7 @@ TRIED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 @cache
 def library_version(backend: str) -> str:
     """The version of a backend's library that is installed; empty if nobody can tell. The library is not imported."""
-    for name in DISTRIBUTIONS[backend]:
+    for name in DISTRIBUTIONS.get(backend, ()):
         try:
             return version(name)
         except PackageNotFoundError:

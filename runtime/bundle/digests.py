@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -67,6 +67,6 @@ class Digests:
             return sha256_of(path)
         try:
             digest = known.digest.result()
-        except FileError:
+        except (FileError, CancelledError):  # cancelled: another thread is done with what it opened
             return sha256_of(path)
         return digest if _State.of(path) == known.state else sha256_of(path)

@@ -74,7 +74,10 @@ def open_stage(
         path = bundle.engine_path(stage, held)
         engine = bundle.stage(stage).engines[held]
         kinds = tuple(engine.census.weights) if engine.census else ()
-        given = dataclasses.replace(given, ranges=ranges, precision=precision, identity=engine.digest, kinds=kinds)
+        size = sum(file.bytes for file in engine.files)
+        given = dataclasses.replace(
+            given, ranges=ranges, precision=precision, identity=engine.digest, kinds=kinds, size=size
+        )
     start = time.perf_counter()
     session = open_session(path, contract, backend, options=given)
     log.info("%s: %s by %s in %s, opened in %.2f s", stage, path.name, backend, precision, time.perf_counter() - start)

@@ -191,7 +191,8 @@ def main() -> None:
     smoothing = tuple(float(strength) for strength in given.smoothing.split(","))
     settings = Int8Settings(search=given.search, smoothing=smoothing, ranges=tuple(given.ranges.split(",")))
     bundle = bundle_in(given.work)
-    steps = Steps(given.work / "steps", {"photos": CALIBRATION, "settings": msgspec.to_builtins(settings)})
+    about = {"photos": CALIBRATION, "bundle": bundle.digest, "precision": given.precision}
+    steps = Steps(given.work / "steps", {**about, "settings": msgspec.to_builtins(settings)})
     stage = bundle.stage("dino")
     work = Work(stage.contract, bundle.engine_path("dino", FP32), settings, Photos(CALIBRATION), steps, given.precision)
     work.observe(lambda *_, **__: None)

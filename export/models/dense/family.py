@@ -21,7 +21,7 @@ RELEASE = "https://huggingface.co/spaces/hamacojr/CAT-Seg-weights/resolve/main/{
 
 def _pretrained(name: str, tag: str) -> StateDict:
     try:
-        path = release_file(RELEASE.format(tag), Path(torch.hub.get_dir()) / "checkpoints", None)
+        path = release_file(RELEASE.format(tag), Path(torch.hub.get_dir()) / "checkpoints" / "cat-seg", None)
     except OSError as error:
         raise WeightsError(f"the checkpoint {tag} of {name!r} cannot be written: {error}") from error
     return kept_if_read(path)

@@ -87,7 +87,7 @@ class OnnxRuntimeSession(Session):
         check_signature(path, contract, _ports(self._session.get_inputs()), _ports(self._session.get_outputs()))
         self._kind = check_assignment(self._session, contract.stage, provider, options)
         self._index = options.device
-        self._how = run_options(ort, path, self._kind == HOST and options.arena)
+        self._how = run_options(ort, options.size or path.stat().st_size, self._kind == HOST and options.arena)
         if provider.resident and self._kind == provider.kind:
             self.device = f"{self._kind}:{self._index}"
 
@@ -212,7 +212,8 @@ def session_options(ort: Any, options: SessionOptions, provider: Provider) -> An
     chosen = ort.SessionOptions()
     chosen.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     chosen.enable_mem_pattern = False  # SAM's encoder takes 4.1 GB instead of 7.2, and no longer
-    chosen.enable_mem_reuse = False  # a value's memory is kept until the last of its size: 0.6 GB, and gains no time
+    if provider.kind == HOST:
+        chosen.enable_mem_reuse = False  # else a value's memory waits for the next of its size: 0.6 GB, for no time
     chosen.enable_cpu_mem_arena = options.arena
     chosen.log_severity_level = 3
     if provider.kind != HOST:
@@ -225,14 +226,14 @@ def session_options(ort: Any, options: SessionOptions, provider: Provider) -> An
     return chosen
 
 
-def run_options(ort: Any, path: Path, arena: bool) -> Any:
+def run_options(ort: Any, size: int, arena: bool) -> Any:
     """ONNX Runtime's own options of every run: large engines with an arena on the CPU free what lay between layers.
 
     The next engine needs as much, and a large one's time hides what it takes to get memory anew: 2 % of SAM ViT-B's
     encoder at most, but 20 % of the miniature's.
     """
     chosen = ort.RunOptions()
-    if arena and path.stat().st_size >= LARGE:
+    if arena and size >= LARGE:
         chosen.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return chosen
 

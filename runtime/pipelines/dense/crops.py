@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from PIL import Image
 
-from ...geometry.sizes import HW, window_starts
+from ...geometry.sizes import HW, window_count, window_starts
 from ...photo.reading import resize
 from .parameters import DenseParameters
 
@@ -36,6 +36,11 @@ def places(parameters: DenseParameters) -> list[tuple[int, int]]:
     """Where crops begin in the square: y, x, row by row. The last of a row and of a column is shifted to fit."""
     starts = window_starts(parameters.side, parameters.crop, parameters.stride)
     return list(itertools.product(starts, starts))
+
+
+def crop_count(parameters: DenseParameters) -> int:
+    """How many crops a photo has, the whole photo included."""
+    return window_count(parameters.side, parameters.crop, parameters.stride) ** 2 + 1
 
 
 def shrunk(photo: np.ndarray, parameters: DenseParameters) -> np.ndarray:

@@ -17,7 +17,7 @@ from ...files import atomic_path
 from ...stage.contract import StageContract
 from ...words.vocabulary import Vocabulary
 from ..encoded import EncodedPhoto
-from .crops import places
+from .crops import crop_count
 from .parameters import DenseParameters
 from .stages import FEATURES
 
@@ -121,22 +121,29 @@ def read_saved(path: str | Path, bundle: str, tower: StageContract) -> Saved:
         photo = arrays.pop(PHOTO)
         if about.form != FORM or photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
             raise ValueError(f"its form is {about.form!r}")
-        parameters = msgspec.convert(about.parameters, DenseParameters)
-        for name, array in arrays.items():
-            spec = tower.output(name)
-            if array.shape != spec.sized({"B": len(places(parameters)) + 1}) or array.dtype != spec.dtype:
-                raise ValueError(f"{name} is {array.dtype} {list(array.shape)}")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} holds NaN or infinity")
     except Exception as error:  # zipfile, numpy and msgspec raise many kinds on damaged files
-        state = why_no_file(path) or "it is damaged, or something else"
-        raise PhotoError(f"{path} is no encoded photo of EncodedPhoto.save: {state}") from error
+        raise _unreadable(path) from error
     if about.bundle != bundle:
         raise PhotoError(
             f"{path} was encoded by another bundle (digest {about.bundle[:12]}…; this one's is {bundle[:12]}…); encode "
             f"the photo again"
         )
+    try:
+        parameters = msgspec.convert(about.parameters, DenseParameters)
+        for name, array in arrays.items():
+            spec = tower.output(name)
+            if array.shape != spec.sized({"B": crop_count(parameters)}) or array.dtype != spec.dtype:
+                raise ValueError(f"{name} is {array.dtype} {list(array.shape)}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} holds NaN or infinity")
+    except (msgspec.ValidationError, ValueError) as error:
+        raise _unreadable(path) from error
     return Saved(photo, about.path, arrays, about.parameters)
+
+
+def _unreadable(path: str | Path) -> PhotoError:
+    state = why_no_file(path) or "it is damaged, or something else"
+    return PhotoError(f"{path} is no encoded photo of EncodedPhoto.save: {state}")
 
 
 def encoding_values(parameters: DenseParameters) -> dict[str, Any]:

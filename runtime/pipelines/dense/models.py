@@ -24,9 +24,13 @@ CATSEG = DenseModel(
     source="Cho et al., CAT-Seg: Cost Aggregation for Open-Vocabulary Semantic Segmentation, CVPR 2024",
 )
 
-MODELS: Mapping[str, DenseModel] = dict.fromkeys(
-    ("catseg_vit_b", "catseg_vit_l", "micro_catseg", "tiny_catseg"), CATSEG
-)
+OURS = msgspec.structs.replace(CATSEG, licence="Apache-2.0")
+"""The same network with this package's own weights, or none."""
+
+MODELS: Mapping[str, DenseModel] = {
+    **dict.fromkeys(("catseg_vit_b", "catseg_vit_l"), CATSEG),
+    **dict.fromkeys(("micro_catseg", "tiny_catseg"), OURS),
+}
 """By the name that a [dense] table gives."""
 
 

@@ -1,6 +1,5 @@
 """Pace: what is tried, how it is measured, and which of it serves a goal."""
 
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -46,15 +45,18 @@ class Encoder:
     """A segmenter whose encoding takes 20 ms, and whose refinement 30 more; it says class 1 everywhere if refined."""
 
     def __init__(self):
-        self.encoded = []
+        self.encoded, self.now = [], 0.0
+
+    def clock(self):
+        return self.now
 
     def encode(self, photo, parameters):
         self.encoded.append(dict(parameters))
-        time.sleep(0.02)
+        self.now += 0.02
         return SimpleNamespace(segment=self.segment)
 
     def segment(self, vocabulary, parameters):
-        time.sleep(0.03 * parameters["refine"])
+        self.now += 0.03 * parameters["refine"]
         return SimpleNamespace(mask=np.full((2, 2), int(parameters["refine"])))
 
 
@@ -68,15 +70,16 @@ def samples(count):
 
 def test_candidates_that_differ_in_refinement_alone_share_a_photos_encoding_and_its_time():
     encoder = Encoder()
-    refined, coarse = run(encoder, samples(3), WORDS, POINTS, 2)
+    refined, coarse = run(encoder, samples(3), WORDS, POINTS, 2, clock=encoder.clock)
     assert len(encoder.encoded) == 3
-    assert min(coarse.times) >= 20 and min(refined.times) >= 50
+    assert coarse.times == pytest.approx([20] * 3) and refined.times == pytest.approx([50] * 3)
     assert refined.miou == 1 and coarse.miou == 0
 
 
 def test_hopeless_candidates_are_given_up_and_the_first_never():
     points = [*POINTS, {"short_side": 300, "stride": 224, "refine": True}]
-    first, coarse, other = run(Encoder(), samples(3), WORDS, points, 2, budget=30)
+    encoder = Encoder()
+    first, coarse, other = run(encoder, samples(3), WORDS, points, 2, budget=30, clock=encoder.clock)
     assert len(first.times) == 3 and not first.dropped
     assert len(coarse.times) == 3  # 20 ms
     assert len(other.times) == 1 and other.dropped and np.isnan(other.miou)
@@ -138,8 +141,10 @@ def test_a_choice_is_never_slower_than_what_held_and_never_loses_more_than_allow
         (Within(100), (90, 80), (90, 81), True),
         (Within(100), (90, 80), (90, 79), False),
         (Within(100), (110, 80), (90, 70), True),  # what held took too long
+        (Within(100), (110, 80), (101, 90), False),
         (Cheapest(3.0), (90, 95), (50, 94), True),
         (Cheapest(1.0), (90, 95), (50, 94), False),
+        (Cheapest(3.0), (50, 95), (90, 94), False),
     ],
 )
 def test_photos_held_out_decide(goal, before, after, stands):

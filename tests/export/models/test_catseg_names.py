@@ -32,7 +32,7 @@ def test_a_checkpoint_of_detectron2_fits(state, tmp_path):
     expected = random_state(build("micro_catseg"), 5)
     came = module.state_dict()
     assert came.keys() == expected.keys() and all(torch.equal(came[name], expected[name]) for name in expected)
-    assert provenance.licence == "MIT" and "read as CAT-Seg's" in provenance.changes
+    assert provenance.licence == "Apache-2.0" and "read as CAT-Seg's" in provenance.changes
 
 
 def test_every_tensor_of_it_is_asked_for(state):

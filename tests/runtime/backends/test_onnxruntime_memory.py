@@ -35,8 +35,7 @@ def test_giving_memory_back_changes_no_answer(micro_bundle, monkeypatch, arena, 
 
 
 @pytest.mark.parametrize(("large", "arena", "shrinks"), [(1, True, True), (1, False, False), (1 << 40, True, False)])
-def test_only_large_engines_with_an_arena_shrink(micro_bundle, monkeypatch, large, arena, shrinks):
-    path = Bundle.load(micro_bundle).engine_path("dino", "fp32")
+def test_only_large_engines_with_an_arena_shrink(monkeypatch, large, arena, shrinks):
     monkeypatch.setattr(session, "LARGE", large)
     entries = []
 
@@ -44,7 +43,7 @@ def test_only_large_engines_with_an_arena_shrink(micro_bundle, monkeypatch, larg
         def add_run_config_entry(self, *entry):
             entries.append(entry)
 
-    session.run_options(type("module", (), {"RunOptions": Options}), path, arena)
+    session.run_options(type("module", (), {"RunOptions": Options}), 1000, arena)
     assert entries == ([("memory.enable_memory_arena_shrinkage", "cpu:0")] if shrinks else [])
 
 
