@@ -27,7 +27,7 @@ from ...runtime.cli.dataset_options import EPILOG, dataset_options, open_dataset
 from ...runtime.cli.progress import progress_bar
 from ...runtime.errors import DatasetError, ParameterError
 from ...runtime.files import cache_root, check_folder
-from ...runtime.geometry.limits import REPEATS
+from ...runtime.geometry.limits import LARGEST, REPEATS
 
 if TYPE_CHECKING:
     from ...runtime.datasets import Dataset
@@ -53,7 +53,7 @@ TOLD = 10
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Where what the engines made of the "
               "photos is kept.  [default: tune, in ovdeploy's cache folder]")  # fmt: skip
 @click.option(
-    "--budget-ms", type=click.FloatRange(0, min_open=True), metavar="MS",
+    "--budget-ms", type=click.FloatRange(0, LARGEST, min_open=True), metavar="MS",
     help="Fit the pace instead: the best mIoU within so many milliseconds a photo on this machine.",
 )  # fmt: skip
 @click.option("--max-loss", type=click.FloatRange(0, 100), metavar="POINTS",

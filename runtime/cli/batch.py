@@ -23,7 +23,7 @@ from ..batch.table import SCHEMA, Table
 from ..batch.tally import Tally
 from ..bundle.bundle import Bundle
 from ..errors import ParameterError
-from ..geometry.limits import LISTED
+from ..geometry.limits import LARGEST, LISTED
 from ..pipelines.base import Segmenter
 from ..words.vocabulary import Vocabulary
 from .batching import Screen
@@ -92,7 +92,7 @@ running_options = together(
     ),
     click.option("--shard", "part", default="1/1", callback=_part, metavar="I/N",
                  help="Do only each Nth shard, from the Ith on: for N machines without Ray."),
-    click.option("--time-limit", type=click.FloatRange(0.1), metavar="SECONDS",
+    click.option("--time-limit", type=click.FloatRange(0.1, LARGEST), metavar="SECONDS",
                  help="A photo that takes longer becomes the row of an error.  [default: none]"),
     click.option("--max-failures", type=click.IntRange(0, LISTED), metavar="N",
                  help="End the run when more than N photos failed.  [default: never]"),
