@@ -131,7 +131,9 @@ test-clusters: $(CLUSTERS_VENV)/.installed links test-bundles
 $(CLUSTERS_VENV)/.installed: pyproject.toml tests/clusters/requirements.txt
 	$(PYTHON) -c '$(LEAST)'
 	$(PYTHON) -m venv $(CLUSTERS_VENV)
-	$(CLUSTERS)/pip install --quiet '.[cpu,table,s3,ray,test]' --requirement tests/clusters/requirements.txt
+	$(CLUSTERS)/pip install --quiet uv  # older versions of pip find no versions that fit together
+	$(CLUSTERS)/uv pip install --quiet --python $(CLUSTERS)/python \
+	  '.[cpu,table,s3,ray,test]' --requirement tests/clusters/requirements.txt
 	touch $@
 
 check: $(INSTALLED)
