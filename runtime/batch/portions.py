@@ -23,6 +23,9 @@ from .photos import BrokenPhoto, ContentPhoto, named_photo
 AT_ONCE = 16
 """Values of a column that are taken out of a file together."""
 
+LOOKED_AT = 1 << 16
+"""Bytes behind a tar's end that are looked at together."""
+
 
 class Portion(msgspec.Struct, frozen=True, tag=True):
     """The photos of a shard."""
@@ -66,6 +69,7 @@ class Tar(Portion, frozen=True):
         try:
             with container(name) as file, tarfile.open(fileobj=_Bounded(file), mode="r:") as archive:
                 yield from (_member(archive, member, name) for member in _members(archive))
+                _refuse_more(file, archive.offset)  # type: ignore[attr-defined]
         except PhotoError as error:
             yield BrokenPhoto(name, str(error))
         except (tarfile.TarError, OSError, ValueError, EOFError) as error:
@@ -178,6 +182,26 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         name = member.name.rpartition("/")[2]
         if member.isreg() and is_photos_name(name) and not name.startswith(".") and not name.endswith(RESULTS):
             yield member
+
+
+def _refuse_more(file: BinaryIO, offset: int) -> None:
+    """Look at what lies where members end: the zeros that end a tar, and nothing behind them.
+
+    `TarFile.next` gives None for a damaged header too, and for a file that is cut.
+
+    Raises:
+        EOFError: it is something else.
+    """
+    file.seek(offset)
+    came = file.read(tarfile.BLOCKSIZE)
+    if len(came) < tarfile.BLOCKSIZE:
+        raise EOFError(f"it is cut after {offset + len(came)} bytes")
+    if any(came):
+        raise EOFError(f"the header at byte {offset} is damaged")
+    while came:
+        if any(came):
+            raise EOFError(f"more follows behind its end at byte {offset}, as where tars were joined by cat")
+        came = file.read(LOOKED_AT)
 
 
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, of: str) -> Known:

@@ -119,13 +119,38 @@ def test_links_and_devices_in_a_tar_are_no_photos(tmp_path):
     assert list(Tar(os.fsencode(tmp_path / "0.tar")).photos()) == []
 
 
-@pytest.mark.parametrize("cut", [700, 1500, 3000])
+@pytest.mark.parametrize("cut", [700, 1500, 1536, 1700, 3000])
 def test_a_tar_that_is_cut_gives_what_is_whole_and_an_error(cut, tmp_path):
     path = write_tar(tmp_path / "0.tar", [(f"{index}.png", bytes(600)) for index in range(3)])
     path.write_bytes(path.read_bytes()[:cut])
     *whole, last = Tar(os.fsencode(path)).photos()
     assert len(whole) == (cut - 512 >= 600) + (cut >= 2048 + 600)
     with pytest.raises(PhotoError, match=r"0\.tar"):
+        last.read(1)
+
+
+def _flipped(data):
+    data[2 * 1536 + 150] ^= 1
+    return data, 2, "the header at byte 3072 is damaged"
+
+
+def _zeroed(data):
+    data[2 * 1536 : 2 * 1536 + 512] = bytes(512)
+    return data, 2, "more follows behind its end at byte 3072"
+
+
+def _joined(data):
+    return data + data, 4, "more follows behind its end at byte 6144"
+
+
+@pytest.mark.parametrize("damage", [_flipped, _zeroed, _joined])
+def test_photos_behind_a_damaged_header_are_not_lost_in_silence(damage, tmp_path):
+    path = write_tar(tmp_path / "0.tar", [(f"{index}.png", bytes(600)) for index in range(4)])
+    data, count, why = damage(bytearray(path.read_bytes()))
+    path.write_bytes(data)
+    *whole, last = Tar(os.fsencode(path)).photos()
+    assert [photo.name for photo in whole] == [f"{path}/{index}.png" for index in range(count)]
+    with pytest.raises(PhotoError, match=why):
         last.read(1)
 
 
