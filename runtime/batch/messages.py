@@ -115,8 +115,21 @@ class Work:
     """Of the worker that came to its end."""
     fresh: set[int] = field(default_factory=set)
     """Numbers of the photos whose rows are new."""
+    before: dict[int, Row] = field(default_factory=dict)
+    """Rows of errors that were there, and stay until others stand in their place."""
 
     def add(self, row: Row) -> None:
         """Take a row."""
         self.rows[int(row["row"])] = row
         self.fresh.add(int(row["row"]))
+
+    @property
+    def stayed(self) -> dict[int, Row]:
+        """Rows of errors of before in whose place no other stands. Behind the end there is no photo to have failed."""
+        end = self.ended.photos if self.ended is not None else None
+        return {n: row for n, row in self.before.items() if n not in self.rows and (end is None or n < end)}
+
+    @property
+    def whole(self) -> list[Row]:
+        """All rows of the shard."""
+        return [*self.rows.values(), *self.stayed.values()]

@@ -39,6 +39,10 @@ class Portion(msgspec.Struct, frozen=True, tag=True):
         """How many they are; None where only reading tells."""
         return None
 
+    def called(self, number: int) -> str:
+        """What the photo at a number is called, as far as that is known before it is read."""
+        return f"photo {number}"
+
 
 class Names(Portion, frozen=True):
     """Photos that are named one by one."""
@@ -52,6 +56,10 @@ class Names(Portion, frozen=True):
         """See `Portion.count`."""
         return len(self.names)
 
+    def called(self, number: int) -> str:
+        """See `Portion.called`."""
+        return os.fsdecode(self.names[number])
+
     def photos(self) -> Iterator[Known]:
         """See `Portion.photos`."""
         return (named_photo(os.fsdecode(name), allow_urls=self.allow_urls) for name in self.names)
@@ -63,6 +71,10 @@ class Tar(Portion, frozen=True):
     name: bytes
     """A path, or a store's URL."""
 
+    def called(self, number: int) -> str:
+        """See `Portion.called`."""
+        return os.fsdecode(self.name)
+
     def photos(self) -> Iterator[Known]:
         """See `Portion.photos`. A member's name is a name, and never a path on this machine."""
         name = os.fsdecode(self.name)
@@ -71,9 +83,9 @@ class Tar(Portion, frozen=True):
                 yield from (_member(archive, member, name) for member in _members(archive))
                 _refuse_more(file, archive.offset)  # type: ignore[attr-defined]
         except PhotoError as error:
-            yield BrokenPhoto(name, str(error))
+            yield BrokenPhoto(name, str(error), rest=True)
         except (tarfile.TarError, OSError, ValueError, EOFError) as error:
-            yield BrokenPhoto(name, f"{name}: the tar cannot be read to its end ({reason(error)})")
+            yield BrokenPhoto(name, f"{name}: the tar cannot be read to its end ({reason(error)})", rest=True)
 
 
 class Rows(Portion, frozen=True):
@@ -91,6 +103,10 @@ class Rows(Portion, frozen=True):
     def count(self) -> int | None:
         """See `Portion.count`."""
         return self.rows
+
+    def called(self, number: int) -> str:
+        """See `Portion.called`."""
+        return f"{os.fsdecode(self.name)}/{self.first + number}"
 
     def photos(self) -> Iterator[Known]:
         """See `Portion.photos`."""

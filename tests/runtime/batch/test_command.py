@@ -148,6 +148,22 @@ def test_photos_that_failed_are_tried_again_if_that_is_asked_for_and_only_these(
     assert rows[2]["mask"] == rows[0]["mask"] is not None
 
 
+def test_a_tar_that_is_away_while_photos_are_tried_again_loses_no_row(run, home):
+    members = [(name, (home / "photos" / name).read_bytes()) for name in NAMES]
+    path = write_tar(home / "away.tar", members)
+    whole = path.read_bytes()
+    run("away.tar", "away", code=1)
+    before = shards("away")
+    path.write_bytes(b"\1" * 512 + whole[512:])
+    told = run("away.tar", "away", "--retry-failed", "--json", code=1)
+    assert (told["photos"], told["failed"], told["skipped"], told["failed_before"]) == (1, 1, 7, 2)
+    rows = Table(home / "away", ("mask",)).rows(0)
+    assert [row["row"] for row in rows if row["error"]] == [2, 5, 7] and len(rows) == 8
+    path.write_bytes(whole)
+    told = run("away.tar", "away", "--retry-failed", "--json", code=1)
+    assert (told["photos"], told["failed"], told["skipped"]) == (2, 2, 5) and shards("away") == before
+
+
 def test_too_many_failures_end_the_run(run):
     assert "2 photos failed, and 1 may" in run("photos", "ended", "--max-failures", 1, code=1)
     assert run("photos", "ended", "--max-failures", 2, "--json", code=1)["photos"] <= 7

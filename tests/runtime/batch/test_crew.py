@@ -10,8 +10,9 @@ import pytest
 from ovdeploy.runtime import Bundle, Vocabulary
 from ovdeploy.runtime.batch.crew import Crew
 from ovdeploy.runtime.batch.messages import Spec, Work
+from ovdeploy.runtime.batch.portions import Tar
 from ovdeploy.runtime.errors import BundleError, EngineError
-from support.batches import Told
+from support.batches import Told, encoded, write_tar
 from support.samples import random_vocabulary
 
 
@@ -83,6 +84,23 @@ def test_rows_that_are_there_are_not_made_again(crew):
     there = {"row": 1, "name": "kept"}
     [work] = crew().run([Work(0, Told(("good", "deadly", "good")), {1: there})])
     assert work.rows[1] == there and work.fresh == {0, 2}
+
+
+def test_a_tar_that_cannot_be_opened_again_is_an_error_behind_what_was_done(crew, tmp_path):
+    """As when the first worker was killed, and the second meets a fault."""
+    path = write_tar(tmp_path / "0.tar", [(f"{n}.png", encoded(n)) for n in range(6)])
+    path.write_bytes(b"\1" * 512 + path.read_bytes()[512:])
+    there = {number: {"row": number, "name": f"kept {number}"} for number in (0, 1, 2)}
+    [work] = crew().run([Work(0, Tar(os.fsencode(path)), dict(there))])
+    assert errors_of(work) == [None, None, None, "PhotoError"] and work.ended.photos == 4
+    assert str(path) in work.rows[3]["error"] and {n: work.rows[n] for n in there} == there
+
+
+def test_a_portion_of_fewer_photos_than_were_done_is_an_error(crew):
+    there = {number: {"row": number, "name": f"kept {number}"} for number in (0, 1, 2)}
+    [work] = crew().run([Work(0, Told(("good",)), dict(there))])
+    assert errors_of(work) == [None, None, None, "PhotoError"]
+    assert "1 photos are there, and 3 or more were" in work.rows[3]["error"]
 
 
 def test_what_would_befall_every_photo_ends_the_run(crew, tmp_path, micro_bundle):
