@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,8 @@ class Work:
     rows: dict[int, Row] = field(default_factory=dict)
     strikes: dict[int, int] = field(default_factory=dict)
     """How many workers ended while a photo was in work."""
+    unfound: dict[int, int] = field(default_factory=dict)
+    """How many ended before they had it, with nothing in work."""
     seconds: list[float] = field(default_factory=list)
     """Of the photos that were done now."""
     ended: Ended | None = None
@@ -122,6 +125,11 @@ class Work:
         """Take a row."""
         self.rows[int(row["row"])] = row
         self.fresh.add(int(row["row"]))
+
+    @property
+    def first_not_done(self) -> int:
+        """The lowest number that has no row."""
+        return next(number for number in count() if number not in self.rows)
 
     @property
     def stayed(self) -> dict[int, Row]:
