@@ -14,7 +14,7 @@ import msgspec
 
 from ..boundary.reading import opened, reason
 from ..errors import OvdeployError, PhotoError, needing
-from ..photo.fetching import MOST_BYTES
+from ..photo.fetching import MOST_BYTES, is_url
 from ..photo.sources import RESULTS, is_photos_name
 from ..photo.stored import Known
 from . import stores
@@ -126,11 +126,19 @@ class Rows(Portion, frozen=True):
     def _photo(self, value: Any, place: str) -> Known:
         if isinstance(value, dict):  # as Hugging Face's datasets keep images
             value = value.get("bytes") or value.get("path")
+        if isinstance(value, bytes) and len(value) > MOST_BYTES:
+            return BrokenPhoto(place, _too_large(place, len(value)))
         if isinstance(value, bytes):
             return ContentPhoto(place, value)
         if isinstance(value, str) and value:
-            return named_photo(value, allow_urls=self.allow_urls)
+            return self._named(value, place)
         return BrokenPhoto(place, f"{place}: expected a photo's bytes or its name in {self.column!r}, it is empty")
+
+    def _named(self, value: str, place: str) -> Known:
+        """The photo of a path or URL. A file from a store has nothing to say about paths on this machine."""
+        if stores.is_stored(os.fsdecode(self.name)) and not (stores.is_stored(value) or is_url(value)):
+            return BrokenPhoto(place, f"{place} names {value}, a path on this machine, which a file in a store may not")
+        return named_photo(value, allow_urls=self.allow_urls)
 
 
 def rows_in(name: str, column: str) -> int:
@@ -223,13 +231,17 @@ def _refuse_more(file: BinaryIO, offset: int) -> None:
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, of: str) -> Known:
     name = f"{of}/{member.name}"
     if member.size > MOST_BYTES or member.issparse():
-        return BrokenPhoto(name, f"{name}: {member.size} bytes, and {MOST_BYTES} are the most that a photo may have")
+        return BrokenPhoto(name, _too_large(name, member.size))
     file = archive.extractfile(member)
     assert file is not None, "it is a regular member"
     content = file.read(member.size)
     if len(content) < member.size:
         raise EOFError(f"{member.name} ends after {len(content)} of {member.size} bytes")
     return ContentPhoto(name, content)
+
+
+def _too_large(name: str, size: int) -> str:
+    return f"{name}: {size} bytes, and {MOST_BYTES} are the most that a photo may have"
 
 
 def _values(file: BinaryIO, column: str, first: int, count: int) -> Iterator[Any]:
