@@ -10,6 +10,8 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 from ..backends.children import python_command
+from ..boundary.reading import is_folder
+from ..errors import PhotoError
 from .messages import Begun, Done, Ended, Message, Order, Ready, Refused, Spec, Work
 
 WORKER = "ovdeploy.runtime.batch.worker"
@@ -39,7 +41,13 @@ class Hand:
 
         Raises:
             EngineError: this program has no Python that could be started.
+            PhotoError: the folder in which names are looked for is not there.
         """
+        if not is_folder(spec.folder):
+            raise PhotoError(
+                f"{spec.folder} is no folder on this machine, and photos are named from there; start the command in "
+                f"one that all machines have"
+            )
         self.connection: Connection
         self.connection, theirs = Pipe()
         self.work: Work | None = None

@@ -15,7 +15,7 @@ from ovdeploy.runtime.batch import hand as hand_module
 from ovdeploy.runtime.batch.crew import Crew
 from ovdeploy.runtime.batch.messages import Begun, Done, Spec, Work
 from ovdeploy.runtime.batch.portions import Tar
-from ovdeploy.runtime.errors import BundleError, EngineError
+from ovdeploy.runtime.errors import BundleError, EngineError, PhotoError
 from support.batches import Told, Uncounted, encoded, write_tar
 from support.samples import random_vocabulary
 
@@ -185,6 +185,11 @@ def test_workers_that_end_again_and_again_end_the_run(crew, monkeypatch):
     monkeypatch.setattr(hand, "WORKER", "antigravity_that_is_not_there")
     with pytest.raises(EngineError, match="again and again"):
         list(crew().run([Work(0, Told(("good",)))]))
+
+
+def test_a_folder_of_names_that_is_not_there_is_told(crew, tmp_path):
+    with pytest.raises(PhotoError, match="no folder on this machine"):
+        crew(folder=tmp_path / "elsewhere")
 
 
 def test_a_worker_whose_crew_is_gone_ends(crew):
