@@ -92,7 +92,8 @@ running_options = together(
         help="Photos in work at once in each: one is read or merged while engines run on another.",
     ),
     click.option("--shard", "part", default="1/1", callback=_part, metavar="I/N",
-                 help="Do only each Nth shard, from the Ith on: for N machines without Ray."),
+                 help="Do part I of N, which is each Nth shard (a file of the table) from the Ith on: for N machines "
+                 "without Ray."),
     click.option("--time-limit", type=click.FloatRange(0.1, LARGEST), metavar="SECONDS",
                  help="A photo that takes longer becomes the row of an error.  [default: none]"),
     click.option("--max-failures", type=click.IntRange(0, LISTED), metavar="N",
