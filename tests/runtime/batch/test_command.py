@@ -223,7 +223,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_table(home, micro_bundle, run)
     code = "import sys; from ovdeploy.runtime.cli.batch import batch; batch(sys.argv[1:])"
     words = [sys.executable, "-c", code, *arguments(micro_bundle, "photos", "killed", "--at-once", 1)]
     process = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, cwd=home)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not list(home.glob("killed/shard-*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

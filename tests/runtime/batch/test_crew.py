@@ -196,4 +196,4 @@ def test_a_worker_whose_crew_is_gone_ends(crew):
     made = crew()
     process = made._hands[0]._process
     made._hands[0].connection.close()
-    assert process.wait(20) == 0
+    assert process.wait(600) == 0
