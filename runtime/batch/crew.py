@@ -1,7 +1,8 @@
 """A crew: workers on this machine, and who watches them. A worker that ends costs the photo that it ended on, at most.
 
 Rows are handed over photo by photo. So a worker that is killed, or that dies of a photo, takes nothing with it but what
-was in work; its portion goes on in another process. A photo that two workers died of becomes a row of an error.
+was in work; its portion goes on in another process. A photo that two workers died of becomes a row of an error; so do
+all photos behind one that two workers died of before they had it.
 """
 
 from __future__ import annotations
@@ -104,8 +105,8 @@ class Crew:
         """Take what a worker says; the portion, if it is done with it."""
         message = hand.heard()
         if message is None:
-            self._died(place, hand)
-        elif isinstance(message, Ready) and self.opened is None:
+            return self._died(place, hand)
+        if isinstance(message, Ready) and self.opened is None:
             self.opened, self.opened_at = message, time.monotonic()
         elif isinstance(message, Done):
             self._in_vain = 0
@@ -115,17 +116,28 @@ class Crew:
             return done
         return None
 
-    def _died(self, place: int, hand: Hand) -> None:
-        """Replace a worker that ended by itself. Each photo that it had in work has a strike."""
+    def _died(self, place: int, hand: Hand) -> Work | None:
+        """Replace a worker that ended by itself. Each photo that it had in work has a strike.
+
+        Returns:
+            Its portion, if that is given up.
+        """
         why = hand.how_it_ended()
         self._in_vain += 1
         if self._in_vain > self._most_in_vain:
             raise EngineError(f"workers end again and again, and do nothing: the last one with {why}")
         log.warning("a worker ended with %s; its photos are done by another", why)
-        if hand.work is not None:
-            for begun in hand.in_work:
-                self._strike(hand.work, begun, why)
+        work = hand.work
+        given_up = work is not None and self._struck(work, hand, why)
+        hand.work = None if given_up else work
         self._replace(place, hand)
+        return work if given_up else None
+
+    def _struck(self, work: Work, hand: Hand, why: str) -> bool:
+        """Note whom a worker ended on. Whether all of its portion is given up."""
+        for begun in hand.in_work:
+            self._strike(work, begun, why)
+        return not hand.in_work and hand.ready is not None and self._strike_finding(work, why)
 
     def _strike(self, work: Work, begun: Begun, why: str) -> None:
         count = work.strikes[begun.number] = work.strikes.get(begun.number, 0) + 1
@@ -133,20 +145,41 @@ class Crew:
             error = WorkerDiedError(f"{begun.name}: {count} workers ended on this photo, the last one with {why}")
             self._give_up(work, failed(begun.number, begun.name, error))
 
+    def _strike_finding(self, work: Work, why: str) -> bool:
+        """A worker ended with no photo in work: on finding the next one, as in decoding Parquet.
+
+        Whoever comes next must find that photo too, also where it is passed over. So all that follow are given up.
+        """
+        first = work.first_not_done
+        count = work.unfound[first] = work.unfound.get(first, 0) + 1
+        if count < STRIKES:
+            return False
+        end = first + 1 if work.portion.count is None else work.portion.count
+        for number in range(first, end):
+            if number not in work.rows:
+                name = work.portion.called(number)
+                error = WorkerDiedError(f"{name}: {count} workers ended on finding it, the last one with {why}")
+                self._give_up(work, failed(number, name, error))
+        return True
+
     def _give_up(self, work: Work, row: Row) -> None:
         self._in_vain = 0
         work.add(row)
         self._told(row)
 
     def _end_overdue(self) -> None:
-        """End the workers whose photo takes too long; it gets the row of an error."""
+        """End the workers whose photo takes too long. It gets the row of an error, if it had the engines to itself;
+        else it is tried once more, alone."""
         for place, hand in enumerate(self._hands):
             deadline = hand.deadline(self._limit)
             if hand.work is None or deadline is None or time.monotonic() < deadline or hand.connection.poll():
                 continue
             begun = hand.in_work[0]
-            error = TimeLimitError(f"{begun.name}: it took longer than {self._limit:g} s, the most that a photo may")
-            self._give_up(hand.work, failed(begun.number, begun.name, error))
+            if hand.alone or len(hand.in_work) == 1:
+                why = f"{begun.name}: it took longer than {self._limit:g} s, the most that a photo may"
+                self._give_up(hand.work, failed(begun.number, begun.name, TimeLimitError(why)))
+            else:
+                hand.work.strikes.setdefault(begun.number, 0)
             self._replace(place, hand)
 
     def _replace(self, place: int, hand: Hand) -> None:

@@ -10,6 +10,8 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 from ..backends.children import python_command
+from ..boundary.reading import is_folder
+from ..errors import PhotoError
 from .messages import Begun, Done, Ended, Message, Order, Ready, Refused, Spec, Work
 
 WORKER = "ovdeploy.runtime.batch.worker"
@@ -30,6 +32,7 @@ class Hand:
     Attributes:
         work: what it does; None while it has nothing to do.
         ready: what it said when it was open; None before.
+        alone: whether no photo is begun before the row of the one before it came.
         peak: bytes of memory at most, as it last said.
     """
 
@@ -38,11 +41,18 @@ class Hand:
 
         Raises:
             EngineError: this program has no Python that could be started.
+            PhotoError: the folder in which names are looked for is not there.
         """
+        if not is_folder(spec.folder):
+            raise PhotoError(
+                f"{spec.folder} is no folder on this machine, and photos are named from there; start the command in "
+                f"one that all machines have"
+            )
         self.connection: Connection
         self.connection, theirs = Pipe()
         self.work: Work | None = None
         self.ready: Ready | None = None
+        self.alone = False
         self.peak = 0
         self._begun: dict[int, Begun] = {}
         self._since: dict[int, float] = {}
@@ -60,9 +70,10 @@ class Hand:
 
     def give(self, work: Work) -> None:
         """Give it a portion. What ended a worker before is done one photo at a time, so that it shows which it is."""
-        self.work, self._begun, self._since = work, {}, {}
+        self.work, self._begun, self._since, self._first_since = work, {}, {}, 0.0
+        self.alone = bool(work.strikes or work.unfound)
         with suppress(OSError):  # as above
-            self.connection.send(Order(work.portion, frozenset(work.rows), alone=bool(work.strikes)))
+            self.connection.send(Order(work.portion, frozenset(work.rows), self.alone))
 
     def heard(self) -> Message | None:
         """What it says; None if it is gone.
@@ -105,14 +116,15 @@ class Hand:
     def deadline(self, limit: float | None) -> float | None:
         """When the first photo in work will have taken too long, by `time.monotonic`; None if none will.
 
-        Rows come in the photos' order, so only of the first it is known that it is not done.
+        Rows come in the photos' order, so only of the first it is known that it is not done. Its time begins when it
+        becomes the first: before, it may have waited for the engines, which ran on another.
 
         Args:
             limit: seconds that a photo may take; None means any.
         """
         if limit is None or not self._begun:
             return None
-        return max(self._since[min(self._begun)] + limit, self._first_since + GRACE)
+        return max(self._since[min(self._begun)] + limit, self._first_since + max(limit, GRACE))
 
     _first_since = 0.0
     """When the first photo in work became the first."""

@@ -10,6 +10,7 @@ from ..errors import PhotoError
 from ..reporting import logger
 from .messages import Ready, Spec, Work
 from .plan import Plan
+from .portions import Portion
 from .rows import Row, is_failed
 from .table import Table
 from .tally import Tally
@@ -74,12 +75,19 @@ def pending(batch: Batch, tally: Tally, heard: Heard = unheard) -> Iterator[Work
         if told is None:
             yield Work(number, batch.plan[number])
         elif told.failed and batch.retry_failed:
-            kept = {int(row["row"]): row for row in batch.table.rows(number) if not is_failed(row)}
-            tally.keep(len(kept))
-            yield Work(number, batch.plan[number], rows=kept)
+            work = again(number, batch.plan[number], batch.table)
+            tally.keep(len(work.rows))
+            yield work
         else:
             tally.skip(told.rows, told.failed)
             heard(None, None)
+
+
+def again(number: int, portion: Portion, table: Table) -> Work:
+    """What is to be done of a shard that is there: the photos that failed."""
+    rows = table.rows(number)
+    good, bad = ({int(row["row"]): row for row in rows if is_failed(row) == failed} for failed in (False, True))
+    return Work(number, portion, rows=good, before=bad)
 
 
 def count(batch: Batch, tally: Tally, row: Row) -> None:
@@ -113,5 +121,5 @@ def refuse_more_failures(batch: Batch, tally: Tally, last: str) -> None:
 
 def written(table: Table, work: Work) -> None:
     """Write a portion's shard."""
-    table.write(work.number, work.rows.values())
+    table.write(work.number, work.whole)
     log.info("shard %d is written", work.number)

@@ -27,6 +27,7 @@ def on_this_machine(batch: Batch, works: Iterator[Work], tally: Tally, heard: He
         with closing(crew.run(_chained(first, works), told)) as finished:
             for work in finished:
                 written(batch.table, work)
+                tally.keep(len(work.stayed), failed=len(work.stayed))
                 ended = work.ended
                 tally.end(work.seconds, ended.seconds if ended else 0, ended.engines if ended else 0, crew.peak)
                 heard(None, crew.opened)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +110,34 @@ class Work:
     rows: dict[int, Row] = field(default_factory=dict)
     strikes: dict[int, int] = field(default_factory=dict)
     """How many workers ended while a photo was in work."""
+    unfound: dict[int, int] = field(default_factory=dict)
+    """How many ended before they had it, with nothing in work."""
     seconds: list[float] = field(default_factory=list)
     """Of the photos that were done now."""
     ended: Ended | None = None
     """Of the worker that came to its end."""
     fresh: set[int] = field(default_factory=set)
     """Numbers of the photos whose rows are new."""
+    before: dict[int, Row] = field(default_factory=dict)
+    """Rows of errors that were there, and stay until others stand in their place."""
 
     def add(self, row: Row) -> None:
         """Take a row."""
         self.rows[int(row["row"])] = row
         self.fresh.add(int(row["row"]))
+
+    @property
+    def first_not_done(self) -> int:
+        """The lowest number that has no row."""
+        return next(number for number in count() if number not in self.rows)
+
+    @property
+    def stayed(self) -> dict[int, Row]:
+        """Rows of errors of before in whose place no other stands. Behind the end there is no photo to have failed."""
+        end = self.ended.photos if self.ended is not None else None
+        return {n: row for n, row in self.before.items() if n not in self.rows and (end is None or n < end)}
+
+    @property
+    def whole(self) -> list[Row]:
+        """All rows of the shard."""
+        return [*self.rows.values(), *self.stayed.values()]

@@ -50,17 +50,22 @@ class ObjectPhoto(ContentPhoto):
 
 
 class BrokenPhoto(ContentPhoto):
-    """What stands where no photo could be had; reading it tells why."""
+    """What stands where no photo could be had; reading it tells why.
 
-    def __init__(self, name: str, why: str) -> None:
+    Attributes:
+        rest: whether it stands for all photos that would follow, however many they are.
+    """
+
+    def __init__(self, name: str, why: str, *, rest: bool = False) -> None:
         """Nothing.
 
         Args:
             name: what it would be called.
             why: it is not there, in a sentence that names it.
+            rest: whether it stands for all photos that would follow, however many they are.
         """
         super().__init__(name, b"")
-        self._why = why
+        self._why, self.rest = why, rest
 
     def _held(self) -> bytes:
         raise PhotoError(self._why)

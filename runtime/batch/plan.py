@@ -32,6 +32,9 @@ class Division(NamedTuple):
     """Whether photos may be fetched that lists and columns name by URLs."""
 
 
+PARQUET = ".parquet"
+
+
 def _tar(name: str, division: Division) -> list[Portion]:
     return [Tar(os.fsencode(name))]
 
@@ -44,7 +47,7 @@ def _parquet(name: str, division: Division) -> list[Portion]:
     ]
 
 
-CONTAINERS: dict[str, Callable[[str, Division], list[Portion]]] = {".tar": _tar, ".parquet": _parquet}
+CONTAINERS: dict[str, Callable[[str, Division], list[Portion]]] = {".tar": _tar, PARQUET: _parquet}
 """Files that hold photos: the portions of one, by its suffix."""
 
 
@@ -63,6 +66,8 @@ class Plan(Sequence[Portion]):
         containers: Iterable[str] = (),
         division: Division | None = None,
         sizes: Mapping[str, int] | None = None,
+        *,
+        allowed: bool = False,
     ) -> None:
         """Divide photos.
 
@@ -71,6 +76,7 @@ class Plan(Sequence[Portion]):
             containers: files that hold photos, paths or URLs of stores.
             division: how.
             sizes: bytes of containers, as far as they are known.
+            allowed: whether photos that are named may be fetched, whatever the division says of lists and columns.
 
         Raises:
             PhotoError: a file that holds photos cannot be read.
@@ -79,10 +85,14 @@ class Plan(Sequence[Portion]):
         self._listing, self._division = photos, division or Division()
         if self._division.size < 1:
             raise ParameterError(f"a shard of {shown(self._division.size)} photos: expected 1 or more")
-        self._allowed = self._division.allow_urls
+        self._allowed = allowed or self._division.allow_urls
         files = list(containers)
         self._others = [portion for name in files for portion in CONTAINERS[_suffix(name)](name, self._division)]
-        told = [photos.digest, *(f"{name} {_bytes_of(name, sizes or {})}" for name in files), str(self._division)]
+        told = [
+            photos.digest,
+            *(f"{name} {_bytes_of(name, sizes or {})}" for name in files),
+            *_divides(files, self._division),
+        ]
         self.digest = hashlib.sha256("\n".join(told).encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
@@ -130,14 +140,13 @@ def planned(source: str, division: Division | None = None) -> Plan:
         MissingExtraError: what is named needs a library that is not installed.
     """
     division = division or Division()
-    if stores.is_stored(source):
-        division = division._replace(allow_urls=True)  # whoever named it on the command line wants it fetched
+    stored = stores.is_stored(source)  # whoever named it on the command line wants its objects fetched, and no others
     sizes: dict[str, int] = {}
-    names = _Divided(_stored(source, sizes) if stores.is_stored(source) else _local(source, division.recursive))
+    names = _Divided(_stored(source, sizes) if stored else _local(source, division.recursive))
     photos = Listing(names)  # while it is filled, the others are put aside
     if not photos and not names.containers:
         raise PhotoError(f"{source}: there are no photos, and no files that hold photos ({', '.join(CONTAINERS)})")
-    return Plan(photos, names.containers, division, sizes)
+    return Plan(photos, names.containers, division, sizes, allowed=stored)
 
 
 class _Divided:
@@ -180,6 +189,12 @@ def _local(source: str, recursive: bool) -> Iterator[Source]:
 def _chained(first: Source, others: Iterator[Source]) -> Iterator[Source]:
     yield first
     yield from others
+
+
+def _divides(files: Iterable[str], division: Division) -> list[str]:
+    """What shards depend on beside names and sizes: leave to fetch is none of it, and may be given later."""
+    columns = {division.column for name in files if _suffix(name) == PARQUET}
+    return [str(division.size), *columns]
 
 
 def _suffix(name: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from ..boundary.reading import opened, reason
 from ..errors import OvdeployError, PhotoError, needing
-from ..photo.fetching import MOST_BYTES
+from ..photo.fetching import MOST_BYTES, is_url
 from ..photo.sources import RESULTS, is_photos_name
 from ..photo.stored import Known
 from . import stores
@@ -22,6 +22,9 @@ from .photos import BrokenPhoto, ContentPhoto, named_photo
 
 AT_ONCE = 16
 """Values of a column that are taken out of a file together."""
+
+LOOKED_AT = 1 << 16
+"""Bytes behind a tar's end that are looked at together."""
 
 
 class Portion(msgspec.Struct, frozen=True, tag=True):
@@ -36,6 +39,10 @@ class Portion(msgspec.Struct, frozen=True, tag=True):
         """How many they are; None where only reading tells."""
         return None
 
+    def called(self, number: int) -> str:
+        """What the photo at a number is called, as far as that is known before it is read."""
+        return f"photo {number}"
+
 
 class Names(Portion, frozen=True):
     """Photos that are named one by one."""
@@ -49,6 +56,10 @@ class Names(Portion, frozen=True):
         """See `Portion.count`."""
         return len(self.names)
 
+    def called(self, number: int) -> str:
+        """See `Portion.called`."""
+        return os.fsdecode(self.names[number])
+
     def photos(self) -> Iterator[Known]:
         """See `Portion.photos`."""
         return (named_photo(os.fsdecode(name), allow_urls=self.allow_urls) for name in self.names)
@@ -60,16 +71,21 @@ class Tar(Portion, frozen=True):
     name: bytes
     """A path, or a store's URL."""
 
+    def called(self, number: int) -> str:
+        """See `Portion.called`."""
+        return os.fsdecode(self.name)
+
     def photos(self) -> Iterator[Known]:
         """See `Portion.photos`. A member's name is a name, and never a path on this machine."""
         name = os.fsdecode(self.name)
         try:
             with container(name) as file, tarfile.open(fileobj=_Bounded(file), mode="r:") as archive:
                 yield from (_member(archive, member, name) for member in _members(archive))
+                _refuse_more(file, archive.offset)  # type: ignore[attr-defined]
         except PhotoError as error:
-            yield BrokenPhoto(name, str(error))
+            yield BrokenPhoto(name, str(error), rest=True)
         except (tarfile.TarError, OSError, ValueError, EOFError) as error:
-            yield BrokenPhoto(name, f"{name}: the tar cannot be read to its end ({reason(error)})")
+            yield BrokenPhoto(name, f"{name}: the tar cannot be read to its end ({reason(error)})", rest=True)
 
 
 class Rows(Portion, frozen=True):
@@ -87,6 +103,10 @@ class Rows(Portion, frozen=True):
     def count(self) -> int | None:
         """See `Portion.count`."""
         return self.rows
+
+    def called(self, number: int) -> str:
+        """See `Portion.called`."""
+        return f"{os.fsdecode(self.name)}/{self.first + number}"
 
     def photos(self) -> Iterator[Known]:
         """See `Portion.photos`."""
@@ -106,11 +126,19 @@ class Rows(Portion, frozen=True):
     def _photo(self, value: Any, place: str) -> Known:
         if isinstance(value, dict):  # as Hugging Face's datasets keep images
             value = value.get("bytes") or value.get("path")
+        if isinstance(value, bytes) and len(value) > MOST_BYTES:
+            return BrokenPhoto(place, _too_large(place, len(value)))
         if isinstance(value, bytes):
             return ContentPhoto(place, value)
         if isinstance(value, str) and value:
-            return named_photo(value, allow_urls=self.allow_urls)
+            return self._named(value, place)
         return BrokenPhoto(place, f"{place}: expected a photo's bytes or its name in {self.column!r}, it is empty")
+
+    def _named(self, value: str, place: str) -> Known:
+        """The photo of a path or URL. A file from a store has nothing to say about paths on this machine."""
+        if stores.is_stored(os.fsdecode(self.name)) and not (stores.is_stored(value) or is_url(value)):
+            return BrokenPhoto(place, f"{place} names {value}, a path on this machine, which a file in a store may not")
+        return named_photo(value, allow_urls=self.allow_urls)
 
 
 def rows_in(name: str, column: str) -> int:
@@ -180,16 +208,40 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
             yield member
 
 
+def _refuse_more(file: BinaryIO, offset: int) -> None:
+    """Look at what lies where members end: the zeros that end a tar, and nothing behind them.
+
+    `TarFile.next` gives None for a damaged header too, and for a file that is cut.
+
+    Raises:
+        EOFError: it is something else.
+    """
+    file.seek(offset)
+    came = file.read(tarfile.BLOCKSIZE)
+    if len(came) < tarfile.BLOCKSIZE:
+        raise EOFError(f"it is cut after {offset + len(came)} bytes")
+    if any(came):
+        raise EOFError(f"the header at byte {offset} is damaged")
+    while came:
+        if any(came):
+            raise EOFError(f"more follows behind its end at byte {offset}, as where tars were joined by cat")
+        came = file.read(LOOKED_AT)
+
+
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, of: str) -> Known:
     name = f"{of}/{member.name}"
     if member.size > MOST_BYTES or member.issparse():
-        return BrokenPhoto(name, f"{name}: {member.size} bytes, and {MOST_BYTES} are the most that a photo may have")
+        return BrokenPhoto(name, _too_large(name, member.size))
     file = archive.extractfile(member)
     assert file is not None, "it is a regular member"
     content = file.read(member.size)
     if len(content) < member.size:
         raise EOFError(f"{member.name} ends after {len(content)} of {member.size} bytes")
     return ContentPhoto(name, content)
+
+
+def _too_large(name: str, size: int) -> str:
+    return f"{name}: {size} bytes, and {MOST_BYTES} are the most that a photo may have"
 
 
 def _values(file: BinaryIO, column: str, first: int, count: int) -> Iterator[Any]:

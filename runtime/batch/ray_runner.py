@@ -15,10 +15,10 @@ import msgspec
 
 from ..errors import EngineError, needing
 from .crew import Crew
-from .job import Batch, Heard, refuse_more_failures, written
+from .job import Batch, Heard, again, refuse_more_failures, written
 from .messages import Spec, Work
 from .portions import Names, Portion, Rows, Tar
-from .rows import Row, is_failed
+from .rows import is_failed
 from .table import Table
 from .tally import Tally
 
@@ -41,6 +41,8 @@ class Report(msgspec.Struct, frozen=True):
     precision: str
     last: str = ""
     """What one of the errors said."""
+    stayed: int = 0
+    """Rows of errors of before that stay."""
 
 
 class Actor:
@@ -51,13 +53,14 @@ class Actor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Do the portions of a batch of Ray Data, and write their shards."""
-        works = [
-            Work(
-                int(number), msgspec.msgpack.decode(portion, type=PORTIONS), rows=_kept(self._table, int(number), kept)
-            )
-            for number, portion, kept in zip(batch[NUMBER], batch[PORTION], batch[KEPT], strict=True)
-        ]
+        items = zip(batch[NUMBER], batch[PORTION], batch[KEPT], strict=True)
+        works = [self._work(int(number), portion, kept) for number, portion, kept in items]
         return {"report": [msgspec.json.encode(self._report(work)).decode() for work in self._crew.run(works)]}
+
+    def _work(self, number: int, packed: bytes, kept: bool) -> Work:
+        """A portion; rows of its shard stay where it is written again."""
+        portion: Portion = msgspec.msgpack.decode(packed, type=PORTIONS)
+        return again(number, portion, self._table) if kept else Work(number, portion)
 
     def _report(self, work: Work) -> Report:
         written(self._table, work)
@@ -66,7 +69,7 @@ class Actor:
         return Report(
             work.number, work.seconds, len(errors), len(work.fresh), ended.seconds if ended else 0.0,
             ended.engines if ended else 0.0, self._crew.peak, ready.backend if ready else "",
-            ready.precision if ready else "", errors[-1] if errors else "",
+            ready.precision if ready else "", errors[-1] if errors else "", len(work.stayed),
         )  # fmt: skip
 
 
@@ -116,20 +119,14 @@ def _reports(ray: Any, batch: Batch, items: list[dict[str, Any]]) -> Iterator[st
 
 
 def _item(work: Work) -> dict[str, Any]:
-    return {NUMBER: work.number, PORTION: msgspec.msgpack.encode(work.portion), KEPT: bool(work.rows)}
-
-
-def _kept(table: Table, number: int, kept: bool) -> dict[int, Row]:
-    """The rows of a shard that stay, where it is written again."""
-    if not kept:
-        return {}
-    return {int(row["row"]): row for row in table.rows(number) if not is_failed(row)}
+    return {NUMBER: work.number, PORTION: msgspec.msgpack.encode(work.portion), KEPT: bool(work.rows or work.before)}
 
 
 def _count(batch: Batch, tally: Tally, report: Report, heard: Heard) -> None:
     for index in range(report.photos):
         tally.add(failed=index < report.failed)
     tally.end(report.seconds, report.worked, report.engines, report.peak * batch.workers)
+    tally.keep(report.stayed, failed=report.stayed)
     if report.failed:
         refuse_more_failures(batch, tally, report.last)
     heard(None, None)

@@ -84,9 +84,10 @@ class Tally:
         self.skipped += rows
         self.failed_before += failed
 
-    def keep(self, rows: int) -> None:
+    def keep(self, rows: int, failed: int = 0) -> None:
         """Count the photos of a shard that is written again, whose rows stay."""
         self.skipped += rows
+        self.failed_before += failed
 
     def add(self, *, failed: bool) -> None:
         """Count a photo."""

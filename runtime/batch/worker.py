@@ -33,6 +33,7 @@ from ..pipelines.base import Segmenter
 from ..reporting import logged
 from ..stage.arrays import Array
 from .messages import Begun, Done, Ended, Message, Order, Ready, Refused, Spec
+from .photos import BrokenPhoto
 from .rows import Row, answered, failed
 
 
@@ -151,11 +152,29 @@ def _do(order: Order, parent: Parent, segmenter: Segmenter, watch: Watch) -> Non
 
 def _wanted(order: Order, parent: Parent, counted: list[int], begun: deque[_Told]) -> Iterator[_Told]:
     """The photos of a portion that are to be done; all are counted."""
-    for number, photo in enumerate(order.portion.photos()):
+    for number, photo in _numbered(order):
         counted[0] = number + 1
         if number not in order.passed:
             begun.append(_Told(number, photo, parent))
             yield begun[-1]
+
+
+def _numbered(order: Order) -> Iterator[tuple[int, Known]]:
+    """Photos with their numbers.
+
+    An error that stands for the rest of a file stands behind all that were done, else it would take the place of one
+    of them. So does one for photos that are gone.
+    """
+    number, least = -1, max(order.passed, default=-1) + 1
+    for number, photo in enumerate(order.portion.photos()):
+        if isinstance(photo, BrokenPhoto) and photo.rest:
+            yield max(number, least), photo
+            return
+        yield number, photo
+    if number + 1 < least:
+        why = f"{number + 1} photos are there, and {least} or more were: it is another file than it was"
+        name = order.portion.called(least)
+        yield least, BrokenPhoto(name, f"{name}: {why}")
 
 
 def _row(told: _Told, result: Result | PhotoError | EngineError, columns: tuple[str, ...]) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import msgspec
 from rich.console import Console
 
 from ..backends.options import MOST_THREADS
-from ..backends.registry import choose_backend
+from ..backends.registry import BACKENDS
 from ..batch.columns import COLUMNS, USUAL, check_columns
 from ..batch.job import Batch
 from ..batch.messages import Spec
@@ -39,7 +40,7 @@ from .common import (
     together,
 )
 from .dataset_options import template_option
-from .segmenting import Words
+from .segmenting import Words, resolved
 from .words import class_entries, classes_options
 
 PART = re.compile(r"(\d{1,7})/(\d{1,7})")
@@ -91,7 +92,8 @@ running_options = together(
         help="Photos in work at once in each: one is read or merged while engines run on another.",
     ),
     click.option("--shard", "part", default="1/1", callback=_part, metavar="I/N",
-                 help="Do only each Nth shard, from the Ith on: for N machines without Ray."),
+                 help="Do part I of N, which is each Nth shard (a file of the table) from the Ith on: for N machines "
+                 "without Ray."),
     click.option("--time-limit", type=click.FloatRange(0.1, LARGEST), metavar="SECONDS",
                  help="A photo that takes longer becomes the row of an error.  [default: none]"),
     click.option("--max-failures", type=click.IntRange(0, LISTED), metavar="N",
@@ -163,7 +165,8 @@ def batch(
     running = {name: how.pop(name) for name in RUNNING}
     opened = Bundle.load(bundle)
     words = _words(opened, class_entries(classes, classes_file, classes_from), templates, saved, background or None)
-    table = Table(folder, columns)
+    how = resolved(opened, how)
+    table = Table(folder.absolute(), columns)  # the processes of a cluster start in folders of their own
     parameters = read_overrides(overlay, settings)
     console = Console(stderr=True)
     with console.status("listing photos"):
@@ -220,7 +223,14 @@ def _depends(opened: Bundle, words: Words, parameters: dict[str, Any], how: dict
         "bundle": opened.digest,
         "words": msgspec.to_builtins(words.depends(opened)),
         "parameters": msgspec.to_builtins(opened.recipe.override(parameters)),
-        "backend": choose_backend(how["backend"], how["precision"]),
+        "backend": how["backend"],
+        "backend's version": _installed(BACKENDS[how["backend"]].package),
+        "ovdeploy's version": version("ovdeploy"),
         "precision": how["precision"],
         "backend options": dict(how["backend_options"]),
     }
+
+
+def _installed(package: str) -> dict[str, str]:
+    """Versions of what brings a package: more than one thing may."""
+    return {name: version(name) for name in sorted(set(packages_distributions().get(package, ())))}

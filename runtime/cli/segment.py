@@ -28,7 +28,7 @@ from .common import (
     together,
 )
 from .dataset_options import template_option
-from .segmenting import Job, Words, segmented
+from .segmenting import Job, Words, resolved, segmented
 from .words import class_entries, classes_options
 
 USUAL = ("mask", "overlay", "json")
@@ -189,6 +189,6 @@ def segment(
         allow_urls=allow_urls,
         as_json=as_json,
         running={"workers": workers, "engines": engines},
-        opening=how,
+        opening=resolved(opened, how),
     )
     sys.exit(1 if segmented(job, Console(stderr=True)) else 0)

@@ -24,6 +24,7 @@ from ..answers.result import Result
 from ..backends.registry import choose_backend
 from ..boundary.reading import from_json, read_bytes, to_json
 from ..bundle.bundle import Bundle
+from ..bundle.fastest import resolved_precision
 from ..errors import OF_ONE_PHOTO, EngineError, OutputError, PhotoError, printable
 from ..files import check_folder
 from ..photo.listing import Listing
@@ -81,6 +82,18 @@ class Words(NamedTuple):
         return {"synonyms": self.saved.synonyms, "embeddings": digest, "background": self.saved.background}
 
 
+def resolved(bundle: Bundle, opening: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `Segmenter.load` in which backend and precision are themselves, and nobody is left to choose.
+
+    So answers are recorded by what they came of, and the machines of a batch do not choose each for itself.
+
+    Raises:
+        OvdeployError: there is no such backend, or it is not installed.
+    """
+    precision = resolved_precision(bundle, opening["precision"], opening["backend"])
+    return {**opening, "precision": precision, "backend": choose_backend(opening["backend"], precision)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A run of `segment`."""
@@ -97,7 +110,7 @@ class Job:
     running: Mapping[str, Any]
     """Of `Segmenter.segment_many`."""
     opening: Mapping[str, Any]
-    """Of `Segmenter.load`."""
+    """Of `Segmenter.load`; `resolved`."""
 
     def depends(self) -> dict[str, Any]:
         """All that results depend on but the photo, as plain values; in whose words differences are told."""
@@ -106,7 +119,7 @@ class Job:
             "bundle": self.bundle.digest,
             "words": msgspec.to_builtins(self.words.depends(self.bundle)),
             "parameters": msgspec.to_builtins(self.bundle.recipe.override(self.parameters)),
-            "backend": choose_backend(how["backend"], how["precision"]),
+            "backend": how["backend"],
             "precision": how["precision"],
             "backend options": dict(how["backend_options"]),
         }

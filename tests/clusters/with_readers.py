@@ -1,4 +1,4 @@
-"""DuckDB, pyarrow and Ray read the table, with the same rows."""
+"""DuckDB and pyarrow read the table, with the same rows. Ray's own reader is tried in with_ray.py."""
 
 from __future__ import annotations
 

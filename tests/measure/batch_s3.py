@@ -1,7 +1,7 @@
 """Batches of photos in S3, some of whose requests fail. No test: it measures, in the environment of test-clusters.
 
     make test-clusters
-    PYTHONPATH=.types:tests .venv-clusters/bin/python tests/measure/batch_s3.py BUNDLE [--photos 500] [--share 0.1]
+    .venv-clusters/bin/python tests/measure/batch_s3.py BUNDLE [--photos 500] [--share 0.1]
 
 Moto serves photos, five in a hundred of them broken, and lets a share of requests fail; two workers do them. Prints how
 many requests failed, and whether all photos are in the table, and the broken ones alone with an error.
@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from ovdeploy.runtime.batch.table import Table
 from support.batches import encoded

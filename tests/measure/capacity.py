@@ -3,19 +3,22 @@
     python tests/measure/batch.py times --json times.json
     python tests/measure/capacity.py times.json [--scale 1.0] [--shards 60 250 1000]
 
-Prints the table of docs/scale.md: hours, lost work and tail by the photos of a shard, by failures, and by stragglers,
-with and without copies of the last shards. `--scale` multiplies the measured seconds, where another recipe or machine
-takes so many times longer: its mean by `ovdeploy bench`, divided by the measured mean. `--price` is what a worker costs
-an hour; it is yours to fill in.
+Prints the tables of docs/scale.md, and the price beside: hours, lost work and tail by the photos of a shard, by
+failures, and by stragglers, with and without copies of the last shards. `--scale` multiplies the measured seconds,
+where another recipe or machine takes so many times longer: its mean by `ovdeploy bench`, divided by the measured mean.
+`--price` is what a worker costs an hour; it is yours to fill in.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.capacity import Fleet, Load, measured, simulated
 
@@ -43,8 +46,8 @@ def main() -> None:
     by_failures(given, seconds)
 
 
-COLUMNS = ("photos a shard", "failures a worker and hour", "stragglers", "copies", "hours", "efficiency", "lost",
-           "tail, minutes", "price")  # fmt: skip
+COLUMNS = ("photos a shard", "minutes", "losses of a worker an hour", "stragglers", "copies", "hours", "efficiency",
+           "lost", "tail, minutes", "price")  # fmt: skip
 
 
 def by_shard(given: argparse.Namespace, seconds: np.ndarray) -> None:
@@ -65,7 +68,9 @@ def line(given: argparse.Namespace, seconds: np.ndarray, shard: int, failures: f
                   copies=copies)  # fmt: skip
     found = simulated(Load(photos=given.photos, shard=shard, seconds=seconds), fleet, given.seed)
     hours = found.end * given.workers
-    told = (f"{shard:,}", f"{failures:g}", f"{slow:.0%}", "yes" if copies else "no", f"{found.end:.1f}",
+    minutes = shard * seconds.mean() / 60
+    told = (f"{shard:,}", f"{minutes:.{1 if minutes < 10 else 0}f}", f"{failures:g}", f"{slow:.0%}",
+            "yes" if copies else "no", f"{found.end:.1f}",
             f"{found.efficiency:.1%}", f"{found.lost / hours:.2%}", f"{found.tail * 60:.1f}",
             f"{hours * given.price:,.0f}")  # fmt: skip
     return f"| {' | '.join(told)} |"

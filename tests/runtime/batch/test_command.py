@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ovdeploy.runtime import Bundle
+from ovdeploy.runtime.backends.registry import choose_backend
 from ovdeploy.runtime.batch.run import RUNNERS
 from ovdeploy.runtime.batch.table import Table
 from ovdeploy.runtime.cli.batch import batch
@@ -148,6 +149,51 @@ def test_photos_that_failed_are_tried_again_if_that_is_asked_for_and_only_these(
     assert rows[2]["mask"] == rows[0]["mask"] is not None
 
 
+def test_a_tar_that_is_away_while_photos_are_tried_again_loses_no_row(run, home):
+    members = [(name, (home / "photos" / name).read_bytes()) for name in NAMES]
+    path = write_tar(home / "away.tar", members)
+    whole = path.read_bytes()
+    run("away.tar", "away", code=1)
+    before = shards("away")
+    path.write_bytes(b"\1" * 512 + whole[512:])
+    told = run("away.tar", "away", "--retry-failed", "--json", code=1)
+    assert (told["photos"], told["failed"], told["skipped"], told["failed_before"]) == (1, 1, 7, 2)
+    rows = Table(home / "away", ("mask",)).rows(0)
+    assert [row["row"] for row in rows if row["error"]] == [2, 5, 7] and len(rows) == 8
+    path.write_bytes(whole)
+    told = run("away.tar", "away", "--retry-failed", "--json", code=1)
+    assert (told["photos"], told["failed"], told["skipped"]) == (2, 2, 5) and shards("away") == before
+
+
+def of_batch(home, source, folder, run, monkeypatch, *more, code=0):
+    """The batch that a command hands to its runner, and what stands in the manifest then."""
+    held = []
+    monkeypatch.setitem(RUNNERS, "local", lambda batch, *more: held.append(batch))
+    run(source, folder, *more, code=code)
+    return held[0], json.loads((home / folder / "_batch.json").read_text())
+
+
+def test_a_batch_says_what_auto_became_and_no_worker_chooses(run, home, monkeypatch):
+    monkeypatch.setattr("ovdeploy.runtime.bundle.fastest.fastest", lambda *_: "int8")
+    done, told = of_batch(home, "photos", "auto", run, monkeypatch, "--precision", "auto", "--backend", "auto")
+    opening = done.spec().opening
+    assert opening["precision"] == told["precision"] == "int8"
+    assert opening["backend"] == told["backend"] == choose_backend("auto", "int8") != "auto"
+
+
+def test_a_table_of_other_versions_is_refused(run, home, monkeypatch):
+    _, told = of_batch(home, "photos", "versions", run, monkeypatch)
+    assert told["ovdeploy's version"] and all(told["backend's version"].values())
+    for what, other in (("ovdeploy's version", "0.0.1"), ("backend's version", {"onnxruntime": "0.0.1"})):
+        (home / "versions" / "_batch.json").write_text(json.dumps(told | {what: other}))
+        assert f"differs in: {what}." in run("photos", "versions", code=1)
+
+
+def test_a_table_is_named_from_the_root_since_other_machines_begin_elsewhere(run, home, monkeypatch):
+    done, _ = of_batch(home, "photos", "relative", run, monkeypatch)
+    assert done.table.folder == home / "relative"
+
+
 def test_too_many_failures_end_the_run(run):
     assert "2 photos failed, and 1 may" in run("photos", "ended", "--max-failures", 1, code=1)
     assert run("photos", "ended", "--max-failures", 2, "--json", code=1)["photos"] <= 7
@@ -177,7 +223,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_table(home, micro_bundle, run)
     code = "import sys; from ovdeploy.runtime.cli.batch import batch; batch(sys.argv[1:])"
     words = [sys.executable, "-c", code, *arguments(micro_bundle, "photos", "killed", "--at-once", 1)]
     process = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, cwd=home)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not list(home.glob("killed/shard-*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

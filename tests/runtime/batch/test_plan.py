@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tarfile
 from itertools import chain
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovdeploy.runtime.batch import portions
+from ovdeploy.runtime.batch import portions, stores
 from ovdeploy.runtime.batch.plan import Division, Plan, planned
 from ovdeploy.runtime.batch.portions import Names, Rows, Tar
 from ovdeploy.runtime.errors import ParameterError, PhotoError
@@ -119,13 +120,38 @@ def test_links_and_devices_in_a_tar_are_no_photos(tmp_path):
     assert list(Tar(os.fsencode(tmp_path / "0.tar")).photos()) == []
 
 
-@pytest.mark.parametrize("cut", [700, 1500, 3000])
+@pytest.mark.parametrize("cut", [700, 1500, 1536, 1700, 3000])
 def test_a_tar_that_is_cut_gives_what_is_whole_and_an_error(cut, tmp_path):
     path = write_tar(tmp_path / "0.tar", [(f"{index}.png", bytes(600)) for index in range(3)])
     path.write_bytes(path.read_bytes()[:cut])
     *whole, last = Tar(os.fsencode(path)).photos()
     assert len(whole) == (cut - 512 >= 600) + (cut >= 2048 + 600)
     with pytest.raises(PhotoError, match=r"0\.tar"):
+        last.read(1)
+
+
+def _flipped(data):
+    data[2 * 1536 + 150] ^= 1
+    return data, 2, "the header at byte 3072 is damaged"
+
+
+def _zeroed(data):
+    data[2 * 1536 : 2 * 1536 + 512] = bytes(512)
+    return data, 2, "more follows behind its end at byte 3072"
+
+
+def _joined(data):
+    return data + data, 4, "more follows behind its end at byte 6144"
+
+
+@pytest.mark.parametrize("damage", [_flipped, _zeroed, _joined])
+def test_photos_behind_a_damaged_header_are_not_lost_in_silence(damage, tmp_path):
+    path = write_tar(tmp_path / "0.tar", [(f"{index}.png", bytes(600)) for index in range(4)])
+    data, count, why = damage(bytearray(path.read_bytes()))
+    path.write_bytes(data)
+    *whole, last = Tar(os.fsencode(path)).photos()
+    assert [photo.name for photo in whole] == [f"{path}/{index}.png" for index in range(count)]
+    with pytest.raises(PhotoError, match=why):
         last.read(1)
 
 
@@ -193,6 +219,48 @@ def test_urls_in_a_column_or_list_need_leave(tmp_path):
     for photo in planned(str(path))[0].photos():
         with pytest.raises(PhotoError, match="--allow-urls"):
             photo.read(1)
+
+
+def test_a_column_in_a_store_names_no_paths_here_and_no_urls_without_leave(tmp_path, monkeypatch):
+    values = ["http://169.254.169.254/a.jpg", "s3://other/a.png", "/etc/hostname", "file:///etc/hostname"]
+    data = write_column(tmp_path / "a.parquet", values).read_bytes()
+    listed = [("s3://bucket/a.parquet", len(data)), ("s3://bucket/b.png", 1)]
+    monkeypatch.setattr(stores, "listed", lambda url: iter(listed))
+    monkeypatch.setattr(stores, "opened", lambda url: io.BytesIO(data))
+    monkeypatch.setattr(stores, "content", lambda url: encoded())
+    listing, column = planned("s3://bucket")
+    assert [photo.read(10**6).shape for photo in listing.photos()] == [(40, 52, 3)]
+    for photo, why in zip(column.photos(), ["--allow-urls"] * 2 + ["a path on this machine"] * 2, strict=True):
+        with pytest.raises(PhotoError, match=why):
+            photo.read(10**6)
+    _, column = planned("s3://bucket", Division(allow_urls=True))
+    _, stored, *paths = column.photos()
+    assert stored.read(10**6).shape == (40, 52, 3)
+    for photo in paths:
+        with pytest.raises(PhotoError, match="a path on this machine"):
+            photo.read(10**6)
+
+
+def test_a_value_that_is_too_large_is_refused_and_the_next_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(portions, "MOST_BYTES", 20_000)
+    large, small = planned(str(write_column(tmp_path / "a.parquet", [bytes(30_000), encoded()])))[0].photos()
+    with pytest.raises(PhotoError, match="30000 bytes, and 20000 are the most"):
+        large.read(1)
+    assert small.read(10**6).shape == (40, 52, 3)
+
+
+def test_the_digest_depends_on_what_divides_and_on_no_leave(tmp_path):
+    name = str(write_column(tmp_path / "a.parquet", ["a.png"]))
+
+    def digest(sources=(), files=(), **how):
+        return Plan(Listing(Source(each, each) for each in sources), files, Division(**how)).digest
+
+    for named in ({"sources": ["a.png"]}, {"files": [name]}):
+        plain = digest(**named)
+        assert digest(**named, allow_urls=True) == digest(**named, recursive=False) == plain != digest(**named, size=2)
+    assert digest(["a.png"]) == digest(["a.png"], column="other")
+    write_column(tmp_path / "a.parquet", ["a.png"], column="emagi")
+    assert digest(files=[name], column="emagi") != plain
 
 
 def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path):
