@@ -29,8 +29,9 @@ def resolved_precision(bundle: Bundle, precision: str, backend: str) -> str:
     """
     if precision != AUTO:
         return precision
-    found = fastest(bundle, backend, this_processor())
-    log.info("%s is taken: the processor has instructions for %s", found, ", ".join(this_processor().native) or "none")
+    processor = this_processor()
+    found = fastest(bundle, backend, processor)
+    log.info("%s is taken: the processor has instructions for %s", found, ", ".join(processor.native) or "none")
     return found
 
 

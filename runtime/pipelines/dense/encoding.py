@@ -11,7 +11,7 @@ from ...geometry.limits import ARRAY, refuse_more
 from ...reporting import Clock
 from ...stage.arrays import Array, to_host
 from ...words.vocabulary import Vocabulary
-from .crops import cut_crops, places
+from .crops import crop_count, cut_crops
 from .merging import Answered
 from .parameters import DenseParameters
 from .sizes import DenseDimensions
@@ -37,7 +37,7 @@ def encode_crops(
         EngineError: the engine failed, or what it returned does not fit.
     """
     refuse_more(
-        12 * (len(places(parameters)) + 1) * dimensions.crop_side**2, ARRAY, "a photo's crops", "Take a larger stride."
+        12 * crop_count(parameters) * dimensions.crop_side**2, ARRAY, "a photo's crops", "Take a larger stride."
     )
     with clock("crops"):
         crops = cut_crops(photo, parameters, dimensions.crop_side)

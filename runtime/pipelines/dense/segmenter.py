@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 
 from ...answers.result import Result
-from ...backends.base import Session
 from ...boundary.arguments import public
-from ...bundle.bundle import Bundle, Manifest
-from ...errors import BundleError, hearing
+from ...bundle.bundle import Bundle
+from ...errors import hearing
 from ...photo.arrays import RGB
 from ...photo.reading import Photo, as_photo, origin_of
 from ...reporting import Clock, logger
 from ...stage.arrays import to_host
-from ...words.vocabulary import Vocabulary, check_vocabulary, random_vocabulary
+from ...words.vocabulary import Vocabulary, random_vocabulary
 from ..engines import Engines
-from ..text_embedder import TextEmbedder, text_embedder
+from ..text_embedder import text_embedder
+from ..worded.encoded_photo import read_saved, refuse_other_encoding
 from ..worded.segmenter import WordedSegmenter
 from ..worded.stages import TEXT
-from .encoded_photo import DenseEncodedPhoto, encoding_values, read_saved, refuse_other_encoding
+from .encoded_photo import DenseEncodedPhoto, encoding_values, features_of
 from .encoding import Features, ask_crops, encode_crops, rows_asked
 from .merging import Answered, label
 from .parameters import DenseParameters
@@ -38,41 +38,10 @@ class DenseSegmenter(WordedSegmenter):
 
     parameters: DenseParameters
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        engines: Mapping[str, Session],
-        *,
-        embedder: TextEmbedder | None = None,
-        parameters: Mapping[str, Any] | None = None,
-    ) -> None:
-        """A segmenter over sessions that are open already (`Segmenter.load` opens a bundle's).
-
-        Args:
-            manifest: describes the engines.
-            engines: sessions by stage; all of the recipe's but the text engine's.
-            embedder: turns names into embeddings; None if vocabularies come with theirs.
-            parameters: overrides of the recipe's.
-
-        Raises:
-            BundleError: a stage has no session.
-            ParameterError: an override cannot be used.
-        """
-        self.manifest = manifest
-        self.engines = engines if isinstance(engines, Engines) else Engines(engines)
-        self._embedder = embedder
-        if missing := sorted(set(manifest.recipe.running_stages) - set(self.engines)):
-            raise BundleError(f"the pipeline {manifest.recipe.pipeline!r} needs a session for {', '.join(missing)}")
-        self.parameters = self._override(manifest.recipe.parameters, parameters)
-
-    def _override(self, base: DenseParameters, overrides: Mapping[str, Any] | None) -> DenseParameters:
-        settings: DenseParameters = self.manifest.recipe.family.override(base, overrides)
-        return settings
-
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
     ) -> Callable[[Photo], Result]:
-        settings = self._override(self.parameters, parameters)
+        settings = self._overridden(self.parameters, parameters)
         of_words = self._checked(vocabulary, settings)
         running = threading.Semaphore(engines)
 
@@ -88,12 +57,6 @@ class DenseSegmenter(WordedSegmenter):
             return replace(result, warnings=(*of_words, *of_photo))
 
         return segment
-
-    def _checked(self, vocabulary: Vocabulary, settings: DenseParameters) -> list[str]:
-        """Refuse words that a photo cannot be segmented with; what was warned of."""
-        with hearing() as of_words:
-            check_vocabulary(vocabulary, self.manifest.dimensions.embedding, settings.probability_threshold)
-        return of_words
 
     def _features(self, image: np.ndarray, settings: DenseParameters, clock: Clock) -> Features:
         return encode_crops(image, self.engines[TOWER], self.manifest.dimensions, settings, clock)
@@ -124,7 +87,7 @@ class DenseSegmenter(WordedSegmenter):
     ) -> DenseEncodedPhoto:
         """Encode a photo once, to ask about it many times: see `Segmenter.encode`."""
         self.engines.refuse_closed()
-        settings, clock = self._override(self.parameters, parameters), Clock()
+        settings, clock = self._overridden(self.parameters, parameters), Clock()
         with clock("decode"):
             image = as_photo(photo, settings.max_pixels, color)
         with self.engines.turn:
@@ -136,8 +99,13 @@ class DenseSegmenter(WordedSegmenter):
     @public()
     def load_encoded(self, path: str | Path) -> DenseEncodedPhoto:
         """Read a photo that was encoded and saved: see `Segmenter.load_encoded`."""
-        saved = read_saved(path, self.engines.bundle, self.engines[TOWER].contract)
-        settings = self._override(self.parameters, saved.parameters)
+        saved = read_saved(
+            path,
+            DenseEncodedPhoto.FORM,
+            self.engines.bundle,
+            lambda arrays, parameters: features_of(arrays, parameters, self.engines[TOWER].contract),
+        )
+        settings = self._overridden(self.parameters, saved.parameters)
         return DenseEncodedPhoto(
             saved.photo, saved.path, saved.made, settings, {}, self.engines.bundle, self._segment_encoded
         )
@@ -146,7 +114,7 @@ class DenseSegmenter(WordedSegmenter):
         self, encoded: DenseEncodedPhoto, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None
     ) -> Result:
         self.engines.refuse_closed()
-        settings = self._override(encoded.parameters, parameters)
+        settings = self._overridden(encoded.parameters, parameters)
         refuse_other_encoding(*(encoding_values(of) for of in (encoded.parameters, settings)))
         of_words = self._checked(vocabulary, settings)
         clock = Clock()

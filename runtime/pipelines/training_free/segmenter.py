@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 
 from ...answers.result import Result
-from ...backends.base import Session
 from ...boundary.arguments import public
-from ...bundle.bundle import Bundle, Manifest
+from ...bundle.bundle import Bundle
 from ...errors import BundleError, ParameterError, hearing
 from ...photo.arrays import RGB
 from ...photo.reading import Photo, as_photo, origin_of
 from ...recipe.parameters import Parameters
 from ...reporting import Clock, logger
-from ...words.vocabulary import Vocabulary, check_vocabulary
+from ...words.vocabulary import Vocabulary
 from ..engines import Engines
 from ..promptable.interactive import Prompter
 from ..promptable.stages import PROMPT_DECODER
 from ..prompted import PromptablePhoto
-from ..text_embedder import TextEmbedder, text_embedder
+from ..text_embedder import text_embedder
+from ..worded.encoded_photo import read_saved, refuse_other_encoding
 from ..worded.segmenter import WordedSegmenter
 from ..worded.stages import TEXT
-from .encoded_photo import Made, TrainingFreeEncodedPhoto, encoding_values, read_saved, refuse_other_encoding
+from .encoded_photo import Made, TrainingFreeEncodedPhoto, encoding_values
 from .methods import method_of
 from .stages import DECODER, SAM
 from .steps import Turns, check_made, encode_once, segment_encoded, segment_photo
@@ -40,39 +40,14 @@ class TrainingFreeSegmenter(WordedSegmenter):
 
     parameters: Parameters
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        engines: Mapping[str, Session],
-        *,
-        embedder: TextEmbedder | None = None,
-        parameters: Mapping[str, Any] | None = None,
-    ) -> None:
-        """A segmenter over sessions that are open already (`Segmenter.load` opens a bundle's).
-
-        Args:
-            manifest: describes the engines.
-            engines: sessions by stage; all of the recipe's but the text engine's.
-            embedder: turns names into embeddings; None if vocabularies come with theirs.
-            parameters: overrides of the recipe's.
-
-        Raises:
-            BundleError: a stage has no session.
-            ParameterError: an override cannot be used.
-        """
-        self.manifest = manifest
-        self.engines = engines if isinstance(engines, Engines) else Engines(engines)
-        self._embedder = embedder
-        refining = {DECODER} if method_of(manifest.recipe).affinity else {SAM, DECODER}
-        needed = set(manifest.recipe.running_stages) - refining
-        if missing := sorted(needed - set(self.engines)):
-            raise BundleError(f"method {manifest.recipe.method!r} needs a session for {', '.join(missing)}")
-        self.parameters = self._parameters(manifest.recipe.parameters, parameters)
+    def _needed(self) -> set[str]:
+        """Without refinement there may be no SAM, unless the method needs it."""
+        return super()._needed() - ({DECODER} if method_of(self.manifest.recipe).affinity else {SAM, DECODER})
 
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
     ) -> Callable[[Photo], Result]:
-        settings = self._parameters(self.parameters, parameters)
+        settings = self._overridden(self.parameters, parameters)
         of_words = self._checked(vocabulary, settings)
         turns = Turns(self.engines.turn, threading.Semaphore(engines))
 
@@ -82,12 +57,6 @@ class TrainingFreeSegmenter(WordedSegmenter):
             return self._told(result, (*of_words, *of_photo))
 
         return segment
-
-    def _checked(self, vocabulary: Vocabulary, settings: Parameters) -> list[str]:
-        """Refuse words that a photo cannot be segmented with; what was warned of."""
-        with hearing() as of_words:
-            check_vocabulary(vocabulary, self.manifest.dimensions.embedding, settings.probability_threshold)
-        return of_words
 
     def _told(self, result: Result, warned: tuple[str, ...]) -> Result:
         """A result that says what made it, and stands in the log."""
@@ -101,7 +70,7 @@ class TrainingFreeSegmenter(WordedSegmenter):
     ) -> TrainingFreeEncodedPhoto:
         """Encode a photo once, to ask about it many times: see `Segmenter.encode`."""
         self.engines.refuse_closed()
-        settings, clock = self._parameters(self.parameters, parameters), Clock()
+        settings, clock = self._overridden(self.parameters, parameters), Clock()
         with clock("decode"):
             image = as_photo(photo, settings.max_pixels, color)
         made = encode_once(image, self.manifest, self.engines, settings, clock)
@@ -110,24 +79,23 @@ class TrainingFreeSegmenter(WordedSegmenter):
     @public()
     def load_encoded(self, path: str | Path) -> TrainingFreeEncodedPhoto:
         """Read a photo that was encoded and saved: see `Segmenter.load_encoded`."""
-        saved = read_saved(path, self.engines.bundle)
-        settings = self._parameters(self.parameters, saved.parameters)
+        saved = read_saved(path, TrainingFreeEncodedPhoto.FORM, self.engines.bundle, lambda arrays, _: Made.of(arrays))
+        settings = self._overridden(self.parameters, saved.parameters)
         check_made(saved.made, saved.photo, self.manifest, settings, path)
         return self._encoded(saved.photo, saved.path, saved.made, settings, {})
 
     def _encoded(
         self, photo: np.ndarray, path: str | None, made: Made, settings: Parameters, timings: Mapping[str, float]
     ) -> TrainingFreeEncodedPhoto:
-        return TrainingFreeEncodedPhoto(photo, path, made, settings, timings, self._segment_encoded, self._about)
-
-    def _about(self, settings: Parameters) -> dict[str, Any]:
-        return {"bundle": self.engines.bundle, "parameters": settings}
+        return TrainingFreeEncodedPhoto(
+            photo, path, made, settings, timings, self.engines.bundle, self._segment_encoded
+        )
 
     def _segment_encoded(
         self, encoded: TrainingFreeEncodedPhoto, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None
     ) -> Result:
         self.engines.refuse_closed()
-        settings = self._parameters(encoded.parameters, parameters)
+        settings = self._overridden(encoded.parameters, parameters)
         refuse_other_encoding(*(encoding_values(of, self.engines) for of in (encoded.parameters, settings)))
         of_words = self._checked(vocabulary, settings)
         with hearing() as of_photo:
@@ -155,8 +123,8 @@ class TrainingFreeSegmenter(WordedSegmenter):
         with self.engines.turn:
             self.engines.tune()
 
-    def _parameters(self, base: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
-        settings: Parameters = self.manifest.recipe.family.override(base, overrides)
+    def _overridden(self, base: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
+        settings: Parameters = super()._overridden(base, overrides)
         if settings.refine and not {SAM, DECODER} <= set(self.engines):
             raise ParameterError(
                 f"refine=True needs SAM, and this bundle of {self.manifest.recipe.name!r} has none. "

@@ -2,22 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
+from ...backends.base import Session
 from ...boundary.arguments import public
-from ...errors import VocabularyError
+from ...bundle.bundle import Manifest
+from ...errors import BundleError, VocabularyError, hearing
 from ...reporting import Reporter, silent
-from ...words.vocabulary import Vocabulary, as_list, check_words, parse_classes
+from ...words.vocabulary import Vocabulary, as_list, check_vocabulary, check_words, parse_classes
 from ..base import Segmenter
+from ..engines import Engines
 from ..text_embedder import TextEmbedder
 
 
 class WordedSegmenter(Segmenter):
     """A segmenter with an embedder of names; without one vocabularies come with their embeddings."""
 
-    _embedder: TextEmbedder | None
+    parameters: Any
+    """The pipeline's own struct."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        engines: Mapping[str, Session],
+        *,
+        embedder: TextEmbedder | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        """A segmenter over sessions that are open already (`Segmenter.load` opens a bundle's).
+
+        Args:
+            manifest: describes the engines.
+            engines: sessions by stage; all of the recipe's but the text engine's.
+            embedder: turns names into embeddings; None if vocabularies come with theirs.
+            parameters: overrides of the recipe's.
+
+        Raises:
+            BundleError: a stage has no session.
+            ParameterError: an override cannot be used.
+        """
+        self.manifest = manifest
+        self.engines = engines if isinstance(engines, Engines) else Engines(engines)
+        self._embedder = embedder
+        if missing := sorted(self._needed() - set(self.engines)):
+            recipe = manifest.recipe
+            what = f"method {recipe.method!r}" if recipe.method else f"the pipeline {recipe.pipeline!r}"
+            raise BundleError(f"{what} needs a session for {', '.join(missing)}")
+        self.parameters = self._overridden(manifest.recipe.parameters, parameters)
+
+    def _needed(self) -> set[str]:
+        """Stages that must have a session."""
+        return set(self.manifest.recipe.running_stages)
+
+    def _overridden(self, base: Any, overrides: Mapping[str, Any] | None) -> Any:
+        """Parameters with overrides.
+
+        Raises:
+            ParameterError: one cannot be used.
+        """
+        return self.manifest.recipe.family.override(base, overrides)
+
+    def _checked(self, vocabulary: Vocabulary, settings: Any) -> list[str]:
+        """Refuse words that a photo cannot be segmented with; what was warned of."""
+        with hearing() as of_words:
+            check_vocabulary(vocabulary, self.manifest.dimensions.embedding, settings.probability_threshold)
+        return of_words
 
     @public("classes", "templates")
     def vocabulary(

@@ -128,11 +128,15 @@ def test_a_damaged_or_foreign_file_is_no_encoded_photo(dense, photo, tmp_path):
         "cut": {**arrays, "dense": arrays["dense"][:2]},
         "nan": {**arrays, "finer": arrays["finer"] * np.float32("nan")},
         "other": {**arrays, "about": np.frombuffer(b"{}", np.uint8)},
+        "more": {**arrays, "further": arrays["dense"]},
     }
     for name, content in damaged.items():
         np.savez(tmp_path / f"{name}.npz", **content)
         with pytest.raises(PhotoError, match=r"is no encoded photo of EncodedPhoto.save"):
             dense.load_encoded(tmp_path / f"{name}.npz")
+    np.savez_compressed(tmp_path / "packed.npz", **arrays)  # nothing bounds what packed arrays unpack to
+    with pytest.raises(PhotoError, match=r"is no encoded photo of EncodedPhoto.save"):
+        dense.load_encoded(tmp_path / "packed.npz")
     other = arrays["about"].tobytes().replace(dense.engines.bundle.encode(), b"0" * 64)
     sized = {**arrays, "dense": arrays["dense"][:, :-1]}  # another model's features have other sizes, too
     np.savez(tmp_path / "bundle.npz", **{**sized, "about": np.frombuffer(other, np.uint8)})

@@ -147,8 +147,7 @@ def test_what_is_no_encoded_photo_is_told(ort_segmenter, photo, tmp_path, damage
 def test_one_of_another_bundle_is_refused(ort_segmenter, photo, tmp_path):
     path = tmp_path / "photo.npz"
     encoded = ort_segmenter.encode(photo)
-    about = encoded._about
-    encoded._about = lambda settings: {**about(settings), "bundle": "0" * 64}
+    encoded._bundle = "0" * 64
     encoded.save(path)
     with pytest.raises(PhotoError, match="another bundle"):
         ort_segmenter.load_encoded(path)
