@@ -64,7 +64,7 @@ def test_engines_meet_the_authors(case, networks, tmp_path):
         run = head.run
         head.run = lambda feeds: logits.append(run(feeds)) or logits[-1]
         result = segmenter.segment(case["image"], vocabulary, parameters=case["settings"])
-        settings = segmenter._parameters(segmenter.parameters, case["settings"])
+        settings = segmenter._overridden(segmenter.parameters, case["settings"])
         plan = plan_photo((400, 600), settings, method_of(networks.recipe), networks.dimensions)
     full = resize(plan.photo.rows, plan.photo.columns, logits[0]["logits"])
     assert relative(full[:, ::8, ::8], case["logits_small"]) < LOGITS
