@@ -21,8 +21,8 @@ from ovdeploy.runtime import Bundle, Segmenter, Vocabulary, load_recipe
 from support.samples import ROOT, draw_photo, random_vocabulary
 
 NO_TORCH = (
-    "PyTorch is not installed, and $OVDEPLOY_TEST_BUNDLES names no folder of bundles (micro, micro-catseg, complete, "
-    "native: where PyTorch is, `make test-bundles` makes it)"
+    "PyTorch is not installed, and $OVDEPLOY_TEST_BUNDLES names no folder of bundles (micro, micro-catseg, "
+    "micro-escnet, complete, native: where PyTorch is, `make test-bundles` makes it)"
 )
 ALLOWED_SKIPS = Path(__file__).parent / "allowed_skips.txt"
 GOLDEN = Path(os.environ.get("OVDEPLOY_GOLDEN", ROOT.parent / "shared" / "golden"))
@@ -136,6 +136,28 @@ def micro_dense_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.
 
     path = tmp_path_factory.mktemp("bundles") / "micro-catseg"
     build_bundle(request.getfixturevalue("micro_dense_networks"), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def micro_escnet_networks():
+    """The models of the recipe `micro-escnet`."""
+    pytest.importorskip("torch", reason=NO_TORCH)
+    from ovdeploy.export.reference.networks import Networks
+
+    return Networks.load(load_recipe("micro-escnet"))
+
+
+@pytest.fixture(scope="session")
+def micro_escnet_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the recipe `micro-escnet`, its optional stage too. Shared: copy it before changing it."""
+    if find_spec("torch") is None:
+        return made_before("micro-escnet")
+    from ovdeploy.export.bundling.build import build_bundle
+
+    networks = request.getfixturevalue("micro_escnet_networks")
+    path = tmp_path_factory.mktemp("bundles") / "micro-escnet"
+    build_bundle(networks, path, stages=[use.name for use in networks.recipe.uses])
     return path
 
 

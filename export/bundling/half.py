@@ -60,7 +60,7 @@ class HalfConversion:
         self.networks, self.precision, self.photos = networks, precision, list(photos)
         self.half = RESTS.get(precision, precision)
         self.searched = islands == AUTO
-        fixed = {AUTO: {}, NONE: {}, USUAL: dict.fromkeys(networks.recipe.stages, STANDARD)}
+        fixed = {AUTO: {}, NONE: {}, USUAL: dict.fromkeys(networks.recipe.possible_stages, STANDARD)}
         if islands in fixed:
             self.islands: dict[str, StageIslands] = fixed[islands]
             self._digest = f"{islands} {' '.join(CLASSES)}" if islands == USUAL else islands

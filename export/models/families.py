@@ -49,6 +49,8 @@ class ModelFamily(NamedTuple):
     """SPDX name of a model's licence, by its name; empty where nobody wrote it down."""
     reading: Callable[[str], Reading] = lambda name: Reading()
     """The names that a model's checkpoints may have, by the model's; those of the model itself are always read."""
+    unpublished: Callable[[str], str] = lambda name: ""
+    """Why a model has no published weights, by its name; empty where it has, or nobody knows."""
     package: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     """Weights that come with the package, by the model's name, where it is not `tiny` with a file of the role's name:
     files, and what stands before their names in the model."""

@@ -78,6 +78,11 @@ def read_checkpoint(path: Path) -> StateDict:
 def _found(role: str, choice: ModelChoice, module: nn.Module, source: str) -> tuple[Checkpoint, str]:
     """The tensors of a source, and how the source is told: no folder of this machine is in it."""
     if source == PRETRAINED:
+        if reason := family_of(role).unpublished(choice.model):
+            raise WeightsError(
+                f"{role} model {choice.model!r} has no pretrained weights: {reason}. Give "
+                f"--{role}-weights a checkpoint that was trained with it, or random:SEED"
+            )
         if choice.pretrained is None:
             raise WeightsError(
                 f"{role} model {choice.model!r} has no pretrained weights in this recipe; "

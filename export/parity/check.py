@@ -7,7 +7,7 @@ that errors may add up.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from ...runtime.backends.base import Session
@@ -78,11 +78,12 @@ def check_parity(
     """
     trace = networks.family.trace(networks, photo, bundle)
     loose = {(use.name, output): key for use in bundle.recipe.uses for output, key in use.loose.items()}
+    choices = {use.name: use.choices for use in bundle.recipe.uses}
     limits = limits_for(bundle.recipe.tolerances, precision, loose)
     open_engine = engine_opener(bundle, backend, precision)
     for stage in bundle.manifest.stages:
         if stage in trace.stages:
-            yield from _check_stage(stage, open_engine, trace, limits)
+            yield from _check_stage(stage, open_engine, trace, limits, choices[stage])
         else:
             tell("did not run on this photo, and is not checked by itself; try another", about=stage, lasting=True)
     yield from networks.family.prove(bundle, networks, trace, open_engine, limits)
@@ -106,13 +107,17 @@ def engine_opener(bundle: Bundle, backend: str, precision: str) -> Callable[[str
     return open_engine
 
 
-def _check_stage(stage: str, open_engine: Callable[[str], Session], trace: Trace, limits: Limits) -> Iterator[Check]:
+def _check_stage(
+    stage: str, open_engine: Callable[[str], Session], trace: Trace, limits: Limits, choices: Collection[str]
+) -> Iterator[Check]:
     feeds, expected = trace.case(stage)
     with open_engine(stage) as session:
         start = time.perf_counter()
         outputs = session.run(feeds)
         engine_ms = (time.perf_counter() - start) * 1e3
     for name, array in outputs.items():
+        if name in choices:
+            continue
         torch_ms = trace.timings.get(stage) if name == next(iter(outputs)) else None
         check = limits.check(stage, name, array, expected[name])
         yield check._replace(torch_ms=torch_ms, engine_ms=engine_ms if torch_ms is not None else None)

@@ -1,4 +1,4 @@
-"""Training the head of CAT-Seg on the miniature CLIP, which stays as it is.
+"""Training the head of CAT-Seg, or of ESC-Net, on the miniature CLIP, which stays as it is.
 
 As CAT-Seg is trained: every class is asked by itself, whether it fills a pixel (binary cross-entropy). What is held out
 is never asked about.
@@ -16,7 +16,8 @@ from open_clip import OPENAI_IMAGENET_TEMPLATES
 
 from ...runtime.scenes.names import ALL_NAMES, SEEN, STUFF
 from ...runtime.words.tokenizer import ClipTokenizer
-from ..models.dense.catseg import BUILDS, CatSeg
+from ..models.dense.builds import BUILDS
+from ..models.dense.model import LearnedDense
 from ..models.miniature.networks import CONTEXT
 from ..reference.dense.clip_dense import ClipDense
 from ..reference.embed import Upstream
@@ -25,7 +26,6 @@ from .dataset import Scenes
 from .device import device_of, moved
 from .loop import Losses, Part, Task
 
-MODEL = "tiny_catseg"
 BATCH, ASKED = 8, 12
 """Windows of a batch, and classes that are asked about in each: what is in it, and others by chance."""
 CLASSES = np.array([ALL_NAMES.index(name) for name in (*SEEN, *STUFF)])
@@ -43,13 +43,13 @@ class Window(NamedTuple):
 class DenseTask(Task):
     """Batches and losses of the head."""
 
-    def __init__(self, head: Upstream, clip: Upstream, scenes: Scenes, tokenizer: ClipTokenizer) -> None:
+    def __init__(self, model: str, head: Upstream, clip: Upstream, scenes: Scenes, tokenizer: ClipTokenizer) -> None:
         assert tokenizer.context_length == CONTEXT
-        row = BUILDS[MODEL]
+        row = BUILDS[model]
         clip.eval().requires_grad_(False)
         self.head: Upstream = head
         self.scenes, self.device = scenes, device_of(head)
-        self.tower = ClipDense(CatSeg(clip, head, row.taps, row.side)).to(self.device)
+        self.tower = ClipDense(LearnedDense(clip, head, row.taps, row.side)).to(self.device)
         self.words = self._embedded(clip.to(self.device), tokenizer)
 
     @torch.no_grad()

@@ -23,7 +23,8 @@ from ...runtime.cli.progress import progress_bar
 from ...runtime.files import atomic_path
 from ...runtime.scenes.names import FIRST_TEST_SEED
 from ...runtime.words.tokenizer import ClipTokenizer
-from ..models.dense.catseg import build_head
+from ..models.dense.builds import build_head
+from ..models.dense.escnet import begin_with_sam
 from ..models.miniature.networks import CONTEXT, build_clip, build_dino, build_sam
 from ..models.text_assets import write_tokenizer
 from ..models.weights import packaged, read_checkpoint
@@ -31,25 +32,29 @@ from ..reference.embed import Upstream
 from .clip_task import ClipTask
 from .curves import draw_curves
 from .dataset import SHARD, Scenes, draw_shards
-from .dense_task import MODEL, DenseTask
+from .dense_task import DenseTask
 from .device import choose_device, compute_repeatably, device_of
 from .dino_task import DinoTask
 from .loop import Budget, Cycle, Task, train
 from .sam_task import SamTask
 
+CATSEG, ESCNET = "tiny_catseg", "tiny_escnet"
+
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "clip": build_clip,
     "dino": build_dino,
     "sam": build_sam,
-    "dense": partial(build_head, MODEL),
+    "dense": partial(build_head, CATSEG),
+    "escnet": partial(build_head, ESCNET),
 }
-"""By role. Of CAT-Seg the head is trained, on the CLIP that lies in the folder, or else on the package's."""
+"""By file. Of CAT-Seg and ESC-Net the heads are trained, on the CLIP that lies in the folder, or else the package's."""
 
 BUDGETS = {
     "clip": Budget((Cycle(2200),), 1.2e-3),
     "dino": Budget((Cycle(640),), 1e-3),
     "sam": Budget((Cycle(2000), Cycle(2800, stable=0.36), Cycle(1200, stable=0.0, peak=0.5)), 1.5e-3),
     "dense": Budget((Cycle(700),), 2e-3),
+    "escnet": Budget((Cycle(350),), 2e-3),
 }
 SCENES = 8000
 
@@ -59,24 +64,35 @@ def _clip_task(model: Upstream, scenes: Scenes, out: Path) -> Task:
     return ClipTask(model, scenes, ClipTokenizer(out / "tokenizer.json", CONTEXT))
 
 
-def _dense_task(model: Upstream, scenes: Scenes, out: Path) -> Task:
+def _made_before(name: str, out: Path) -> dict[str, torch.Tensor]:
+    """Weights that lie in the folder, or else the package's."""
+    own = out / f"{name}.safetensors"
+    weights = read_checkpoint(own if own.exists() else packaged(name))
+    return {name: value.float() for name, value in weights.items()}
+
+
+def _dense_task(name: str, model: Upstream, scenes: Scenes, out: Path) -> Task:
     clip: Upstream = build_clip()
-    own = out / "clip.safetensors"
-    weights = own if own.exists() else packaged("clip")
-    clip.load_state_dict({name: value.float() for name, value in read_checkpoint(weights).items()})
+    clip.load_state_dict(_made_before("clip", out))
     write_tokenizer(out / "tokenizer.json", clip.vocab_size)
-    return DenseTask(model, clip.to(device_of(model)), scenes, ClipTokenizer(out / "tokenizer.json", CONTEXT))
+    return DenseTask(name, model, clip.to(device_of(model)), scenes, ClipTokenizer(out / "tokenizer.json", CONTEXT))
+
+
+def _escnet_task(model: Upstream, scenes: Scenes, out: Path) -> Task:
+    begin_with_sam(model.transformer, _made_before("sam", out))
+    return _dense_task(ESCNET, model, scenes, out)
 
 
 TASKS: dict[str, Callable[[Upstream, Scenes, Path], Task]] = {
     "clip": _clip_task,
     "dino": lambda model, scenes, out: DinoTask(model, scenes),
     "sam": lambda model, scenes, out: SamTask(model, scenes),
-    "dense": _dense_task,
+    "dense": partial(_dense_task, CATSEG),
+    "escnet": _escnet_task,
 }
 
 
-SIDE_BY_SIDE = (("sam",), ("clip", "dino", "dense"))
+SIDE_BY_SIDE = (("sam", "escnet"), ("clip", "dino", "dense"))
 """Models that processes train at the same time on a CPU, one after another in each: a second core is not worth as much
 to one model as to another."""
 
@@ -140,8 +156,8 @@ def main(out: Path, role: str, seed: int, steps: int | None, rate: float | None,
          threads: int, device: str) -> None:  # fmt: skip
     """Train the miniature models that come with the package.
 
-    Draws its own scenes, trains CLIP, the extractor, SAM and the head of CAT-Seg, and writes clip.safetensors,
-    dino.safetensors, sam.safetensors and dense.safetensors in half precision, with a curve of the losses for each.
+    Draws its own scenes, trains CLIP, the extractor, SAM and the heads of CAT-Seg and ESC-Net, and writes
+    clip.safetensors, dino.safetensors, sam.safetensors, dense.safetensors and escnet.safetensors in half precision, with a curve of the losses for each.
     Without a GPU it takes about three hours and a half on two cores, with SAM trained beside the others. On a CPU the
     same seed, steps and threads give the same weights.
     """

@@ -1,8 +1,8 @@
 """Islands: which nodes stay FP32 in a half graph.
 
-The classes are those that are reported to go wrong on GPUs, and four more that measurements asked for: coordinates,
-thresholds, outputs, and constants too small for half that guard a division. They are found in the graph's structure, so
-that they hold for every model.
+The classes are those that are reported to go wrong on GPUs, and five more that measurements asked for: coordinates,
+thresholds, choices, outputs, and constants too small for half that guard a division. They are found in the graph's
+structure, so that they hold for every model.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ CHEAP = MOVEMENT | words("Abs Add And Cast Clip Div Max Min Mul Neg Not Or Pow S
 REDUCTIONS = words("ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum")
 PRODUCTS = ("MatMul", "Gemm", "Einsum")
 WEIGHTED = (*PRODUCTS, "Conv", "ConvTranspose")
+WHOLE = 1 << 16
+"""Nodes of a cone that is never given up."""
 COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 
 
@@ -216,6 +218,13 @@ def _thresholds(view: View) -> set[str]:
     return found
 
 
+def _choices(view: View) -> set[str]:
+    """Which is the largest or the smallest, with what is compared: rounded to half, many are equal, or endless."""
+    ways = CHEAP | REDUCTIONS | words("Exp Gather GatherND MatMul")
+    chosen = [node for node in view.nodes.values() if node.op_type in ("ArgMax", "ArgMin")]
+    return {name for node in chosen for name in ancestors(node, view, ways, WHOLE)}
+
+
 def _outputs(view: View) -> set[str]:
     """Nodes that make the graph's outputs, but for products with weights.
 
@@ -247,6 +256,7 @@ CLASSES: dict[str, Callable[[View], set[str]]] = {
     "relative_position": _relative_positions,
     "position_encoding": _position_encodings,
     "threshold": _thresholds,
+    "choice": _choices,
     "output": _outputs,
 }
 """By name, in the order in which the search tries them for a stage; for the masks it is the other way round."""

@@ -41,6 +41,9 @@ class StageUse:
     """Parameters that its export fixes, and why."""
     loose: Mapping[str, str] = field(default_factory=dict)
     """Outputs behind a threshold, and the tolerance of the recipe that holds for them (all others have `relative`)."""
+    choices: frozenset[str] = frozenset()
+    """Outputs that are choices, as a place on a map: equal or not. The pipeline's own proof compares them, since it
+    knows how close each choice was."""
     whole: frozenset[str] = frozenset()
     """Inputs that are the photo's; all others have a row for each of what is asked."""
     int8: bool = False

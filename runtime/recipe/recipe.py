@@ -237,7 +237,8 @@ def with_optional(recipe: Recipe, *stages: str) -> Recipe:
             raise RecipeError(one_of("optional stage", stage, optional))
         if stage not in recipe.possible_stages:
             lacking = [role for role in optional[stage].roles if role not in recipe.models]
-            raise RecipeError(f"the optional stage {stage} needs a [{'] and a ['.join(lacking)}] table with a model")
+            needed = f"a [{'] and a ['.join(lacking)}] table with a model" if lacking else "other models than this has"
+            raise RecipeError(f"the optional stage {stage} needs {needed}")
     return msgspec.structs.replace(recipe, optional_stages=tuple(dict.fromkeys((*recipe.optional_stages, *stages))))
 
 

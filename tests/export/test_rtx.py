@@ -91,6 +91,11 @@ def test_the_dense_pipeline_is_built(micro_dense_networks, tmp_path):
     check_plans(built(micro_dense_networks, tmp_path / "b"), micro_dense_networks.recipe.stages)
 
 
+def test_the_other_head_of_the_dense_pipeline_is_built(micro_escnet_networks, tmp_path):
+    stages = ["escnet", "escnet_blocks"]
+    check_plans(built(micro_escnet_networks, tmp_path / "b", stages), stages)
+
+
 @pytest.mark.parametrize("extractor", [*MODELS, "sam"])
 def test_everything_that_can_stand_in_dinos_place_is_built(extractor, micro_networks, tmp_path):
     model = micro_networks.models["sam"] if extractor == "sam" else perturbed(MODELS[extractor]())

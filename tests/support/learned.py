@@ -13,8 +13,8 @@ import torch
 
 from ovdeploy.export.models.checkpoints.catseg_names import CATSEG
 from ovdeploy.export.models.checkpoints.fitting import Reading, fit
-from ovdeploy.export.models.dense.aggregator import AggregatorSizes
-from ovdeploy.export.models.dense.catseg import CatSeg, Head
+from ovdeploy.export.models.dense.aggregator import Aggregator, AggregatorSizes
+from ovdeploy.export.models.dense.model import Head, LearnedDense
 
 
 class Case(NamedTuple):
@@ -62,13 +62,13 @@ def head_of(case: Case) -> Head:
         config["text_guidance_dim"], hidden=config["hidden_dim"], guide=config["text_guidance_proj_dim"],
         layers=config["num_layers"], heads=config["nheads"],
     )  # fmt: skip
-    head = Head(sizes, config["tap_width"])
+    head = Head(sizes.skips, config["tap_width"], Aggregator(sizes))
     names = {name.removeprefix("sem_seg_head.predictor."): tensor for name, tensor in case.weights().items()}
     head.load_state_dict({name: tensor for name, tensor in names.items() if "attn_mask" not in name})
     return head.eval().requires_grad_(False)
 
 
-def tower_of(case: Case) -> CatSeg:
+def tower_of(case: Case) -> LearnedDense:
     """A model around the tower of a tower's case; its other parts are whatever they are."""
     config = case.config
     vision = open_clip.CLIPVisionCfg(
@@ -78,7 +78,9 @@ def tower_of(case: Case) -> CatSeg:
     text = open_clip.CLIPTextCfg(context_length=8, vocab_size=64, width=32, heads=1, layers=1)
     clip = open_clip.CLIP(config["output_dim"], vision, text, quick_gelu=True)
     sizes = AggregatorSizes(config["output_dim"], hidden=32, guide=32, layers=1)
-    model = CatSeg(clip, Head(sizes, config["width"]), tuple(config["taps"]), config["image_side"])
+    model = LearnedDense(
+        clip, Head(sizes.skips, config["width"], Aggregator(sizes)), tuple(config["taps"]), config["image_side"]
+    )
     state = {f"clip.{name}": tensor for name, tensor in clip.state_dict().items()}
     start = "sem_seg_head.predictor.clip_model."
     theirs = {f"clip.{name.removeprefix(start)}": tensor for name, tensor in case.weights().items()}
@@ -91,7 +93,7 @@ def tower_of(case: Case) -> CatSeg:
     return model.eval().requires_grad_(False)
 
 
-def whole_of(case: Case) -> CatSeg:
+def whole_of(case: Case) -> LearnedDense:
     """The model of a case of the whole protocol, read as a checkpoint is."""
     config = case.config
     vision = open_clip.CLIPVisionCfg(
@@ -106,6 +108,11 @@ def whole_of(case: Case) -> CatSeg:
         config["embed_dim"], hidden=config["hidden"], guide=config["projection"], layers=config["aggregator_layers"]
     )
     clip = open_clip.CLIP(config["embed_dim"], vision, text, quick_gelu=True)
-    model = CatSeg(clip, Head(sizes, config["vision_width"]), tuple(config["taps"]), config["clip_resolution"][0])
+    model = LearnedDense(
+        clip,
+        Head(sizes.skips, config["vision_width"], Aggregator(sizes)),
+        tuple(config["taps"]),
+        config["clip_resolution"][0],
+    )
     model.load_state_dict(fit(case.weights(), model, Reading((CATSEG,)), "the model", "the case").state)
     return model.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""The bundles that tests run on, of the recipes `micro` and `micro-catseg`.
+"""The bundles that tests run on, of the recipes `micro`, `micro-catseg` and `micro-escnet`.
 
 `python -m support.made FOLDER` in `tests/` makes them all.
 
@@ -71,6 +71,8 @@ def main(folder: Path) -> None:
     networks = Networks.load(load_recipe("micro"))
     build_bundle(networks, folder / "micro")
     build_bundle(Networks.load(load_recipe("micro-catseg")), folder / "micro-catseg")
+    escnet = Networks.load(load_recipe("micro-escnet"))
+    build_bundle(escnet, folder / "micro-escnet", stages=[use.name for use in escnet.recipe.uses])
     complete(networks, folder / "micro", folder / "complete")
     native(networks, folder / "complete", folder / "native")
 

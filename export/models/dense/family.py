@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 
 from ....runtime.errors import WeightsError
-from ....runtime.pipelines.dense.models import licence_of
+from ....runtime.pipelines.dense.models import licence_of, unpublished
 from ..checkpoints.catseg_names import CATSEG
 from ..checkpoints.fitting import Reading
 from ..checkpoints.reading import kept_if_read
 from ..checkpoints.releases import release_file
 from ..families import ModelFamily, StateDict
-from .catseg import BUILDS, build
+from .builds import BUILDS, build
 
 RELEASE = "https://huggingface.co/spaces/hamacojr/CAT-Seg-weights/resolve/main/{}.pth"
 """Address of CAT-Seg's published weights; {} is the recipe's tag."""
@@ -33,5 +33,9 @@ DENSE = ModelFamily(
     _pretrained,
     licence_of,
     lambda name: Reading((CATSEG,)),
-    {"tiny_catseg": {"clip": "clip.", "dense": "seg_head."}},
+    unpublished,
+    {
+        "tiny_catseg": {"clip": "clip.", "dense": "seg_head."},
+        "tiny_escnet": {"clip": "clip.", "escnet": "seg_head."},
+    },
 )

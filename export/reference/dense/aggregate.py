@@ -31,18 +31,20 @@ class Aggregate(nn.Module):
         return self.aggregator(dense, finer, finest, text, self.pooling)
 
 
-def _inputs(networks: Networks) -> tuple[TensorSpec, ...]:
+def inputs(networks: Networks) -> tuple[TensorSpec, ...]:
+    """A crop's features, and words."""
     text = tensor("text", ("T", networks.dimensions.embedding), "word, channel", "unit length over channels")
     return (*features(networks, 1), text)
 
 
-def _outputs(networks: Networks) -> tuple[TensorSpec, ...]:
+def outputs(networks: Networks) -> tuple[TensorSpec, ...]:
+    """A logit for each word and place of a crop."""
     side = 4 * networks.dimensions.grid
     return (tensor("logits", ("T", side, side), "word, y, x"),)
 
 
 MAKER = StageMaker(
     module=lambda networks: Aggregate(networks.models["dense"], networks.recipe.parameters.pooling),
-    inputs=_inputs,
-    outputs=_outputs,
+    inputs=inputs,
+    outputs=outputs,
 )

@@ -12,9 +12,10 @@ from ....runtime.answers.result import Result
 from ....runtime.backends.base import Session
 from ....runtime.bundle.bundle import Bundle, Manifest
 from ....runtime.errors import RecipeError
+from ....runtime.pipelines.dense.models import AGGREGATE, ESCNET, ROLE
 from ....runtime.pipelines.dense.segmenter import DenseSegmenter
 from ....runtime.pipelines.dense.sizes import DenseDimensions
-from ....runtime.pipelines.dense.stages import HEAD, ROLE, TOWER
+from ....runtime.pipelines.dense.stages import ESCNET_BLOCKS, TOWER
 from ....runtime.pipelines.worded.stages import TEXT
 from ...models.text_assets import write_tokenizer
 from ..checks import Check, Limits, agreement
@@ -22,13 +23,15 @@ from ..family import Family, Opener
 from ..maker import StageMaker
 from ..networks import Networks
 from ..text_encoder import text_maker
-from . import aggregate, clip_dense
+from . import aggregate, clip_dense, escnet
+from .choices import CLOSE, choose
 from .reference import DenseReference, trace_photo
 
 
 def _makers(networks: Networks) -> Mapping[str, StageMaker]:
     text = text_maker(lambda networks: networks.models[ROLE].clip)
-    return {TEXT: text, TOWER: clip_dense.MAKER, HEAD: aggregate.MAKER}
+    heads = {AGGREGATE: aggregate.MAKER, ESCNET: escnet.MAKER, ESCNET_BLOCKS: escnet.BLOCKS_MAKER}
+    return {TEXT: text, TOWER: clip_dense.MAKER, **heads}
 
 
 def _sizes(networks: Networks) -> DenseDimensions:
@@ -60,12 +63,39 @@ def _write_text(networks: Networks, path: Path) -> tuple[str, ...]:
 
 
 def _prove(bundle: Bundle, networks: Networks, trace: Any, open_engine: Opener, limits: Limits) -> Iterator[Check]:
-    """The labels of the whole pipeline, where the bundle holds all of it."""
+    """Choices of blocks on given prompts, and the labels of the whole pipeline, if the bundle holds what they need."""
+    if ESCNET_BLOCKS in bundle.manifest.stages:
+        yield _check_choices(networks, trace, open_engine, limits)
     if bundle.missing_stages():
         return
     result = _segment(bundle.manifest, trace, {stage: open_engine(stage) for stage in bundle.recipe.running_stages})
     check = agreement("labels", result.mask, trace.mask, limits)
     yield check._replace(torch_ms=sum(trace.timings.values()), engine_ms=result.timings["total"])
+
+
+def _check_choices(networks: Networks, trace: Any, open_engine: Opener, limits: Limits) -> Check:
+    """Points and labels are equal wherever the choice was not close.
+
+    Close is what rounding may change: in float32 `CLOSE`; in other precisions twice what the word's map is wrong by.
+    """
+    sizes = networks.models[ROLE].sizes.prompts
+    feeds, expected = trace.case(ESCNET_BLOCKS)
+    with open_engine(ESCNET_BLOCKS) as session:
+        came = session.run(feeds)
+    margins = np.array([[choose(each, sizes).margin for each in word] for word in expected["maps"]])  # [T, L]
+    wrong = 2 * np.abs(came["maps"] - expected["maps"]).max(axis=(2, 3))
+    clear = margins > (CLOSE if limits.exact else wrong)
+    used = expected["labels"] > 0
+    same = (came["labels"] == expected["labels"]) & ((came["points"] == expected["points"]).all(axis=3) | ~used)
+    equal = same.all(axis=2)
+    measures = {
+        "agreement": float(equal[clear].mean()) if clear.any() else 1.0,
+        "of_all": float(equal.mean()),
+        "clear": float(clear.mean()),
+        "margin": float(margins.min()),
+    }
+    told = f"all equal whose margin is over {f'{CLOSE:g}' if limits.exact else 'twice the error of their maps'}"
+    return Check("pipeline", "prompts", measures, told, bool(equal[clear].all()))
 
 
 def _masks(networks: Networks, trace: Any, sessions: Mapping[str, Session]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

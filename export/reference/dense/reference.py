@@ -18,13 +18,15 @@ from ....runtime.bundle.bundle import Bundle
 from ....runtime.geometry.sizes import window_starts
 from ....runtime.photo.reading import as_photo
 from ....runtime.pipelines.dense.crops import shrunk_size
+from ....runtime.pipelines.dense.models import head_of
 from ....runtime.pipelines.dense.parameters import DenseParameters
-from ....runtime.pipelines.dense.stages import FEATURES, HEAD, TOWER
+from ....runtime.pipelines.dense.stages import ESCNET_BLOCKS, FEATURES, TOWER
 from ....runtime.pipelines.worded.stages import TEXT
 from ....runtime.words.vocabulary import Vocabulary
 from ..networks import Networks
 from ..trace import Tensors, Trace
 from ..words import separating_vocabulary, text_case
+from .escnet import blocks_case
 
 LEFT_OUT = -100.0
 """CAT-Seg's logit for words that are not among those that it answers."""
@@ -52,6 +54,7 @@ class DenseReference:
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
+        self.head = head_of(networks.recipe)
 
     def segment(self, photo: Any, vocabulary: Vocabulary, *, parameters: Mapping[str, Any] | None = None) -> DenseTrace:
         """Name every pixel of a photo.
@@ -84,7 +87,7 @@ class DenseReference:
         counts = [1 if settings.first_synonym else len(words) for words in vocabulary.synonyms]
         rows = [start + k for start, count in zip(vocabulary.query_starts, counts, strict=True) for k in range(count)]
         text = torch.from_numpy(vocabulary.embeddings[rows])
-        with trace.time(HEAD):
+        with trace.time(self.head):
             trace.logits = torch.stack(
                 [self._answer(trace, crop, text) for crop in range(len(trace.features["dense"]))]
             )
@@ -105,8 +108,8 @@ class DenseReference:
             cosines = F.normalize(text, dim=-1) @ F.normalize(features["dense"][0].flatten(1), dim=0)
             chosen = cosines.amax(dim=1).topk(most).indices.sort().values
         inputs = {**features, "text": text[chosen]}
-        answered = self.networks.modules[HEAD](*inputs.values())
-        trace.stages[HEAD] = inputs, {"logits": answered}
+        answered = self.networks.modules[self.head](*inputs.values())
+        trace.stages[self.head] = inputs, {"logits": answered}
         logits = torch.full((len(text), *answered.shape[1:]), LEFT_OUT)
         logits[chosen] = answered
         return logits
@@ -156,5 +159,9 @@ def trace_photo(networks: Networks, photo: Any, bundle: Bundle | None = None) ->
     trace = reference.encode(photo)
     places = F.normalize(trace.features["dense"], dim=1).flatten(2).transpose(1, 2)
     reference.decide(trace, separating_vocabulary(places.flatten(0, 1).double().numpy()))
+    if ESCNET_BLOCKS in networks.recipe.possible_stages:
+        with torch.no_grad():
+            transformer = networks.modules[reference.head].transformer
+            trace.stages[ESCNET_BLOCKS] = blocks_case(transformer, trace.stages[reference.head][0])
     trace.stages[TEXT] = text_case(networks.models["dense"].clip, networks.modules[TEXT], bundle)
     return trace

@@ -15,7 +15,7 @@ from .crops import crop_count, cut_crops
 from .merging import Answered
 from .parameters import DenseParameters
 from .sizes import DenseDimensions
-from .stages import FEATURES, HEAD, TOWER
+from .stages import FEATURES, TOWER
 
 Features = Mapping[str, Array]
 """By the names in `FEATURES`; a row for each crop."""
@@ -56,7 +56,7 @@ def ask_crops(features: Features, text: np.ndarray, head: Session, most: int, cl
     Args:
         features: of `encode_crops`.
         text: [T, C] float32, the words' embeddings.
-        head: the `aggregate` engine.
+        head: the engine of the model's head.
         most: words that it answers at once.
         clock: gets the time of every step.
 
@@ -67,7 +67,7 @@ def ask_crops(features: Features, text: np.ndarray, head: Session, most: int, cl
     for number in range(len(features["dense"])):
         crop = {name: array[number : number + 1] for name, array in features.items()}
         words = np.arange(len(text)) if len(text) <= most else likest(to_host(crop["dense"])[0], text, most)
-        with clock(HEAD):
+        with clock(head.contract.stage):
             answered.append(Answered(words, head.run({**crop, "text": text[words]})["logits"]))
     return answered
 

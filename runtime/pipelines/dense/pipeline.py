@@ -7,11 +7,11 @@ from ...recipe.pipeline import Interface, Pipeline
 from ...recipe.recipe import Recipe
 from ..base import Segmenter
 from ..sweeps import CLASSES, SIZES
-from .models import describe
+from .models import ROLE, describe, row_of
 from .parameters import DenseParameters
 from .segmenter import open_segmenter
 from .sizes import FIXED, DenseDimensions, axes_of
-from .stages import ROLE, STAGES
+from .stages import STAGES
 
 
 def _check(recipe: Recipe) -> None:
@@ -24,6 +24,8 @@ def _check(recipe: Recipe) -> None:
         raise RecipeError(f"the pipeline {recipe.pipeline!r} needs a [{ROLE}] table with a model")
     if recipe.method:
         raise RecipeError(f"the pipeline {recipe.pipeline!r} has no methods: its model is trained; leave `method` out")
+    if recipe.parameters.pooling > 1 and not row_of(recipe).pools:
+        raise RecipeError(f"the words of {recipe.models[ROLE].model} see each other at full size; leave `pooling` out")
 
 
 SEGMENTING = Interface(open=open_segmenter)

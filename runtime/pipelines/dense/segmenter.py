@@ -26,8 +26,9 @@ from ..worded.stages import TEXT
 from .encoded_photo import DenseEncodedPhoto, encoding_values, features_of
 from .encoding import Features, ask_crops, encode_crops, rows_asked
 from .merging import Answered, label
+from .models import head_of
 from .parameters import DenseParameters
-from .stages import HEAD, TOWER
+from .stages import TOWER
 
 log = logger("pipelines")
 
@@ -64,7 +65,8 @@ class DenseSegmenter(WordedSegmenter):
         self, features: Features, vocabulary: Vocabulary, settings: DenseParameters, clock: Clock
     ) -> list[Answered]:
         text, _ = rows_asked(vocabulary, settings)
-        return ask_crops(features, text, self.engines[HEAD], self.manifest.dimensions.most_words, clock)
+        head = self.engines[head_of(self.manifest.recipe)]
+        return ask_crops(features, text, head, self.manifest.dimensions.most_words, clock)
 
     def _labelled(
         self, image: np.ndarray, crops: list[Answered], vocabulary: Vocabulary, settings: DenseParameters, clock: Clock

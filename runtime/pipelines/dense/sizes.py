@@ -12,7 +12,8 @@ from ...recipe.recipe import Recipe
 from ...stage.contract import Axis
 from ..promptable.axes import batch_axis
 from ..worded.stages import TEMPLATES, TEXT
-from .stages import HEAD, TOWER
+from .models import AGGREGATE, ESCNET
+from .stages import ESCNET_BLOCKS, TOWER
 
 
 class DenseDimensions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +41,7 @@ def axes_of(recipe: Recipe, dimensions: DenseDimensions) -> dict[str, Axis]:
     return {
         "B": batch_axis(recipe.parameters.crop_batch, example=min(2, recipe.parameters.crop_batch)),
         "P": batch_axis(TEMPLATES, example=3),
-        "T": Axis(smallest=1, usual=min(USUAL_WORDS, most), largest=most, example=min(5, most)),
+        "T": Axis(smallest=1, usual=min(USUAL_WORDS, most), largest=most, example=min(7, most)),
     }
 
 
@@ -63,13 +64,15 @@ def _embedding(recipe: Recipe, sizes: Any) -> int:
     return length
 
 
+HEADS = (AGGREGATE, ESCNET, ESCNET_BLOCKS)
+
 FIXED = (
     FixedAxis(TEXT, "tokens", 1, lambda recipe, sizes: sizes.context_length, "context_length"),
     FixedAxis(TEXT, "features", 1, _embedding, "embedding"),
     *(FixedAxis(TOWER, "crops", axis, _side, "crop_side") for axis in (2, 3)),
-    *(FixedAxis(stage, "dense", axis, _grid, "grid") for stage in (TOWER, HEAD) for axis in (2, 3)),
-    *(FixedAxis(stage, "dense", 1, _embedding, "embedding") for stage in (TOWER, HEAD)),
-    FixedAxis(HEAD, "text", 1, _embedding, "embedding"),
-    *(FixedAxis(HEAD, "logits", axis, _logits, "grid") for axis in (1, 2)),
+    *(FixedAxis(stage, "dense", axis, _grid, "grid") for stage in (TOWER, *HEADS) for axis in (2, 3)),
+    *(FixedAxis(stage, "dense", 1, _embedding, "embedding") for stage in (TOWER, *HEADS)),
+    *(FixedAxis(stage, "text", 1, _embedding, "embedding") for stage in HEADS),
+    *(FixedAxis(stage, "logits", axis, _logits, "grid") for stage in HEADS for axis in (1, 2)),
 )
 """Crops, features, words and logits."""

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...recipe.pipeline import StageUse
+from ...recipe.recipe import Recipe
 from ..worded.stages import TEXT
+from .models import AGGREGATE, ESCNET, ROLE, head_of
 
-ROLE = "dense"
-"""The model's role: one checkpoint has both towers and the head."""
-
-TOWER, HEAD = "clip_dense", "aggregate"
+TOWER, ESCNET_BLOCKS = "clip_dense", "escnet_blocks"
 
 FEATURES = ("dense", "finer", "finest")
 """Outputs of the tower that the head takes."""
+
+
+def _with_head(head: str) -> Callable[[Recipe], bool]:
+    return lambda recipe: head_of(recipe) == head
+
 
 STAGES = (
     StageUse(name=TEXT, roles=(ROLE,), lazy=True),
     StageUse(name=TOWER, roles=(ROLE,), int8=True),
     StageUse(
-        name=HEAD,
+        name=AGGREGATE,
         roles=(ROLE,),
         after=(TOWER,),
+        when=_with_head(AGGREGATE),
         baked={"pooling": "the aggregate engine is built with it"},
         whole=frozenset(FEATURES),
     ),
+    StageUse(name=ESCNET, roles=(ROLE,), after=(TOWER,), when=_with_head(ESCNET), whole=frozenset(FEATURES)),
+    StageUse(
+        name=ESCNET_BLOCKS,
+        roles=(ROLE,),
+        after=(TOWER,),
+        when=_with_head(ESCNET),
+        purpose="comparing each block on given prompts, and what it would choose itself: `ovdeploy parity`",
+        choices=frozenset({"points", "labels"}),
+        whole=frozenset(FEATURES),
+    ),
 )
-"""In running order."""
+"""In running order, those that photos do not need at the end."""

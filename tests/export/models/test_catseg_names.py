@@ -10,7 +10,7 @@ import torch
 
 from ovdeploy.export.models.checkpoints.catseg_names import CATSEG
 from ovdeploy.export.models.checkpoints.fitting import Reading, fit
-from ovdeploy.export.models.dense.catseg import build
+from ovdeploy.export.models.dense.builds import build
 from ovdeploy.export.models.weights import load_model, random_state
 from ovdeploy.runtime.errors import WeightsError
 from ovdeploy.runtime.recipe.recipe import ModelChoice

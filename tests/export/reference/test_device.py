@@ -37,7 +37,7 @@ def check(networks, stages):
         assert devices(copy.deepcopy(networks.modules[stage]), feeds) == {CUDA}, stage
 
 
-@pytest.mark.parametrize("name", ["micro", "sam-micro", "micro-catseg"])
+@pytest.mark.parametrize("name", ["micro", "sam-micro", "micro-catseg", "micro-escnet"])
 def test_every_stage_of_a_recipe(name):
     networks = Networks.load(load_recipe(name))
     check(networks, [use.name for use in networks.recipe.uses])

@@ -85,7 +85,7 @@ def test_losses_are_computed_where_the_model_is(role, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("role", BUILDERS)
 def test_a_batch_that_stays_behind_is_noticed(role, tmp_path, monkeypatch):
-    module = {"clip": clip_task, "dino": dino_task, "sam": sam_task, "dense": dense_task}[role]
+    module = {"clip": clip_task, "dino": dino_task, "sam": sam_task, "dense": dense_task}.get(role, dense_task)
     monkeypatch.setattr(module, "moved", lambda batch, device: batch)
     with pytest.raises(FakeTensorDeviceMismatchError):
         losses(role, tmp_path, monkeypatch)

@@ -22,8 +22,8 @@ from ovdeploy.runtime.scenes.names import COLOURS, HELD_OUT, PATTERNS, parts
 from ovdeploy.runtime.words.tokenizer import ClipTokenizer
 from support.damage import cut, flip, put_in_place
 
-MODELS = {"dense": "tiny_catseg"}
-"""The miniature of each role that does not call it `tiny`."""
+MODELS = {"dense": ("dense", "tiny_catseg"), "escnet": ("dense", "tiny_escnet")}
+"""Role and name of the miniatures that are not called `tiny`, by the file that the training writes."""
 
 HARD = ["", "cup of coffee", "façade & 東京 🙂", "<end_of_text>", "red-striped, dotted's", "xyzzy" * 20]
 """Texts of which the miniature CLIP knows little or nothing."""
@@ -172,9 +172,9 @@ def test_barred_words_are_no_wrong_answers():
     assert float(clip_task._contrast(features, words, answer, scale, barred)) == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize("role", BUILDERS)
-def test_the_package_has_weights_that_fit(role):
-    model = MODELS.get(role, "tiny")
+@pytest.mark.parametrize("name", BUILDERS)
+def test_the_package_has_weights_that_fit(name):
+    role, model = MODELS.get(name, (name, "tiny"))
     module, provenance = load_model(role, ModelChoice(model=model, weights="package"))
     assert provenance.source == "package" and provenance.model == model
     assert all(torch.isfinite(value).all() for value in module.state_dict().values())
@@ -191,5 +191,5 @@ def test_other_models_have_no_weights_in_the_package():
 
 
 def test_the_models_are_registered():
-    for role in BUILDERS:
-        assert not build_model(role, MODELS.get(role, "tiny")).training
+    for name in BUILDERS:
+        assert not build_model(*MODELS.get(name, (name, "tiny"))).training

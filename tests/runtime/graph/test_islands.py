@@ -46,6 +46,11 @@ CASES = {
         "t = Transpose(x) q = MatMul(x, t) k = Mul(q, eps) g = Greater(k, eps) z = Where(g, q, eps) y = MatMul(z, x)",
         {"MatMul_q", "Mul_k", "Greater_g"},
     ),
+    "choice": (
+        "m = MatMul(x, rel) k = Exp(m) g = Neg(x) a = ArgMax(g) n = Reshape(m, one) i = ArgMin(n) c = Cast<to=1>(i) "
+        "d = Mul(k, c) b = Cast<to=1>(a) y = Add(d, b)",
+        {"MatMul_m", "Neg_g", "ArgMax_a", "Reshape_n", "ArgMin_i"},
+    ),
     "output": ("a = Neg(x) b = Relu(a) y = Transpose<perm=[0, 1]>(b)", {"Relu_b"}),
 }
 
@@ -57,7 +62,7 @@ def test_classes_are_found_by_structure(name):
         body = body.replace("n = Softmax(masked) masked = Add(q, mask)", "masked = Add(q, mask) n = Softmax(masked)")
     model = graph(
         ROW, body, last=np.array([-1]), eps=f32(1e-6), gain=np.ones(8, f32), size=np.array([1, 8]),
-        rel=np.ones((8, 1), f32), mask=np.zeros((1, 1), f32),
+        rel=np.ones((8, 1), f32), mask=np.zeros((1, 1), f32), one=np.array([-1]),
     )  # fmt: skip
     assert CLASSES[name](View(model)) == expected
 
@@ -76,7 +81,7 @@ def test_the_real_stages_have_the_classes_that_they_should(micro_bundle):
     assert found["clip_image"] == {"layer_norm", "softmax", "threshold", "output"}
     assert found["dino"] == found["head"] | {"softmax"} == {*norms, "softmax", "output"}
     assert found["sam_decoder"] == {"layer_norm", "softmax", "position_encoding", "output"}
-    assert found["text_encoder"] == {"layer_norm", "softmax"}, "its last product has weights"
+    assert found["text_encoder"] == {"layer_norm", "softmax", "choice"}, "its last product has weights"
 
 
 def test_blocks_follow_the_weights_names(micro_bundle):
