@@ -1,0 +1,12 @@
+"""The kinds of detectors that the reference knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ....runtime.pipelines.grounded.models import OWL
+from .kinds import Kind
+from .owl import OWL_KIND
+
+KINDS: Mapping[str, Kind] = {OWL: OWL_KIND}
+"""By the `kind` of a row of `MODELS`."""
