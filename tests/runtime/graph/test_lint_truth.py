@@ -27,8 +27,8 @@ SLOW_INT64 = "built, but slower: TensorRT computes INT64 as it stands since 10.0
 WRONG_IN_FP16 = "built, but wrong in FP16: squares overflow outside a LayerNormalization (NVIDIA/TensorRT issue 2781)"
 NOT_FUSED = "built, but slower: attention fuses only if it is scaled before the first product"
 NEAREST = (
-    "built: this parser reads `linear` as it is meant, others up to 11.1 as nearest (NVIDIA/TensorRT issue 4646), and in "
-    "deformable attention it is wrong on GPUs (issue 4813): shown there, not on a CPU"
+    "built: this parser reads `linear` as it is meant, others up to 11.1 as nearest (NVIDIA/TensorRT issue 4646), and "
+    "in deformable attention it is wrong on GPUs (issue 4813): shown there, not on a CPU"
 )
 
 TRUTH = {
