@@ -17,7 +17,7 @@ from ..checkpoints.owlv2_names import OWLV2
 from ..checkpoints.reading import kept_if_read
 from ..checkpoints.releases import release_file
 from ..families import ModelFamily, StateDict
-from . import owlv2
+from . import grounding_dino, owlv2
 
 RELEASE = "https://huggingface.co/{}/resolve/main/model.safetensors"
 """Address of published weights; {} is the recipe's tag, which names a repository."""
@@ -33,7 +33,11 @@ class Detector(NamedTuple):
 
 
 DETECTORS: Mapping[str, Detector] = {
-    name: Detector(partial(owlv2.build, name), Reading((OWLV2,))) for name in owlv2.BUILDS
+    **{name: Detector(partial(owlv2.build, name), Reading((OWLV2,))) for name in owlv2.BUILDS},
+    **{
+        name: Detector(partial(grounding_dino.build, name), grounding_dino.reading(name))
+        for name in grounding_dino.BUILDS
+    },
 }
 """By the name that a [detector] table gives."""
 
@@ -54,4 +58,5 @@ DETECTOR = ModelFamily(
     licence_of,
     lambda name: DETECTORS[name].reading,
     {"tiny_owlv2": {"clip": "clip.", "detector": ""}},
+    grounding_dino.beside,
 )

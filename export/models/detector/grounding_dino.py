@@ -7,11 +7,14 @@ naming.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
-from ....runtime.errors import needing
+from ....runtime.boundary.reading import read_text
+from ....runtime.bundle.bundle import TOKENIZER
+from ....runtime.errors import WeightsError, needing
 from ..checkpoints.fitting import Reading
 from ..checkpoints.grounding_dino_names import grounding_dino
 
@@ -62,10 +65,23 @@ def reading(name: str) -> Reading:
     return Reading(namings=(grounding_dino(BUILDS[name].rest.get("decoder_layers", 6)),))
 
 
+def beside(model: Any, path: Path) -> None:
+    """Take BERT's tokenizer, which stands beside the published checkpoint.
+
+    Args:
+        model: any detector.
+        path: the checkpoint, or its folder.
+    """
+    found = (path if path.is_dir() else path.parent) / TOKENIZER
+    if hasattr(model, "tokenizer_json") and found.exists():
+        model.tokenizer_json = read_text(found, WeightsError, "the tokenizer")
+
+
 def build(name: str) -> nn.Module:
     """A model by its name: transformers' `GroundingDinoForObjectDetection`, in evaluation mode.
 
-    Its `image_size` is (height, width) of the images that its engine is made for, in pixels.
+    Its `image_size` is (height, width) of the images that its engine is made for, in pixels; its
+    `tokenizer_json` is what `beside` finds.
     """
     with needing("transformers", "export", "Grounding DINO"):
         from transformers import BertConfig, GroundingDinoConfig, GroundingDinoForObjectDetection, SwinConfig
@@ -77,5 +93,6 @@ def build(name: str) -> nn.Module:
     model: Any = GroundingDinoForObjectDetection(config).eval()
     model.model.backbone.conv_encoder.model.swin.layernorm = nn.Identity()  # of a classifier; no file has it
     model.image_size = (row.height, row.width)
+    model.tokenizer_json = ""
     whole: nn.Module = model
     return whole

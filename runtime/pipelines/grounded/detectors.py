@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from ...bundle.bundle import Bundle, Manifest
@@ -10,9 +11,10 @@ from ..engines import Engines
 from ..text_embedder import TextEmbedder, text_embedder
 from ..worded.stages import TEXT
 from .detecting import Detector
-from .models import OWL
+from .dino import DinoDetector, PhraseEmbedder
+from .models import OWL, SENTENCE
 from .owl import OwlDetector
-from .stages import DETECTOR
+from .stages import DETECTOR, GROUND_DETECTOR, GROUND_TEXT
 
 
 class DetectorKind(NamedTuple):
@@ -32,5 +34,19 @@ def _embedder(bundle: Bundle, engines: Engines) -> TextEmbedder | None:
     return text_embedder(bundle, TEXT, engines.precision, engines.backend, lambda: engines[TEXT])
 
 
-DETECTORS: Mapping[str, DetectorKind] = {OWL: DetectorKind(_owl, _embedder)}
+def _dino(manifest: Manifest, engines: Engines) -> DinoDetector:
+    sizes = manifest.dimensions
+    image_hw = (sizes.detector_height, sizes.detector_width)
+    return DinoDetector(engines[GROUND_DETECTOR], image_hw, sizes.context_length)
+
+
+def _phrases(bundle: Bundle, engines: Engines) -> TextEmbedder | None:
+    opened = partial(engines.__getitem__, GROUND_TEXT)
+    return text_embedder(bundle, GROUND_TEXT, engines.precision, engines.backend, opened, PhraseEmbedder)
+
+
+DETECTORS: Mapping[str, DetectorKind] = {
+    OWL: DetectorKind(_owl, _embedder),
+    SENTENCE: DetectorKind(_dino, _phrases),
+}
 """By the `kind` of a row of `MODELS`."""

@@ -16,6 +16,9 @@ ROLE = "detector"
 OWL = "owlv2"
 """The kind of detectors whose boxes are compared with embeddings of words behind the engine."""
 
+SENTENCE = "grounding-dino"
+"""The kind of detectors that see a sentence: words go into the engine with the photo."""
+
 
 class DetectorModel(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table."""
@@ -34,7 +37,14 @@ OWLV2 = DetectorModel(
     kind=OWL, source="Minderer et al., Scaling Open-Vocabulary Object Detection (OWLv2), NeurIPS 2023"
 )
 
+GROUNDING_DINO = DetectorModel(
+    kind=SENTENCE,
+    source="Liu et al., Grounding DINO: Marrying DINO with Grounded Pre-Training for Open-Set Detection, ECCV 2024",
+    defaults={"box_threshold": 0.25},
+)
+
 MODELS: Mapping[str, DetectorModel] = {
+    **dict.fromkeys(("grounding_dino_tiny", "grounding_dino_base", "micro_grounding_dino"), GROUNDING_DINO),
     **dict.fromkeys(("owlv2_b16", "owlv2_l14", "micro_owlv2", "tiny_owlv2"), OWLV2),
 }
 """By the name that a [detector] table gives."""
