@@ -225,10 +225,10 @@ def test_the_runtime_loses_no_public_name():
 
 GROUPS = {
     "ovdeploy.commands": 17,
-    "ovdeploy.pipelines": 3,
+    "ovdeploy.pipelines": 4,
     "ovdeploy.methods": 1,
-    "ovdeploy.references": 3,
-    "ovdeploy.models": 4,
+    "ovdeploy.references": 4,
+    "ovdeploy.models": 5,
     "ovdeploy.rivals": 2,
     "ovdeploy.runners": 2,
     "ovdeploy.products": 3,

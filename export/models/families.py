@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -54,6 +55,8 @@ class ModelFamily(NamedTuple):
     package: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     """Weights that come with the package, by the model's name, where it is not `tiny` with a file of the role's name:
     files, and what stands before their names in the model."""
+    beside: Callable[[nn.Module, Path], None] = lambda module, path: None
+    """Takes what else of a model stands in the folder of its checkpoint: the model, and the checkpoint's path."""
 
 
 def roles() -> tuple[str, ...]:

@@ -93,6 +93,7 @@ def _found(role: str, choice: ModelChoice, module: nn.Module, source: str) -> tu
         return Checkpoint(_in_package(role, choice.model), ""), source
     if source.startswith(RANDOM):
         return Checkpoint(random_state(module, _seed(source)), ""), source
+    family_of(role).beside(module, Path(source))
     return open_checkpoint(Path(source)), f"file:{Path(source).name}"
 
 

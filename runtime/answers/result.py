@@ -25,6 +25,7 @@ from .polygons import Outline, outlines_of
 from .region import Region
 from .shares import class_shares
 from .table import table
+from .visible import visible
 from .yolo import yolo
 
 SCHEMA = "ovdeploy/result/1"
@@ -50,6 +51,8 @@ class Result(Answer):
         path: the photo's, as it was given; None if it was no file.
         bundle: the digest of the bundle that was asked (`Bundle.digest`); empty where nobody said.
         background: whether class 0 stands for everything that has no name.
+        things: instances that the pipeline found as such, the surest first, which may overlap; None where instances are
+            the connected parts of the mask.
     """
 
     mask: np.ndarray
@@ -65,6 +68,7 @@ class Result(Answer):
     path: str | None = None
     bundle: str = ""
     background: bool = False
+    things: tuple[Instance, ...] | None = field(default=None, repr=False)
 
     @public()
     def overlay(self, *, opacity: float = 0.55, legend: bool = True) -> Image.Image:
@@ -83,7 +87,8 @@ class Result(Answer):
     def instances(self, *, min_area: int = 1) -> tuple[Instance, ...]:
         """The 8-connected components of each class in `mask`, in the order of classes, then of first pixels.
 
-        The background, where class 0 is one, has none.
+        The background, where class 0 is one, has none. A pipeline that finds single things gives those instead, the
+        surest first; they may overlap.
 
         Args:
             min_area: smaller components are left out, in pixels.
@@ -91,6 +96,8 @@ class Result(Answer):
         Raises:
             PhotoError: there are more than 262,144.
         """
+        if self.things is not None:
+            return tuple(each for each in self.things if each.area >= min_area)
         return find_instances(self.mask, self.scores, self.names, background=self.background, min_area=min_area)
 
     @public()
@@ -118,7 +125,9 @@ class Result(Answer):
         Raises:
             ParameterError: there is no such class.
         """
-        return panoptic(self.subject, self.instances(min_area=min_area), file_name, stuff)
+        instances = self.instances(min_area=min_area)
+        apart = instances if self.things is None else visible(instances)
+        return panoptic(self.subject, apart, file_name, stuff)
 
     @public()
     def to_polygons(self, *, tolerance: float = 0, min_area: int = 1) -> tuple[Outline, ...]:

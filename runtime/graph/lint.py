@@ -121,6 +121,13 @@ def _resize(graph: Graph) -> Iterator[tuple[str, str]]:
             yield node.name, f"{node.op_type} maps coordinates by {frame}"
 
 
+def _grid_samples(graph: Graph) -> Iterator[tuple[str, str]]:
+    opset = next((int(o.version) for o in graph.model.opset_import if o.domain in PLAIN), 0)
+    for node in _of(graph, "GridSample"):
+        mode = _text(node, "mode", "linear" if opset >= tensorrt.GRID_RENAMED else "bilinear")
+        yield node.name, f"GridSample, {mode}, at opset {opset}"
+
+
 def _constant_inputs(graph: Graph) -> Iterator[tuple[str, str]]:
     for node in _of(graph, *tensorrt.CONSTANT_INPUTS):
         for index in tensorrt.CONSTANT_INPUTS[node.op_type]:
@@ -211,6 +218,12 @@ RULES = (
     Rule("operator", _operators, "express it by operators that the parser has, or compute it outside", tensorrt.SOURCE),
     Rule("dtype", _dtypes, "cast to a type that the parser takes, where it is exact", tensorrt.SOURCE),
     Rule("resize", _resize, "resize linearly or to the nearest; bake cubic resizing of weights in", tensorrt.SOURCE),
+    Rule(
+        "grid_sample", _grid_samples, "sample by Gather: four corners, weighted; it is the same in every version",
+        "NVIDIA/TensorRT issue 4646 and onnx-tensorrt pull request 1060: from opset 20 on, parsers up to 11.1 take "
+        "`linear` for nearest, silently; NVIDIA/TensorRT issue 4813: from 10.14 on it is wrong in deformable attention "
+        "at opset 16 too",
+    ),
     Rule("constant_axes", _constant_inputs, "give the axes as an initializer: fold constants", tensorrt.SOURCE),
     Rule(
         "data_dependent_shape", _data_dependent_shapes,

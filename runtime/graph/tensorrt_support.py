@@ -47,6 +47,9 @@ TYPES: dict[str, frozenset[str]] = {
 }
 """Element types of an operator's first input, by ONNX's names in lower case, as documented; others are refused."""
 
+GRID_RENAMED = 20
+"""The opset from which on GridSample says `linear` and `cubic` for `bilinear` and `bicubic`."""
+
 PROBED: Version = (11, 4)
 """The version that TensorRT-RTX 1.7's parser is of: from it on what it takes counts, and what it refuses in any."""
 

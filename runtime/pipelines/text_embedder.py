@@ -38,10 +38,15 @@ class TextEmbedder:
 
     An embedding is found again only for the same text engine, the same tokenizer, the same templates and the same
     name, because all four are in its key.
+
+    Attributes:
+        tokenizer: makes the tokenizer of a bundle's `tokenizer.json` and context length.
     """
 
+    tokenizer: Callable[[Path, int], Any] = ClipTokenizer
+
     def __init__(
-        self, open_engine: Callable[[], tuple[Session, ClipTokenizer]], identity: str, folder: Path | None = None
+        self, open_engine: Callable[[], tuple[Session, Any]], identity: str, folder: Path | None = None
     ) -> None:
         """An embedder that opens its engine only when the cache does not have the answer.
 
@@ -51,7 +56,7 @@ class TextEmbedder:
             folder: the cache; None means `cache_folder()`.
         """
         self._open_engine = open_engine
-        self._engine: tuple[Session, ClipTokenizer] | None = None
+        self._engine: tuple[Session, Any] | None = None
         self._identity = identity
         self._opening = threading.Lock()
         self._folder = folder or cache_folder()
@@ -82,11 +87,14 @@ class TextEmbedder:
             write_arrays(FORM, path, key, {EMBEDDING: embedding})  # a cache that cannot be written costs time
         return embedding
 
-    def _compute(self, name: str, templates: Sequence[str]) -> np.ndarray:
+    def _opened(self) -> tuple[Session, Any]:
         with self._opening:
             if self._engine is None:
                 self._engine = self._open_engine()
-            session, tokenizer = self._engine
+            return self._engine
+
+    def _compute(self, name: str, templates: Sequence[str]) -> np.ndarray:
+        session, tokenizer = self._opened()
         texts = [template.replace("{}", name) for template in templates]
         tokens = tokenizer(texts)
         if tokens[:, -1].any():
@@ -102,7 +110,12 @@ class TextEmbedder:
 
 
 def text_embedder(
-    bundle: Bundle, stage: str, precision: str, backend: str, open_engine: Callable[[], Session]
+    bundle: Bundle,
+    stage: str,
+    precision: str,
+    backend: str,
+    open_engine: Callable[[], Session],
+    kind: type[TextEmbedder] = TextEmbedder,
 ) -> TextEmbedder | None:
     """An embedder for a bundle's text engine; None if the bundle has no such stage.
 
@@ -112,6 +125,7 @@ def text_embedder(
         precision: what is computed in.
         backend: what runs the engine.
         open_engine: opens it.
+        kind: how its words are embedded.
     """
     if stage not in bundle.manifest.stages or bundle.manifest.text is None:
         return None
@@ -125,10 +139,10 @@ def text_embedder(
     made = [precision] if precision != held else []  # else embeddings of both would be taken for the same
     hashes = [file.sha256 for file in (*engine.files, bundle.manifest.text.tokenizer)]
 
-    def open_text() -> tuple[Session, ClipTokenizer]:
-        return open_engine(), ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
+    def open_text() -> tuple[Session, Any]:
+        return open_engine(), kind.tokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
 
-    return TextEmbedder(open_text, " ".join([*hashes, *made]))
+    return kind(open_text, " ".join([*hashes, *made]))
 
 
 def _refuse_cut(name: str, texts: Sequence[str], tokenizer: ClipTokenizer) -> None:

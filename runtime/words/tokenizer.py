@@ -76,7 +76,7 @@ class ClipTokenizer:
 
     def _merge(self, piece: str) -> list[int]:
         """The tokens of one piece: its UTF-8 bytes as characters, merged."""
-        with _refused(f"{self._path} cannot cut {shown(piece)}"):
+        with refused(f"{self._path} cannot cut {shown(piece)}"):
             characters = "".join(part for part, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(piece))
             ids = [token.id for token in self._tokenizer.model.tokenize(characters)]
         if any(number > LARGEST for number in ids):
@@ -99,7 +99,7 @@ def pieces(text: str) -> tuple[str, ...]:
 
 def _read(path: str | Path) -> Tokenizer:
     text = read_text(path, BundleError, "the tokenizer")
-    with _refused(f"{path} is no tokenizer"):
+    with refused(f"{path} is no tokenizer"):
         if prefix := msgspec.json.decode(text, type=_File).model.continuing_subword_prefix:
             raise ValueError(f"CLIP's has no prefix within words, this has {shown(prefix)}")
         tokenizer = Tokenizer.from_str(text)
@@ -109,7 +109,7 @@ def _read(path: str | Path) -> Tokenizer:
 
 
 @contextmanager
-def _refused(what: str) -> Iterator[None]:
+def refused(what: str) -> Iterator[None]:
     """What the library raises, as an error of the bundle. It raises Exception itself, and its panics are not even that.
 
     Raises:

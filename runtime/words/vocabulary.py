@@ -205,22 +205,35 @@ def check_vocabulary(vocabulary: Vocabulary, length: int, probability_threshold:
         VocabularyError: it is none, or its embeddings are another model's.
         ParameterError: the threshold needs a background class.
     """
-    if not isinstance(vocabulary, Vocabulary):
-        raise VocabularyError(
-            f"expected a Vocabulary, got {type(vocabulary).__name__}; make one by segmenter.vocabulary([...]), "
-            f"Vocabulary.load(path) or Vocabulary(names, embeddings)"
-        )
+    check_embeddings(vocabulary, length)
     if len(vocabulary) == 1:
         warn(
             f"{vocabulary.names[0]!r} is the only class, so every pixel becomes it: name what else there is, such as "
             f"'wall' and 'sky', or a 'background'"
         )
-    came = vocabulary.embeddings.shape[1]
-    if came != length:
-        raise VocabularyError(f"embeddings of length {came} do not fit this bundle's CLIP, whose length is {length}")
     if probability_threshold > 0 and not vocabulary.background:
         raise ParameterError(
             f"probability_threshold={probability_threshold} sends unlikely pixels to class 0, but class 0 is "
             f"{vocabulary.names[0]!r}. Name a background first ('background; wall; sky'), or pass background=True if "
             f"class 0 is meant as one."
         )
+
+
+def check_embeddings(vocabulary: Vocabulary, length: int) -> None:
+    """Refuse what is no vocabulary, or another model's.
+
+    Args:
+        vocabulary: what was given as one.
+        length: of the embeddings of the bundle's text engine.
+
+    Raises:
+        VocabularyError: it is none, or its embeddings have another length.
+    """
+    if not isinstance(vocabulary, Vocabulary):
+        raise VocabularyError(
+            f"expected a Vocabulary, got {type(vocabulary).__name__}; make one by segmenter.vocabulary([...]), "
+            f"Vocabulary.load(path) or Vocabulary(names, embeddings)"
+        )
+    came = vocabulary.embeddings.shape[1]
+    if came != length:
+        raise VocabularyError(f"embeddings of length {came} do not fit this bundle's CLIP, whose length is {length}")

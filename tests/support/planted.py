@@ -9,6 +9,7 @@ from support.graphs import graph
 f32 = np.float32
 ROW = "(float[N, 8] x) => (float[N, 8] y)"
 IMAGE = "(float[1, 1, 4, 4] x) => (float[1, 1, 8, 8] y)"
+GRID = "(float[1, 1, 4, 4] x, float[1, 2, 2, 2] at) => (float[1, 1, 2, 2] y)"
 SIZES = {"sizes": np.array([1, 1, 8, 8])}
 NORM = (
     "m = ReduceMean(x, last) c = Sub(x, m) s = Pow(c, two) v = ReduceMean(s, last) e = Add(v, eps) r = Sqrt(e) "
@@ -26,6 +27,8 @@ PLANTED = [
     ("resize", "Resize_y",
      lambda: graph(IMAGE, 'y = Resize<mode="linear", keep_aspect_ratio_policy="not_larger">(x, , , sizes)', **SIZES)),
     ("resize", "Resize_y", lambda: graph(IMAGE, 'y = Resize<mode="linear", antialias=1>(x, , , sizes)', **SIZES)),
+    ("grid_sample", "GridSample_y", lambda: graph(GRID, "y = GridSample(x, at)")),
+    ("grid_sample", "GridSample_y", lambda: graph(GRID, "y = GridSample(x, at)", opset=16)),
     ("constant_axes", "ReduceSum_y",
      lambda: graph("(float[N, 8] x, int64[1] a) => (float[N, 1] y)", "y = ReduceSum(x, a)")),
     ("data_dependent_shape", "NonZero_i",

@@ -26,6 +26,10 @@ IN_FP32 = "built, but wrong: the parser makes DOUBLE FP32 without a word"
 SLOW_INT64 = "built, but slower: TensorRT computes INT64 as it stands since 10.0, in no fast kernel"
 WRONG_IN_FP16 = "built, but wrong in FP16: squares overflow outside a LayerNormalization (NVIDIA/TensorRT issue 2781)"
 NOT_FUSED = "built, but slower: attention fuses only if it is scaled before the first product"
+NEAREST = (
+    "built: this parser reads `linear` as it is meant, others up to 11.1 as nearest (NVIDIA/TensorRT issue 4646), and "
+    "in deformable attention it is wrong on GPUs (issue 4813): shown there, not on a CPU"
+)
 
 TRUTH = {
     ("opset", ""): ABOUT_VERSIONS,
@@ -35,6 +39,7 @@ TRUTH = {
     ("dtype", "Add_y"): IN_FP32,
     ("dtype", "Relu_y"): REFUSED,
     ("resize", "Resize_y"): REFUSED,
+    ("grid_sample", "GridSample_y"): NEAREST,
     ("constant_axes", "ReduceSum_y"): REFUSED,
     ("data_dependent_shape", "NonZero_i"): REFUSED,
     ("data_dependent_shape", "Reshape_y"): NOT_BUILT,

@@ -1,0 +1,1 @@
+"""Detectors: models that find boxes of words."""

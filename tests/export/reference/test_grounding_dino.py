@@ -1,0 +1,216 @@
+"""Grounding DINO's two stages against transformers' own forward pass, and as engines. Three levels, 1 + 2 layers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from ovdeploy.export.bundling.onnx_export import export_onnx
+from ovdeploy.export.models.checkpoints.fitting import fit
+from ovdeploy.export.models.detector.grounding_dino import build, reading
+from ovdeploy.export.models.weights import random_state
+from ovdeploy.export.reference.grounded.ground_detector import DEVIATION, MEAN, GroundDetector
+from ovdeploy.export.reference.grounded.ground_parts import Levels, Sampler
+from ovdeploy.export.reference.grounded.ground_text import GroundText
+from ovdeploy.export.reference.grounded.grounding import detector_inputs, detector_outputs, text_inputs, text_outputs
+from ovdeploy.runtime.backends.registry import open_session
+from ovdeploy.runtime.errors import WeightsError
+from ovdeploy.runtime.graph.lint import lint_model
+from ovdeploy.runtime.stage.contract import Axis, StageContract
+from ovdeploy.runtime.words.phrases import text_inputs as phrases
+
+pytest.importorskip("transformers")
+
+NAME = "micro_grounding_dino"
+TOLERANCE = 1e-5
+"""Of outputs relative to the largest: other orders of float32 sums, and softmaxes without a subtracted maximum."""
+
+EXTENTS = [(96, 96), (64, 96), (96, 51), (37, 90)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    made = build(NAME)
+    made.load_state_dict(random_state(made, 1))
+    return made.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def stages(model):
+    return GroundText(model).eval(), GroundDetector(model, model.image_size).eval()
+
+
+class Feeds(NamedTuple):
+    """What the stages take."""
+
+    tokens: torch.Tensor
+    position_ids: torch.Tensor
+    attends: torch.Tensor
+    image: torch.Tensor
+    extent: torch.Tensor
+
+
+def feeds(extent=(64, 96), lengths=(3, 5, 2), seed=0):
+    random = np.random.default_rng(seed)
+    words = [int(token) for length in lengths for token in (*random.integers(1040, 2048, length - 1), 1012)]
+    made = phrases(lengths)
+    image = random.integers(0, 256, (1, 3, 96, 96)).astype(np.float32)
+    return Feeds(
+        torch.tensor([[101, *words, 102]], dtype=torch.int32), torch.from_numpy(made.position_ids),
+        torch.from_numpy(made.attends), torch.from_numpy(image), torch.tensor(extent, dtype=torch.int32),
+    )  # fmt: skip
+
+
+def upstream(model, given):
+    """Transformers' logits [1, Q, L] and boxes [1, Q, 4]."""
+    mask = torch.zeros(1, 96, 96, dtype=torch.long)
+    mask[:, : given.extent[0], : given.extent[1]] = 1
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
+    tokens = given.tokens.long()
+    answer = model(
+        pixel_values=(given.image / 255 - mean) / deviation * mask[:, None], pixel_mask=mask, input_ids=tokens,
+        token_type_ids=torch.zeros_like(tokens), attention_mask=torch.ones_like(tokens),
+    )  # fmt: skip
+    return answer.logits[..., : tokens.shape[1]].numpy(), answer.pred_boxes.numpy()
+
+
+def apart(came, expected):
+    """How far two sets of boxes with logits are apart, rows matched: near ties of TopK may order them otherwise."""
+    rows = [np.concatenate([logits[0] / np.abs(expected[0]).max(), boxes[0]], -1) for logits, boxes in (came, expected)]
+    distance = np.abs(rows[0][:, None] - rows[1][None]).max(-1)
+    return distance[linear_sum_assignment(distance)].max()
+
+
+@pytest.mark.parametrize("extent", EXTENTS)
+def test_both_stages_are_transformers_own_model(extent, model, stages):
+    given, (text, detector) = feeds(extent), stages
+    features = text(given.tokens, given.position_ids, given.attends)
+    outputs = detector(given.image, given.extent, features, given.position_ids, given.attends)
+    assert apart([each.numpy() for each in outputs], upstream(model, given)) < TOLERANCE
+
+
+def test_what_lies_outside_the_photo_has_no_influence(stages):
+    given, (text, detector) = feeds((37, 90)), stages
+    features = text(given.tokens, given.position_ids, given.attends)
+    other = given.image.clone()
+    other[:, :, 37:], other[..., 90:] = 7, 250
+    runs = [
+        detector(image, given.extent, features, given.position_ids, given.attends) for image in (given.image, other)
+    ]
+    assert all(torch.equal(one, two) for one, two in zip(*runs, strict=True))
+
+
+def test_a_phrase_has_the_same_features_whatever_stands_beside_it(stages):
+    whole = feeds(lengths=(3, 5, 2))
+    together = stages[0](whole.tokens, whole.position_ids, whole.attends)[0]
+    alone = phrases([5])
+    tokens = torch.cat((whole.tokens[:, :1], whole.tokens[:, 4:9], whole.tokens[:, -1:]), 1)
+    single = stages[0](tokens, torch.from_numpy(alone.position_ids), torch.from_numpy(alone.attends))[0]
+    # of equal sums in another order
+    assert (single[1:6] - together[4:9]).abs().max() < 1e-5 and (single[[0, -1]] - together[[0, -1]]).abs().max() < 1e-5
+
+
+def test_gathers_are_grid_samples(model):
+    levels, count, random = Levels(96, 64, 8, 3), 4, torch.Generator().manual_seed(0)
+    values = torch.randn(count, levels.total, 8, generator=random)
+    places = torch.rand(11, count, 3, 4, 2, generator=random) * 1.4 - 0.2
+    places[0, 0, 0, :3] = torch.tensor([[0.0, 0.0], [1.0, 1.0], [-3.0, 0.5]])
+    shares = torch.rand(11, count, 3, 4, generator=random)
+    expected, begin = torch.zeros(11, count, 8), 0
+    for level, (height, width) in enumerate(levels.shapes):
+        part = values[:, begin : begin + height * width].transpose(1, 2).unflatten(-1, (height, width))
+        grid = 2 * places[:, :, level].transpose(0, 1) - 1
+        found = torch.nn.functional.grid_sample(part, grid, align_corners=False)  # [heads, c, Q, points]
+        expected += torch.einsum("hcqp,qhp->qhc", found, shares[:, :, level])
+        begin += height * width
+    assert (Sampler(levels, count)(values, places, shares) - expected.flatten(1)).abs().max() < 1e-5
+
+
+# Engines
+
+
+AXES = {"L": Axis(smallest=4, usual=64, largest=256, example=7)}
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory):
+    """Both stages as graphs, exported once a run, which takes half a minute."""
+    made = build(NAME)
+    made.load_state_dict(random_state(made, 1))
+    made.requires_grad_(False)
+    width, folder = made.config.d_model, tmp_path_factory.mktemp("grounding-dino")
+    stages = {
+        "ground_text": (GroundText(made), text_inputs(), text_outputs(width)),
+        "ground_detector": (
+            GroundDetector(made, made.image_size), detector_inputs(*made.image_size, width),
+            detector_outputs(made.config.num_queries),
+        ),
+    }  # fmt: skip
+    found = {}
+    for stage, (module, inputs, outputs) in stages.items():
+        contract = StageContract(stage=stage, inputs=inputs, outputs=outputs, axes=AXES)
+        export_onnx(module.eval(), contract, folder / f"{stage}.onnx")
+        found[stage] = (folder / f"{stage}.onnx", contract)
+    return found
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("lengths", [(2,), (3, 5, 2), (9, 4, 4, 12)])
+def test_engines_are_transformers_own_model(backend, lengths, engines, model):
+    given = feeds(lengths=lengths, extent=(50, 96))
+    arrays = {name: value.numpy() for name, value in given._asdict().items()}
+    for stage in ("ground_text", "ground_detector"):
+        path, contract = engines[stage]
+        with open_session(path, contract, backend) as session:
+            arrays |= session.run({name: arrays[name] for name in contract.input_names})
+    # a logit is a sum over 32 channels of what two layers of float32 have rounded: 1e-4 of the largest
+    assert apart((arrays["logits"], arrays["boxes"]), upstream(model, given)) < 1e-4
+
+
+@pytest.mark.parametrize("stage", ["ground_text", "ground_detector"])
+def test_tensorrt_has_nothing_to_complain_of_and_no_grid_sample(stage, engines):
+    graph = onnx.load(engines[stage][0])
+    assert not [finding for version in ((10, 0), (11, 4)) for finding in lint_model(graph, version)]
+    assert "GridSample" not in {node.op_type for node in graph.graph.node}
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_as_transformers_publishes_it_is_read(model, tmp_path):
+    from safetensors.torch import load_file
+
+    model.save_pretrained(tmp_path)  # transformers 5 writes the names of 4
+    tensors = load_file(tmp_path / "model.safetensors")
+    assert "model.backbone.conv_encoder.model.encoder.layers.0.blocks.0.attention.self.query.weight" in tensors
+    fitted = fit(tensors, build(NAME), reading(NAME), NAME, "file")
+    own = model.state_dict()
+    assert fitted.state.keys() == own.keys() and all(torch.equal(fitted.state[name], own[name]) for name in own)
+
+
+def test_every_tensor_of_it_is_needed(model, tmp_path):
+    from safetensors.torch import load_file
+
+    model.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    lost = "model.encoder.layers.0.fusion_layer.vision_param"
+    with pytest.raises(WeightsError, match=f"1 missing \\({lost}"):
+        fit({name: each for name, each in tensors.items() if name != lost}, build(NAME), reading(NAME), NAME, "file")
+    with pytest.raises(WeightsError, match="1 unexpected"):
+        fit({**tensors, "model.other.weight": torch.zeros(3)}, build(NAME), reading(NAME), NAME, "file")
+
+
+def test_copies_of_the_shared_head_that_differ_are_refused(model):
+    from ovdeploy.export.models.checkpoints.naming import ValuesError, rename
+
+    name = "bbox_embed.{}.layers.0.bias"
+    naming = reading(NAME).namings[0]
+    one, other = torch.ones(32), torch.zeros(32)
+    assert len(rename({name.format(0): one}, naming).tensors) == 4
+    with pytest.raises(ValuesError):
+        rename({name.format(0): one, name.format(1): other}, naming)

@@ -1,0 +1,117 @@
+"""Grounding DINO at full size with random weights: time and size of its export, and agreement with transformers.
+
+    python tests/measure/grounding_dino.py [NAME] [FOLDER]
+
+NAME is a detector of recipes, `grounding_dino_tiny` unless it is said. Takes minutes and 15 GB.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+import onnx
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from ovdeploy.export.bundling.onnx_export import export_onnx
+from ovdeploy.export.models.detector.grounding_dino import build
+from ovdeploy.export.models.weights import random_state
+from ovdeploy.export.reference.grounded.ground_detector import DEVIATION, MEAN, GroundDetector
+from ovdeploy.export.reference.grounded.ground_text import GroundText
+from ovdeploy.export.reference.grounded.grounding import detector_inputs, detector_outputs, text_inputs, text_outputs
+from ovdeploy.runtime.backends.registry import open_session
+from ovdeploy.runtime.graph.lint import lint_model
+from ovdeploy.runtime.pipelines.grounded.dino import framed
+from ovdeploy.runtime.pipelines.grounded.sizes import TOKENS
+from ovdeploy.runtime.stage.contract import StageContract
+from ovdeploy.runtime.words import phrases
+
+
+def exported(stage, module, inputs, outputs, folder):
+    """A stage's file and contract; tells what they took."""
+    contract = StageContract(stage=stage, inputs=inputs, outputs=outputs, axes={"L": TOKENS})
+    path, begun, spent = folder / f"{stage}.onnx", time.perf_counter(), time.process_time()
+    export_onnx(module.eval(), contract, path)
+    wall, cpu = time.perf_counter() - begun, time.process_time() - spent
+    graph = onnx.load(path)
+    found = [finding for version in ((10, 0), (11, 4)) for finding in lint_model(graph, version)]
+    size, nodes = path.stat().st_size / 1e6, len(graph.graph.node)
+    print(f"{stage}: {wall:.0f} s ({cpu:.0f} CPU-s), {size:.0f} MB, {nodes} nodes, {len(found)} findings", flush=True)
+    return path, contract
+
+
+def upstream(model, feeds):
+    """Transformers' logits and boxes."""
+    tokens, (height, width) = torch.from_numpy(feeds["tokens"]).long(), feeds["extent"]
+    mask = torch.zeros(1, *feeds["image"].shape[2:], dtype=torch.long)
+    mask[:, :height, :width] = 1
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
+    answer = model(
+        pixel_values=(torch.from_numpy(feeds["image"]) / 255 - mean) / deviation * mask[:, None], pixel_mask=mask,
+        input_ids=tokens, token_type_ids=torch.zeros_like(tokens), attention_mask=torch.ones_like(tokens),
+    )  # fmt: skip
+    return answer.logits[0, :, : tokens.shape[1]].numpy(), answer.pred_boxes[0].numpy()
+
+
+def tell(name, came, expected):
+    """How far sets of boxes are apart: logits relative to the largest, boxes as they are."""
+    scale = np.abs(expected[0]).max()
+    rows = [np.concatenate([logits / scale, boxes], -1) for logits, boxes in (came, expected)]
+    distance = np.stack([np.abs(row - rows[1]).max(-1) for row in rows[0]])
+    matched = distance[linear_sum_assignment(distance)]
+    print(f"{name}: largest distance of matched boxes and logits {matched.max():.2e}, median {np.median(matched):.2e}, "
+          f"{(matched < 1e-4).sum()} of {len(matched)} within 1e-4", flush=True)  # fmt: skip
+
+
+@torch.no_grad()
+def main():
+    """Export, run, compare."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "grounding_dino_tiny"
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(mkdtemp())
+    model = build(name)
+    model.load_state_dict(random_state(model, 1))
+    model.requires_grad_(False)
+    random, width = np.random.default_rng(0), model.config.d_model
+    told = phrases.text_inputs([4, 3, 6])
+    photo = np.kron(random.integers(0, 256, (12, 16, 3)), np.ones((40, 40, 1))).astype(np.uint8)
+    tokens = [token for n in (4, 3, 6) for token in (*random.integers(1997, 20000, n - 1), 1012)]
+    feeds = {
+        **framed(photo, model.image_size), "tokens": np.array([[101, *tokens, 102]], np.int32),
+        "position_ids": told.position_ids, "attends": told.attends,
+    }  # fmt: skip
+    begun = time.perf_counter()
+    expected = upstream(model, feeds)
+    print(
+        f"transformers: {time.perf_counter() - begun:.1f} s for a photo, {torch.get_num_threads()} threads", flush=True
+    )
+    text, detector = GroundText(model), GroundDetector(model, model.image_size)
+    features = text(*(torch.from_numpy(feeds[each]) for each in ("tokens", "position_ids", "attends")))
+    names = ("image", "extent", "position_ids", "attends")
+    image, extent, positions, attends = (torch.from_numpy(feeds[each]) for each in names)
+    begun = time.perf_counter()
+    made = detector(image, extent, features, positions, attends)
+    print(f"our module: {time.perf_counter() - begun:.1f} s", flush=True)
+    tell("our module", [each[0].numpy() for each in made], expected)
+    files = {
+        "ground_text": exported("ground_text", text, text_inputs(), text_outputs(width), folder),
+        "ground_detector": exported(
+            "ground_detector", detector, detector_inputs(*model.image_size, width),
+            detector_outputs(model.config.num_queries), folder,
+        ),
+    }  # fmt: skip
+    for backend in ("onnxruntime", "openvino"):
+        arrays = dict(feeds)
+        for stage, (path, contract) in files.items():
+            with open_session(path, contract, backend, threads=1) as session:
+                begun = time.perf_counter()
+                arrays |= session.run({each: arrays[each] for each in contract.input_names})
+                print(f"{backend} {stage}: {time.perf_counter() - begun:.1f} s, the first run", flush=True)
+        tell(backend, (arrays["logits"][0], arrays["boxes"][0]), expected)
+
+
+if __name__ == "__main__":
+    main()
