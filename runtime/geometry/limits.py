@@ -54,6 +54,9 @@ PHOTOS = 1_000_000
 LISTED = 20_000_000
 """Photos that `segment` may be given: of each only the name is kept."""
 
+CLIP_FRAMES = 1_000
+"""Frames of a drawn clip, which is kept whole: so many of the usual size take 300 MB."""
+
 SEEDS = (1 << 31) - 1
 """The number of a drawn scene."""
 
