@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         PhotoError,
         PromptError,
         RecipeError,
+        VideoError,
         VocabularyError,
         WrongTypeError,
     )
@@ -78,6 +79,7 @@ __all__ = [
     "Result",
     "Rle",
     "Segmenter",
+    "VideoError",
     "Vocabulary",
     "VocabularyError",
     "WrongTypeError",
@@ -106,6 +108,7 @@ _HOMES = {
         "PhotoError",
         "PromptError",
         "RecipeError",
+        "VideoError",
         "VocabularyError",
         "WrongTypeError",
     ),

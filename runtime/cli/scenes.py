@@ -39,8 +39,8 @@ def scenes(output: Path, seed: int, count: int, held_out: bool, frames: int | No
     The exit code is 1 if a file cannot be written.
 
     With --frames a scene is a clip. Its frames go to the folder SEED; SEED.owners has, in pictures of the same names,
-    the number of the thing that a pixel belongs to, 0 for none; SEED.json has the things' names and ways in the order of
-    their numbers.
+    the number of the thing that a pixel belongs to, 0 for none; SEED.json has the things' names and ways in the
+    order of their numbers.
 
     \b
     Example:
