@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,21 @@ def draw_clip(seed: int, frames: int = 20, *, short_side: int | None = None, hel
         ParameterError: the seed is negative, there would be no frame or too many, or the side is out of range.
     """
     _check(seed, frames, short_side)
+    return draw_part(seed, frames, range(frames), short_side, held_out=held_out)
+
+
+def draw_part(
+    seed: int, frames: int, wanted: Sequence[int], short_side: int | None = None, *, held_out: bool = False
+) -> Clip:
+    """Some frames of a clip, as they are in the whole.
+
+    Args:
+        seed: as of `draw_clip`.
+        frames: of the whole clip.
+        wanted: numbers of frames, in the order in which they are wanted.
+        short_side: as of `draw_clip`.
+        held_out: likewise.
+    """
     rng = np.random.default_rng([seed, int(held_out), 1])
     hw, unit = size_of(rng)
     if short_side is not None:
@@ -88,14 +104,14 @@ def draw_clip(seed: int, frames: int = 20, *, short_side: int | None = None, hel
     movers = _movers(rng, choose_names(rng, held_out), hw, moments)
     pan, shot = rng.uniform(-1, 1, (2, 2)) * (margin - 1), int(rng.integers(1 << 31))
     stage, stage_labels, _ = backdrop(rng, (hw[0] + 2 * margin, hw[1] + 2 * margin), unit)
-    clip = _empty(frames, hw, movers)
-    for number, moment in enumerate(moments):
-        top, left = np.round(margin + pan[0] + (pan[1] - pan[0]) * moment).astype(int)
+    clip = _empty(len(wanted), hw, movers)
+    for number, at in enumerate(wanted):
+        top, left = np.round(margin + pan[0] + (pan[1] - pan[0]) * moments[at]).astype(int)
         here = np.s_[top : top + hw[0], left : left + hw[1]]
         image = stage[here].copy()
         clip.labels[number] = stage_labels[here]
-        _put(movers, number, image, clip, light, unit)
-        grain = np.random.default_rng([shot, number])
+        _put(movers, at, image, (clip.owners[number], clip.labels[number]), light, unit)
+        grain = np.random.default_rng([shot, at])
         clip.frames[number] = camera(np.random.default_rng(shot), image, unit, grain)
     return clip
 
@@ -140,8 +156,16 @@ def _mover(
     )
 
 
-def _put(movers: list[_Mover], frame: int, image: np.ndarray, clip: Clip, light: np.ndarray, unit: float) -> None:
-    """Put all things on an image, and on the owners and labels of that frame."""
+def _put(
+    movers: list[_Mover],
+    frame: int,
+    image: np.ndarray,
+    told: tuple[np.ndarray, np.ndarray],
+    light: np.ndarray,
+    unit: float,
+) -> None:
+    """Put all things on an image, and on what is told of its pixels: owners and labels, [H, W] each."""
+    owners, labels = told
     for number, mover in enumerate(movers, 1):
         thing, place = _at(mover, frame, image.shape[:2])
         if not thing.coverage.size:
@@ -153,8 +177,8 @@ def _put(movers: list[_Mover], frame: int, image: np.ndarray, clip: Clip, light:
         box = box_of(image, thing)
         box[:] = box * (1 - coverage) + surface * coverage
         inside = thing.coverage >= 0.5
-        box_of(clip.owners[frame], thing)[inside] = number
-        box_of(clip.labels[frame], thing)[inside] = ALL_NAMES.index(mover.name)
+        box_of(owners, thing)[inside] = number
+        box_of(labels, thing)[inside] = ALL_NAMES.index(mover.name)
 
 
 def _at(mover: _Mover, frame: int, hw: tuple[int, ...]) -> tuple[Thing, np.ndarray]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ovdeploy.runtime.errors import ParameterError
 from ovdeploy.runtime.scenes import ALL_NAMES, HELD_OUT, STUFF, draw_clip
 from ovdeploy.runtime.scenes.draw import covered_by
-from ovdeploy.runtime.scenes.moving import MOST_THINGS
+from ovdeploy.runtime.scenes.moving import MOST_THINGS, draw_part
 from ovdeploy.runtime.scenes.ways import ALWAYS, WAYS
 
 SIDE = 64
@@ -37,6 +37,12 @@ def test_a_clip_of_another_size_shows_the_same_things_at_the_same_places():
     assert small.names == large.names and small.ways == large.ways
     shares = [clip.owners.astype(bool).mean((1, 2)) for clip in (small, large)]
     assert shares[0] == pytest.approx(shares[1], abs=0.02), "outlines take part of a pixel"
+
+
+def test_a_part_of_a_clip_is_as_it_is_in_the_whole():
+    whole, part = draw_clip(6, 9, short_side=64), draw_part(6, 9, (2, 7), 64)
+    assert (part.frames == whole.frames[[2, 7]]).all() and (part.owners == whole.owners[[2, 7]]).all()
+    assert (part.labels == whole.labels[[2, 7]]).all() and part.names == whole.names
 
 
 @settings(max_examples=12, deadline=None)
