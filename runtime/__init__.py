@@ -78,6 +78,9 @@ __all__ = [
     "Result",
     "Rle",
     "Segmenter",
+    "Tracked",
+    "TrackedObject",
+    "Tracker",
     "Vocabulary",
     "VocabularyError",
     "WrongTypeError",
@@ -121,6 +124,8 @@ _HOMES = {
         "PromptablePhoto",
         "PromptedMasks",
     ),
+    "pipelines.tracking.answers": ("Tracked", "TrackedObject"),
+    "pipelines.tracking.tracker": ("Tracker",),
     "recipe.parameters": ("Parameters",),
     "recipe.parameters_file": ("load_parameters",),
     "recipe.recipe": (
