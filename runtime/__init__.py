@@ -79,6 +79,9 @@ __all__ = [
     "Result",
     "Rle",
     "Segmenter",
+    "Tracked",
+    "TrackedObject",
+    "Tracker",
     "VideoError",
     "Vocabulary",
     "VocabularyError",
@@ -124,6 +127,8 @@ _HOMES = {
         "PromptablePhoto",
         "PromptedMasks",
     ),
+    "pipelines.tracking.answers": ("Tracked", "TrackedObject"),
+    "pipelines.tracking.tracker": ("Tracker",),
     "recipe.parameters": ("Parameters",),
     "recipe.parameters_file": ("load_parameters",),
     "recipe.recipe": (

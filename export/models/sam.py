@@ -16,6 +16,7 @@ from ...runtime.pipelines.promptable.models import licence_of
 from .checkpoints.fitting import Reading
 from .checkpoints.reading import kept_if_read
 from .checkpoints.releases import release_file
+from .checkpoints.sam2_names import TRANSFORMERS_SAM2
 from .checkpoints.sam_names import SAM_NAMINGS
 from .families import MICRO, TINY, ModelFamily, StateDict
 from .miniature.networks import build_sam as build_miniature
@@ -93,5 +94,5 @@ SAM = ModelFamily(
     build_sam,
     pretrained_sam,
     licence_of,
-    lambda name: Reading(SAM_NAMINGS, unused=BUILDS[name].unused),
+    lambda name: Reading((TRANSFORMERS_SAM2, *SAM_NAMINGS), unused=BUILDS[name].unused),
 )
