@@ -97,6 +97,16 @@ class Session:
         spec = self.contract.output(name)
         return np.empty(spec.sized(sizes), spec.dtype)
 
+    def keep(self, array: Array) -> Array:
+        """An array that this engine made, where no later call writes: it stands as long as somebody holds it.
+
+        On the host that is the array itself.
+
+        Args:
+            array: room of `empty` that a run filled, or what `put` brought.
+        """
+        return array
+
     def tune(self) -> None:
         """Find out what is fastest for the shapes seen so far. The values in device arrays are undefined afterwards."""
 

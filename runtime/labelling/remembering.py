@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 
 from ..backends.base import Session
+from ..stage.arrays import Array, to_host
 
 MOST_BYTES = 128 << 20
 """Of answers that are kept: those to about 500 regions of SAM's usual size."""
@@ -33,6 +34,7 @@ class RememberingDecoder(Session):
             most_bytes: of answers that are kept; those that were asked for longest ago go first.
         """
         super().__init__(decoder.contract)
+        self.device = decoder.device
         self._decoder, self._whole, self._most = decoder, frozenset(whole), most_bytes
         self._answers: OrderedDict[bytes, dict[str, np.ndarray]] = OrderedDict()
         self._bytes = 0
@@ -48,9 +50,10 @@ class RememberingDecoder(Session):
         self._answers.clear()
         self._bytes = 0
 
-    def _execute(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _run(self, feeds: Mapping[str, Array], into: Mapping[str, Array]) -> dict[str, np.ndarray]:
+        assert not into, "its answers are kept, and so come to the host"
         of_photo = {name: feed for name, feed in feeds.items() if name in self._whole}
-        prompts = {name: feed for name, feed in feeds.items() if name not in self._whole}
+        prompts = {name: to_host(feed) for name, feed in feeds.items() if name not in self._whole}
         keys = [_digest(rows) for rows in zip(*prompts.values(), strict=True)]
         found = {key: self._answers[key] for key in keys if key in self._answers}
         first = {key: index for index, key in reversed(list(enumerate(keys))) if key not in found}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..boundary.arguments import public
 from ..geometry.bands import resize
 from ..geometry.sam_frame import SamFrame
 from ..reporting import Clock
+from ..stage.arrays import Array, to_host
 from .prompt_input import Prompt, prompt_feeds
 
 
@@ -52,7 +54,7 @@ class PromptablePhoto:
     def __init__(
         self,
         photo: np.ndarray,
-        feature_maps: Mapping[str, np.ndarray],
+        feature_maps: Mapping[str, Array],
         frame: SamFrame,
         decoder: Session,
         batch: int,
@@ -61,13 +63,19 @@ class PromptablePhoto:
         logit_limit: float = 0.0,
     ) -> None:
         self.photo = photo
-        self.feature_maps = feature_maps
+        self._maps = feature_maps
         self.timings = clock.timings()
         self.frame = frame
         self._decoder = decoder
         self._batch = batch
         self._turn = turn
         self._limit = logit_limit or np.inf
+
+    @cached_property
+    def feature_maps(self) -> Mapping[str, np.ndarray]:
+        """All that the decoder takes of the photo; on a GPU, copies of what stays there."""
+        with self._turn:
+            return {name: to_host(array) for name, array in self._maps.items()}
 
     @property
     def features(self) -> np.ndarray:
@@ -136,5 +144,5 @@ def low_res_answers(photo: PromptablePhoto, prompts: Sequence[Prompt]) -> Iterat
     for start in range(0, len(prompts), photo._batch):
         feeds = prompt_feeds(prompts[start : start + photo._batch], hw, photo.frame)
         with photo._turn:
-            outputs = photo._decoder.run({**photo.feature_maps, **feeds})
+            outputs = photo._decoder.run({**photo._maps, **feeds})
         yield outputs["low_res_logits"], outputs["iou"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -172,6 +175,15 @@ class Cuda:
         held_by_all["cuda"] = opened = cls(device, extra)
         return opened
 
+    def refuse_closed(self) -> None:
+        """Refuse to use the stream when it is gone.
+
+        Raises:
+            EngineError: says what to do.
+        """
+        if not self._users:
+            raise EngineError("the engines that left this on the GPU are closed; copy it to the host before")
+
     def close(self) -> None:
         """Destroy the stream when its last user closes it."""
         if self._users == 1:
@@ -213,6 +225,7 @@ class CudaBlock(Block):
     def read(self, offset: int, size: int) -> np.ndarray:
         """[size] uint8: bytes of the block, copied to the host."""
         host = np.empty(size, np.uint8)
+        self._cuda.refuse_closed()
         self._cuda.activate()
         self._cuda.copy(host.ctypes.data, self.pointer + offset, size)
         self._cuda.synchronize()
@@ -223,6 +236,22 @@ class CudaBlock(Block):
         if self._size:
             self._cuda.free(self.pointer)
             self.pointer = self._size = 0
+
+
+class KeptBlock(CudaBlock):
+    """Memory of a GPU that is never given out again, and freed when nobody holds it."""
+
+    def __init__(self, cuda: Cuda, size: int) -> None:
+        super().__init__(cuda)
+        self.reserve(size)
+        weakref.finalize(self, _freed, cuda, self.pointer, os.getpid()).atexit = False
+
+
+def _freed(cuda: Cuda, pointer: int, home: int) -> None:
+    """Free memory in the process that allocated it; a GPU that failed was told of."""
+    if os.getpid() == home:
+        with contextlib.suppress(EngineError):
+            cuda.free(pointer)
 
 
 class Pinned:

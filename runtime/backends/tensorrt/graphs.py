@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -53,7 +54,7 @@ class Graphs:
         """
         self._cuda, self._new_context, self._prepare, self._execute = cuda, new_context, prepare, execute
         self._graphs: dict[Call, tuple[Any, Any]] = {}
-        self._latest: dict[Call, list[tuple[Block, int]]] = {}
+        self._latest: dict[Call, list[tuple[weakref.ref[Block], int]]] = {}
         self.report: dict[str, str] = {}
 
     def enqueue(self, context: Any, call: Call, blocks: Iterable[Block]) -> Any:
@@ -72,7 +73,7 @@ class Graphs:
             self._cuda.launch(graph)
             return of_graph
         self._latest.pop(call, None)
-        self._latest[call] = [(block, block.pointer) for block in blocks]
+        self._latest[call] = [(weakref.ref(block), block.pointer) for block in blocks]  # a kept photo's goes with it
         if len(self._latest) > LATEST:
             del self._latest[next(iter(self._latest))]
         self._prepare(context, call)
@@ -82,7 +83,8 @@ class Graphs:
     def tune(self) -> None:
         """Try a graph for each of the latest calls whose memory is still there."""
         for call, blocks in self._latest.items():
-            if all(block.pointer == pointer for block, pointer in blocks):
+            there = [(block(), pointer) for block, pointer in blocks]
+            if all(block is not None and block.pointer == pointer for block, pointer in there):
                 self._try(call)
         self._latest.clear()
 

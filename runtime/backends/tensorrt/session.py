@@ -16,7 +16,7 @@ from ...stage.contract import StageContract
 from ..base import Session
 from ..options import SessionOptions
 from .checks import check_profile, check_signature, input_limits, largest_outputs
-from .cuda import ALIGNMENT, CudaBlock, Pinned
+from .cuda import ALIGNMENT, CudaBlock, KeptBlock, Pinned
 from .graphs import Call, Graphs
 from .libraries import LIBRARIES
 from .library import Contexts, Library, errors_of, make_logger
@@ -116,6 +116,15 @@ class TensorRTSession(Session):
         shape, dtype = spec.sized(sizes), np.dtype(spec.dtype)
         block = self._rooms[name].give_out(_bytes(shape, dtype))
         return DeviceArray(block, shape, dtype, self.contract.stage)
+
+    def keep(self, array: Array) -> Array:
+        """A copy in memory of its own, which is freed with the last array in it."""
+        if not isinstance(array, DeviceArray):
+            return array
+        self._cuda.activate()
+        block = KeptBlock(self._cuda, array.nbytes)
+        self._cuda.copy(block.pointer, array.pointer, array.nbytes)
+        return DeviceArray(block, array.shape, array.dtype, array.origin)
 
     def tune(self) -> None:
         """Capture a CUDA graph for each of the shapes seen last, and keep it if it is faster; keep compiled kernels."""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ...stage.arrays import Array
 from ...stage.contract import StageContract
 from ..worded.encoded_photo import WordedEncodedPhoto
 from .crops import crop_count
@@ -18,19 +19,17 @@ OF_CROPS = ("short_side", "max_long_side", "side", "crop", "stride")
 """Parameters that the encoding depends on."""
 
 
-class DenseEncodedPhoto(WordedEncodedPhoto[dict[str, np.ndarray]]):
+class DenseEncodedPhoto(WordedEncodedPhoto[Mapping[str, Array]]):
     """See `EncodedPhoto`. What was made are the features of the photo's crops, by name."""
 
     FORM = "ovdeploy/dense-photo/1"
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> Mapping[str, Array]:
         """The features."""
         return self.made
 
 
-def features_of(
-    arrays: dict[str, np.ndarray], parameters: dict[str, Any], tower: StageContract
-) -> dict[str, np.ndarray]:
+def features_of(arrays: dict[str, np.ndarray], parameters: dict[str, Any], tower: StageContract) -> dict[str, Array]:
     """Arrays of a file, once they are found to be features of crops under its parameters.
 
     Args:
@@ -50,7 +49,7 @@ def features_of(
             raise ValueError(f"{name} is {array.dtype} {list(array.shape)}")
         if not np.isfinite(array).all():
             raise ValueError(f"{name} holds NaN or infinity")
-    return arrays
+    return dict(arrays)
 
 
 def encoding_values(parameters: DenseParameters) -> Mapping[str, Any]:

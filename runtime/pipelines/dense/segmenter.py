@@ -17,7 +17,6 @@ from ...errors import hearing
 from ...photo.arrays import RGB
 from ...photo.reading import Photo, as_photo, origin_of
 from ...reporting import Clock, logger
-from ...stage.arrays import to_host
 from ...words.vocabulary import Vocabulary, random_vocabulary
 from ..engines import Engines
 from ..text_embedder import text_embedder
@@ -91,7 +90,9 @@ class DenseSegmenter(WordedSegmenter):
         with clock("decode"):
             image = as_photo(photo, settings.max_pixels, color)
         with self.engines.turn:
-            made = {name: to_host(array) for name, array in self._features(image, settings, clock).items()}
+            made = {
+                name: self.engines[TOWER].keep(array) for name, array in self._features(image, settings, clock).items()
+            }
         return DenseEncodedPhoto(
             image, origin_of(photo), made, settings, clock.timings(), self.engines.bundle, self._segment_encoded
         )

@@ -24,7 +24,6 @@ from ...photo.reading import Photo, Taken, as_photo, origin_of
 from ...recipe.parameters import with_overrides
 from ...recipe.pipeline import Interface
 from ...reporting import Clock, Reporter, silent
-from ...stage.arrays import to_host
 from ..engines import Engines
 from ..opening import Reopened, open_bundle
 from ..prompted import PromptablePhoto
@@ -132,9 +131,7 @@ class Prompter(Reopened):
         frame = sam_frame((image.shape[0], image.shape[1]), self._dimensions, multiple=1)
         with self._turn:
             outputs = encode_sam(image, frame, self._encoder, self._dimensions, self._parameters, clock)
-            features = {  # on the host: another photo may be encoded while this one is still prompted
-                name: to_host(array) for name, array in features_in(outputs).items()
-            }
+            features = {name: self._encoder.keep(array) for name, array in features_in(outputs).items()}
         batch, limit = self._parameters.prompt_batch, self._dimensions.sam_logit_limit
         return PromptablePhoto(image, features, frame, self._decoder, batch, clock, self._turn, limit)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...labelling.remembering import RememberingDecoder
 from ...recipe.parameters import Parameters
+from ...stage.arrays import Array
 from ..engines import Engines
 from ..promptable.stages import WHOLE
 from ..worded.encoded_photo import WordedEncodedPhoto
@@ -27,13 +28,13 @@ OF_WINDOWS = ("short_side", "max_long_side", "crop", "stride", "sam_halves")
 
 
 class Made(NamedTuple):
-    """What the encoders made of a photo, on the host."""
+    """What the encoders made of a photo, where they made it, and where nothing else is written."""
 
-    windows: np.ndarray
+    windows: Array
     """[Wy, Wx, D, h, w] float32."""
-    affinities: tuple[np.ndarray, ...]
+    affinities: tuple[Array, ...]
     """[N, N] float32 for each part of the photo that has one."""
-    features: Mapping[str, np.ndarray]
+    features: Mapping[str, Array]
     """SAM's, by the names of its decoder's inputs; none if nobody needed them so far."""
 
     @property
@@ -41,7 +42,7 @@ class Made(NamedTuple):
         """Bytes of all."""
         return sum(array.nbytes for array in self.arrays().values())
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, Array]:
         """All arrays by name."""
         parts = {f"{AFFINITY}{part}": affinity for part, affinity in enumerate(self.affinities)}
         return {WINDOWS: self.windows, **parts, **self.features}
@@ -71,7 +72,7 @@ class TrainingFreeEncodedPhoto(WordedEncodedPhoto[Made]):
         self.decoder: RememberingDecoder | None = None
         self.turn = threading.RLock()
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, Array]:
         """Windows, affinities, SAM's features."""
         return self.made.arrays()
 

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...answers.result import Result
+from ...backends.base import Session
 from ...bundle.bundle import Manifest
 from ...errors import PhotoError
 from ...labelling.remembering import RememberingDecoder
 from ...photo.reading import Photo, as_photo
 from ...recipe.parameters import Parameters
 from ...reporting import Clock
-from ...stage.arrays import Array, to_host
+from ...stage.arrays import Array
 from ...words.vocabulary import Vocabulary
 from ..engines import Engines
 from ..promptable.sam_encoder import encode_sam
@@ -26,7 +27,7 @@ from .encoding import Encoded, Sessions, encode_all_windows, encode_photo, photo
 from .labelling import finish, label_coarsely
 from .methods import method_of
 from .plan import Plan, plan_photo
-from .stages import DECODER, HEAD, SAM
+from .stages import CLIP, DECODER, HEAD, SAM
 
 
 class Turns(NamedTuple):
@@ -82,7 +83,7 @@ def plan_of(photo: np.ndarray, manifest: Manifest, parameters: Parameters) -> Pl
 
 
 def encode_once(photo: np.ndarray, manifest: Manifest, sessions: Engines, parameters: Parameters, clock: Clock) -> Made:
-    """Run the encoders on a photo, and keep on the host what they made.
+    """Run the encoders on a photo, and keep what they made where they made it.
 
     Args:
         photo: [H, W, 3] uint8 RGB.
@@ -97,15 +98,15 @@ def encode_once(photo: np.ndarray, manifest: Manifest, sessions: Engines, parame
     """
     method, dimensions = method_of(manifest.recipe), manifest.dimensions
     plan = plan_of(photo, manifest, parameters)
-    affinities: list[np.ndarray] = []
-    features: dict[str, np.ndarray] = {}
+    affinities: list[Array] = []
+    features: dict[str, Array] = {}
     with sessions.turn:
-        windows = to_host(encode_all_windows(photo, plan, sessions, method, parameters, clock))
+        windows = sessions[CLIP].keep(encode_all_windows(photo, plan, sessions, method, parameters, clock))
         for frame in plan.aggregated if method.affinity else ():
             made = encode_sam(photo, frame, sessions[SAM], dimensions, parameters, clock)
-            affinities.append(to_host(made["affinity"]))  # the next part's may take its place on a device
+            affinities.append(sessions[SAM].keep(made["affinity"]))
             if plan.aggregated == (plan.sam,):
-                features = on_host(made)
+                features = kept(made, sessions[SAM])
         if parameters.refine and not features:
             features = whole_features(photo, plan, sessions, manifest, parameters, clock)
     return Made(windows, tuple(affinities), features)
@@ -120,7 +121,7 @@ def check_made(made: Made, photo: np.ndarray, manifest: Manifest, parameters: Pa
     method = method_of(manifest.recipe)
     plan = plan_of(photo, manifest, parameters)
     parts = len(plan.aggregated) if method.affinity else 0
-    if len(made.affinities) != parts or made.windows.ndim != 5 or made.windows.shape[:2] != plan.windows_grid:
+    if len(made.affinities) != parts or len(made.windows.shape) != 5 or made.windows.shape[:2] != plan.windows_grid:
         raise PhotoError(
             f"{path} is no encoded photo of EncodedPhoto.save: expected {plan.windows_grid} windows and {parts} "
             f"affinities, it holds windows {list(made.windows.shape)} and {len(made.affinities)} affinities"
@@ -129,15 +130,16 @@ def check_made(made: Made, photo: np.ndarray, manifest: Manifest, parameters: Pa
 
 def whole_features(
     photo: np.ndarray, plan: Plan, sessions: Sessions, manifest: Manifest, parameters: Parameters, clock: Clock
-) -> dict[str, np.ndarray]:
-    """SAM's features of the whole photo, on the host; arguments and errors are those of `encode_once`."""
+) -> dict[str, Array]:
+    """SAM's features of the whole photo; arguments and errors are those of `encode_once`."""
     assert plan.sam is not None, "checked when the parameters were"
-    return on_host(encode_sam(photo, plan.sam, sessions[SAM], manifest.dimensions, parameters, clock))
+    made = encode_sam(photo, plan.sam, sessions[SAM], manifest.dimensions, parameters, clock)
+    return kept(made, sessions[SAM])
 
 
-def on_host(made: Mapping[str, Array]) -> dict[str, np.ndarray]:
-    """The features among what SAM's encoder made, as its decoder takes them."""
-    return {name: to_host(array) for name, array in features_in(made).items()}
+def kept(made: Mapping[str, Array], encoder: Session) -> dict[str, Array]:
+    """The features among what SAM's encoder made, as its decoder takes them, where no later photo is written."""
+    return {name: encoder.keep(array) for name, array in features_in(made).items()}
 
 
 def segment_encoded(

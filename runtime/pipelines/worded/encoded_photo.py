@@ -15,6 +15,7 @@ from ...boundary.arguments import public
 from ...boundary.reading import arrays_in, from_json, opened, read_arrays, to_json, why_no_file
 from ...errors import ParameterError, PhotoError
 from ...files import atomic_path
+from ...stage.arrays import Array, to_host
 from ...words.vocabulary import Vocabulary
 from ..encoded import EncodedPhoto
 
@@ -40,7 +41,7 @@ class WordedEncodedPhoto(EncodedPhoto, Generic[Made]):
     """See `EncodedPhoto`. What the encoders made is a pipeline's own.
 
     Attributes:
-        made: what the encoders made of the photo, on the host.
+        made: what the encoders made of the photo, where they made it.
         parameters: that it was encoded under.
     """
 
@@ -74,8 +75,8 @@ class WordedEncodedPhoto(EncodedPhoto, Generic[Made]):
         self._bundle, self._ask = bundle, ask
 
     @abstractmethod
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What the encoders made, as arrays by name."""
+    def arrays(self) -> Mapping[str, Array]:
+        """What the encoders made, as arrays by name, wherever they lie."""
 
     @property
     def nbytes(self) -> int:
@@ -95,7 +96,8 @@ class WordedEncodedPhoto(EncodedPhoto, Generic[Made]):
     def save(self, path: str | Path) -> None:
         """See `EncodedPhoto.save`."""
         about = to_json({"form": self.FORM, "path": self.path, "bundle": self._bundle, "parameters": self.parameters})
-        arrays = {ABOUT: np.frombuffer(about, np.uint8), PHOTO: self.photo, **self.arrays()}
+        made = {name: to_host(array) for name, array in self.arrays().items()}
+        arrays = {ABOUT: np.frombuffer(about, np.uint8), PHOTO: self.photo, **made}
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # no name is one of its own arguments
 

@@ -1,10 +1,12 @@
 """Running plans on a fake GPU whose engines compute by ONNX Runtime: true numbers at checked addresses."""
 
+import shutil
+
 import msgspec
 import numpy as np
 import pytest
 
-from ovdeploy.runtime import Bundle, BundleError, EngineError, Segmenter
+from ovdeploy.runtime import Bundle, BundleError, EngineError, Prompter, Segmenter
 from ovdeploy.runtime.backends import registry
 from ovdeploy.runtime.backends.options import SessionOptions
 from ovdeploy.runtime.backends.tensorrt.libraries import LIBRARIES
@@ -97,6 +99,50 @@ def test_only_small_arrays_cross_between_device_and_host(planned, world, vocabul
     assert not set(copied) & {*sam, *features}, "neither affinity nor features cross"
     crop = _size(planned.stage("dino").contract.input("windows"))
     assert sum(count % crop == 0 for count in copied) == 1, "windows go up once, though two engines read them"
+
+
+def test_encoded_photos_stay_on_the_gpu_each_in_memory_of_its_own(planned, world, ort_segmenter, vocabulary, photo):
+    """Two photos that are encoded before either is asked about: nothing of one is written over the other's."""
+    photos = [photo, np.ascontiguousarray(photo[:, ::-1])]
+    expected = [ort_segmenter.segment(each, vocabulary, parameters=EVERYTHING) for each in photos]
+    with loaded(world, planned, parameters=EVERYTHING) as fast:
+        encoded = [fast.encode(each) for each in photos]
+        assert all(isinstance(array, DeviceArray) for each in encoded for array in each.arrays().values())
+        world.cuda.record.calls.clear()
+        answers = [each.segment(vocabulary) for each in encoded]
+        copied = [given["count"] for name, given in world.cuda.record.calls if name == "cudaMemcpyAsync"]
+        assert not {array.nbytes for each in encoded for array in each.arrays().values()} & set(copied)
+        for answer, wanted in zip(answers, expected, strict=True):
+            assert answer.mask.tobytes() == wanted.mask.tobytes()
+        held, freed = len(world.cuda.memory), len(encoded[0].arrays())
+        del encoded[0]
+        assert len(world.cuda.memory) == held - freed, "a photo that nobody holds gives its memory back"
+
+
+def test_an_encoded_photo_is_saved_from_the_gpu_while_its_engines_are_open(planned, world, vocabulary, photo, tmp_path):
+    with loaded(world, planned, parameters=EVERYTHING) as fast:
+        encoded = fast.encode(photo)
+        encoded.save(tmp_path / "photo.npz")
+        read = fast.load_encoded(tmp_path / "photo.npz")
+        assert read.segment(vocabulary).mask.tobytes() == encoded.segment(vocabulary).mask.tobytes()
+        assert read.nbytes == encoded.nbytes
+    with pytest.raises(EngineError, match="closed"):
+        encoded.save(tmp_path / "late.npz")
+    assert not (tmp_path / "late.npz").exists()
+
+
+def test_a_prompted_photo_stays_on_the_gpu_too(world, complete_bundle, tmp_path, monkeypatch, photo):
+    monkeypatch.setattr(registry, "find_spec", lambda name: name)
+    bundle = Bundle.load(shutil.copytree(complete_bundle, tmp_path / "complete"))
+    planned = build_plans(bundle, stages=["sam_encoder", "sam_prompt_decoder"], library=world.library)
+    other, how = np.ascontiguousarray(photo[::-1]), {"backend": world.library, "backend_options": of_backend(world)}
+    with Prompter.load(planned.path, backend="onnxruntime") as slow, Prompter.load(planned.path, **how) as fast:
+        first, second = fast.encode(photo), fast.encode(other)
+        for ours, theirs in ((first, slow.encode(photo)), (second, slow.encode(other))):
+            for name, features in theirs.feature_maps.items():
+                np.testing.assert_array_equal(ours.feature_maps[name], features)
+            box = [2, 2, photo.shape[1] - 3, photo.shape[0] - 3]
+            np.testing.assert_array_equal(ours.predict(box=box).masks, theirs.predict(box=box).masks)
 
 
 def _size(spec):
