@@ -5,6 +5,7 @@ OvdeployError
 ├── ParameterError       a parameter's name, value or time of change is wrong
 ├── VocabularyError      class names or embeddings that cannot be used
 ├── PhotoError           a photo that cannot be read
+├── VideoError           a video that cannot be read
 ├── PromptError          points, a box or a mask that cannot be used
 ├── DatasetError         a dataset, or a label map of it, that cannot be read
 ├── OutputError          results that cannot be written
@@ -58,6 +59,10 @@ class VocabularyError(OvdeployError):
 
 class PhotoError(OvdeployError):
     """A photo is missing, truncated, empty, not an image, or too large."""
+
+
+class VideoError(OvdeployError):
+    """A video is missing, damaged at its beginning, of a format that is not read, or too large."""
 
 
 class PromptError(OvdeployError):

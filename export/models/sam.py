@@ -16,10 +16,12 @@ from ...runtime.pipelines.promptable.models import licence_of
 from .checkpoints.fitting import Reading
 from .checkpoints.reading import kept_if_read
 from .checkpoints.releases import release_file
+from .checkpoints.sam2_names import TRANSFORMERS_SAM2
 from .checkpoints.sam_names import SAM_NAMINGS
 from .families import MICRO, TINY, ModelFamily, StateDict
 from .miniature.networks import build_sam as build_miniature
 from .promptable import edgetam, efficientvit_sam, mobile_sam, sam2
+from .promptable.memory import video
 
 META = "https://dl.fbaipublicfiles.com/segment_anything/{}.pth"
 
@@ -53,6 +55,16 @@ BUILDS: Mapping[str, Build] = {
         for name, sizes in sam2.SIZES.items()
     },
     "micro_sam2": Build(sam2.build_micro, unused=sam2.MEMORY),
+    **{
+        f"sam2.1_hiera_{name}_video": Build(partial(video.build_video, sizes), sam2.RELEASE, hashed=False)
+        for name, sizes in sam2.SIZES.items()
+    },
+    **{
+        f"sam2_hiera_{name}_video": Build(partial(video.build_video, sizes, **video.OLD), video.OLDER, hashed=False)
+        for name, sizes in sam2.SIZES.items()
+    },
+    "micro_sam2_video": Build(video.build_micro_video),
+    "tiny_sam2": Build(video.build_tiny_video),
 }
 """By the name that a [sam] table gives. What a recipe may ask of each: `runtime.pipelines.promptable.models`."""
 
@@ -82,5 +94,5 @@ SAM = ModelFamily(
     build_sam,
     pretrained_sam,
     licence_of,
-    lambda name: Reading(SAM_NAMINGS, unused=BUILDS[name].unused),
+    lambda name: Reading((TRANSFORMERS_SAM2, *SAM_NAMINGS), unused=BUILDS[name].unused),
 )

@@ -26,6 +26,7 @@ from ...runtime.words.tokenizer import ClipTokenizer
 from ..models.dense.builds import build_head
 from ..models.dense.escnet import begin_with_sam
 from ..models.miniature.networks import CONTEXT, build_clip, build_dino, build_sam
+from ..models.promptable.memory.video import build_tiny_video
 from ..models.text_assets import write_tokenizer
 from ..models.weights import packaged, read_checkpoint
 from ..reference.embed import Upstream
@@ -37,6 +38,8 @@ from .device import choose_device, compute_repeatably, device_of
 from .dino_task import DinoTask
 from .loop import Budget, Cycle, Task, train
 from .sam_task import SamTask
+from .video_task import VideoTask
+from .video_task import begin_with_sam as begin_video_with_sam
 
 CATSEG, ESCNET = "tiny_catseg", "tiny_escnet"
 
@@ -49,12 +52,16 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
 }
 """By file. Of CAT-Seg and ESC-Net the heads are trained, on the CLIP that lies in the folder, or else the package's."""
 
+LATER: dict[str, Callable[[], nn.Module]] = {"sam2": build_tiny_video}
+"""Models that are trained when they are named: the package has no weights of them yet. SAM 2 draws its own clips."""
+
 BUDGETS = {
     "clip": Budget((Cycle(2200),), 1.2e-3),
     "dino": Budget((Cycle(640),), 1e-3),
     "sam": Budget((Cycle(2000), Cycle(2800, stable=0.36), Cycle(1200, stable=0.0, peak=0.5)), 1.5e-3),
     "dense": Budget((Cycle(700),), 2e-3),
     "escnet": Budget((Cycle(350),), 2e-3),
+    "sam2": Budget((Cycle(900),), 1.5e-3),
 }
 SCENES = 8000
 
@@ -83,12 +90,18 @@ def _escnet_task(model: Upstream, scenes: Scenes, out: Path) -> Task:
     return _dense_task(ESCNET, model, scenes, out)
 
 
+def _video_task(model: Upstream, scenes: Scenes, out: Path) -> Task:
+    begin_video_with_sam(model)
+    return VideoTask(model)
+
+
 TASKS: dict[str, Callable[[Upstream, Scenes, Path], Task]] = {
     "clip": _clip_task,
     "dino": lambda model, scenes, out: DinoTask(model, scenes),
     "sam": lambda model, scenes, out: SamTask(model, scenes),
     "dense": partial(_dense_task, CATSEG),
     "escnet": _escnet_task,
+    "sam2": _video_task,
 }
 
 
@@ -129,7 +142,7 @@ def _known_device(context: click.Context, option: click.Parameter, name: str) ->
     show_default=True,
     help="Folder for scenes, checkpoints, curves and weights. A run that was stopped goes on from what is there.",
 )
-@click.option("--model", "role", type=click.Choice([*BUILDERS, "all"]), default="all", show_default=True)
+@click.option("--model", "role", type=click.Choice([*BUILDERS, *LATER, "all"]), default="all", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights and batches.")
 @click.option("--steps", type=click.IntRange(1), help="Of a single cycle, instead of the model's own.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Instead of the model's own learning rate.")
@@ -194,7 +207,7 @@ def _train(run: Run, roles: Iterable[str], *, live: bool) -> None:
         own = BUDGETS[name]
         budget = Budget(run.cycles or own.cycles, run.rate or own.rate, run.seed, run.stop)
         torch.manual_seed(run.seed)
-        model = BUILDERS[name]().to(device)
+        model = {**BUILDERS, **LATER}[name]().to(device)
         history = _follow(name, model, TASKS[name](model, scenes, run.out), budget, run.out, console)
         draw_curves(history, run.out / f"{name}.png")
         write_weights(model, run.out / f"{name}.safetensors")

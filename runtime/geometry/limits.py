@@ -54,6 +54,12 @@ PHOTOS = 1_000_000
 LISTED = 20_000_000
 """Photos that `segment` may be given: of each only the name is kept."""
 
+CLIP_FRAMES = 1_000
+"""Frames of a drawn clip, which is kept whole: so many of the usual size take 300 MB."""
+
+FRAMES = 10_000_000
+"""Frames of a video: a day and a half at 60 a second. They are read one after another."""
+
 SEEDS = (1 << 31) - 1
 """The number of a drawn scene."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import count
 
 import cv2
 import numpy as np
@@ -49,19 +50,21 @@ def draw_overlay(
     return _with_legend(image, counts, names, seen) if legend else image
 
 
-def draw_instances(photo: np.ndarray, masks: Iterable[np.ndarray], *, opacity: float) -> Image.Image:
+def draw_instances(
+    photo: np.ndarray, masks: Iterable[np.ndarray], *, opacity: float, numbers: Sequence[int] | None = None
+) -> Image.Image:
     """The photo with things that may overlap, each in its colour, and a light line between them.
 
     Args:
         photo: [H, W, 3] uint8 RGB.
         masks: [H, W] bool each; a later one lies above those before.
         opacity: of the colours, 0 to 1.
+        numbers: of the things, from 1, which tell their colours; None counts them.
     """
-    labels, count = np.zeros(photo.shape[:2], np.uint16), 0
-    for mask in masks:
-        labels[mask] = count % CLASSES + 1  # past so many, colours come again
-        count += 1
-    known = min(count, CLASSES)
+    labels, known = np.zeros(photo.shape[:2], np.uint16), 0
+    for number, mask in zip(count(1) if numbers is None else numbers, masks, strict=False):
+        labels[mask] = colour = (number - 1) % CLASSES + 1  # past so many, colours come again
+        known = max(known, colour)
     colours = np.concatenate([np.zeros((1, 3), np.uint8), palette(known).reshape(-1, 3)])
     drawn = _blended(photo, labels, colours, opacity)
     nothing = labels == 0

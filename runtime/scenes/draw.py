@@ -37,7 +37,9 @@ class Scene:
 
 
 @dataclass
-class _Thing:
+class Thing:
+    """Something that lies on the backdrop."""
+
     name: str
     noun: str
     coverage: np.ndarray
@@ -62,20 +64,20 @@ def draw_scene(seed: int, *, held_out: bool = False) -> Scene:
     if seed < 0:
         raise ParameterError(f"seed={shown(seed)}: expected 0 or more")
     rng = np.random.default_rng([seed, int(held_out)])
-    hw, unit = _size(rng)
-    image, labels, stuff = _backdrop(rng, hw, unit)
+    hw, unit = size_of(rng)
+    image, labels, stuff = backdrop(rng, hw, unit)
     light = np.array([rng.uniform(-0.8, 0.8), -rng.uniform(0.4, 1.0)], np.float32)
-    things = _place(rng, _choose_names(rng, held_out), hw)
+    things = _place(rng, choose_names(rng, held_out), hw)
     for thing in things:
         _paint(rng, thing, image, labels, light, unit)
-    photo = _camera(rng, image, unit)
+    photo = camera(rng, image, unit)
     present = np.unique(labels)
     names = tuple(ALL_NAMES[index] for index in present)
     visible = [(thing.name, thing.noun) for thing in things if thing.name in names]
     return Scene(photo, labels, names, captions_of(rng, visible, [name for name in stuff if name in names]))
 
 
-def _size(rng: Rng) -> tuple[tuple[int, int], float]:
+def size_of(rng: Rng) -> tuple[tuple[int, int], float]:
     """(height, width), and the pixels of a unit: 1/240 of the short side."""
     short = int(rng.integers(190, 311))
     long = int(short * rng.choice(ASPECTS))
@@ -83,7 +85,7 @@ def _size(rng: Rng) -> tuple[tuple[int, int], float]:
     return hw, short / 240
 
 
-def _backdrop(rng: Rng, hw: tuple[int, int], unit: float) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def backdrop(rng: Rng, hw: tuple[int, int], unit: float) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Two or three kinds of stuff side by side: image, labels, names."""
     if rng.random() < 0.65:
         upper = str(rng.choice(BACKDROPS))
@@ -105,7 +107,7 @@ def _backdrop(rng: Rng, hw: tuple[int, int], unit: float) -> tuple[np.ndarray, n
     return image, labels, names
 
 
-def _choose_names(rng: Rng, held_out: bool) -> list[str]:
+def choose_names(rng: Rng, held_out: bool) -> list[str]:
     """Names of the things from back to front, several of a colour or of a pattern."""
     names: list[str] = []
     for name in rng.permutation(HELD_OUT)[:2] if held_out else ():
@@ -123,17 +125,17 @@ def _one_like(rng: Rng, word: str) -> str:
     return str(rng.choice([name for name in SEEN if not word or word in parts(name)]))
 
 
-def _place(rng: Rng, names: list[str], hw: tuple[int, int]) -> list[_Thing]:
+def _place(rng: Rng, names: list[str], hw: tuple[int, int]) -> list[Thing]:
     """Things with places, none of which hides too much of another."""
     largest = 0.29 if len(names) < 6 else 0.24
-    things: list[_Thing] = []
+    things: list[Thing] = []
     owner = np.full(hw, -1, np.int16)
     areas: list[int] = []
     for name in names:
         for _ in range(ATTEMPTS):
             thing = _silhouette(rng, name, hw, min(hw) * rng.uniform(0.14, largest))
             covered = thing.coverage >= 0.5
-            box = _box(owner, thing)
+            box = box_of(owner, thing)
             hidden = np.bincount(box[covered & (box >= 0)], minlength=len(areas))[: len(areas)]
             left = np.bincount(owner[owner >= 0], minlength=len(areas))[: len(areas)] - hidden
             if covered.any() and (left >= LEAST_VISIBLE * np.array(areas, int)).all():
@@ -144,47 +146,63 @@ def _place(rng: Rng, names: list[str], hw: tuple[int, int]) -> list[_Thing]:
     return things
 
 
-def _box(image: np.ndarray, thing: _Thing) -> np.ndarray:
+def box_of(image: np.ndarray, thing: Thing) -> np.ndarray:
     """The part of an image that a thing lies in."""
     h, w = thing.coverage.shape
     return image[thing.top : thing.top + h, thing.left : thing.left + w]
 
 
-def _silhouette(rng: Rng, name: str, hw: tuple[int, int], radius: float) -> _Thing:
+def _silhouette(rng: Rng, name: str, hw: tuple[int, int], radius: float) -> Thing:
     noun = str(rng.choice(list(SILHOUETTES)))
     angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.4 else rng.normal(0, 0.25)
     stretch = np.array([rng.uniform(0.82, 1.2), rng.uniform(0.82, 1.2)])
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     centre = np.array([rng.uniform(0.08, 0.92) * hw[1], rng.uniform(0.08, 0.92) * hw[0]])
     polygon = (SILHOUETTES[noun]() * stretch) @ turn * radius + centre
+    return Thing(name, noun, *covered_by(polygon, hw), radius)
+
+
+def covered_by(polygon: np.ndarray, hw: tuple[int, int]) -> tuple[np.ndarray, int, int]:
+    """How much of each pixel a polygon covers.
+
+    Args:
+        polygon: [N, 2] float64, x y in pixels; it may leave the picture, in part or as a whole.
+        hw: the picture's height and width.
+
+    Returns:
+        [h, w] float32, 0 to 1, of the polygon's box in the picture, and that box's top and left; 0 × 0 outside.
+    """
     left, top = (max(0, int(n)) for n in polygon.min(axis=0) - 1)
     right, bottom = (min(n, int(m) + 2) for n, m in zip(hw[::-1], polygon.max(axis=0), strict=True))
+    if right <= left or bottom <= top:
+        return np.zeros((0, 0), np.float32), 0, 0
     canvas = np.zeros(((bottom - top) * SUPERSAMPLE, (right - left) * SUPERSAMPLE), np.uint8)
     corners = ((polygon - (left, top)) * SUPERSAMPLE - 0.5) * 256  # pixel centres are whole numbers in OpenCV
     cv2.fillPoly(canvas, [np.round(corners).astype(np.int32)], 255, shift=8)
     coverage = cv2.resize(canvas, (right - left, bottom - top), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    return _Thing(name, noun, coverage, top, left, radius)
+    return coverage, top, left
 
 
-def _paint(rng: Rng, thing: _Thing, image: np.ndarray, labels: np.ndarray, light: np.ndarray, unit: float) -> None:
+def _paint(rng: Rng, thing: Thing, image: np.ndarray, labels: np.ndarray, light: np.ndarray, unit: float) -> None:
     """Put a thing and its shadow on the image, and its name on the labels."""
-    _cast_shadow(thing, image, light, unit)
+    cast_shadow(thing, image, light, unit)
     coverage = thing.coverage[..., None]
-    surface = _surface(rng, thing) * _relief(rng, thing, light)
-    box = _box(image, thing)
+    surface = _surface(rng, thing) * relief(rng, thing, light)
+    box = box_of(image, thing)
     box[:] = box * (1 - coverage) + np.clip(surface, 0, 1) * coverage
-    _box(labels, thing)[thing.coverage >= 0.5] = ALL_NAMES.index(thing.name)
+    box_of(labels, thing)[thing.coverage >= 0.5] = ALL_NAMES.index(thing.name)
 
 
-def _cast_shadow(thing: _Thing, image: np.ndarray, light: np.ndarray, unit: float) -> None:
+def cast_shadow(thing: Thing, image: np.ndarray, light: np.ndarray, unit: float) -> None:
+    """Darken the image, in place, where a thing keeps the light off."""
     shade = np.zeros(image.shape[:2], np.float32)
-    _box(shade, thing)[:] = thing.coverage
+    box_of(shade, thing)[:] = thing.coverage
     dx, dy = -light * 7 * unit
     shade = cv2.warpAffine(shade, np.array([[1, 0, dx], [0, 1, dy]]), shade.shape[::-1])
     image *= 1 - 0.42 * cv2.GaussianBlur(shade, (0, 0), 3.5 * unit)[..., None]
 
 
-def _surface(rng: Rng, thing: _Thing) -> np.ndarray:
+def _surface(rng: Rng, thing: Thing) -> np.ndarray:
     """[h, w, 3]: the thing's colour and pattern, before light."""
     colour, pattern = parts(thing.name)
     base = np.array(COLOURS[colour]) * rng.uniform(0.85, 1.1) + rng.uniform(-0.045, 0.045, 3)
@@ -200,7 +218,7 @@ def _surface(rng: Rng, thing: _Thing) -> np.ndarray:
     return mixed
 
 
-def _relief(rng: Rng, thing: _Thing, light: np.ndarray) -> np.ndarray:
+def relief(rng: Rng, thing: Thing, light: np.ndarray) -> np.ndarray:
     """[h, w, 1]: light on a puffy shape, brighter where it faces the light, darker at the far rim."""
     inside = np.pad((thing.coverage >= 0.5).astype(np.uint8), 1)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -212,8 +230,8 @@ def _relief(rng: Rng, thing: _Thing, light: np.ndarray) -> np.ndarray:
     return brightness[..., None]
 
 
-def _camera(rng: Rng, image: np.ndarray, unit: float) -> np.ndarray:
-    """Light over the whole picture, its tint, blur and noise: [H, W, 3] uint8."""
+def camera(rng: Rng, image: np.ndarray, unit: float, noise: Rng | None = None) -> np.ndarray:
+    """Light over the whole picture, its tint, blur and noise: [H, W, 3] uint8. Noise may be drawn apart, by `noise`."""
     h, w = image.shape[:2]
     y, x = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j].astype(np.float32)
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.22)
@@ -222,6 +240,6 @@ def _camera(rng: Rng, image: np.ndarray, unit: float) -> np.ndarray:
     tint = (1 + rng.uniform(-0.07, 0.07, 3)) * rng.uniform(0.78, 1.12)
     exposed = image * ramp[..., None] * tint.astype(np.float32)
     blurred = cv2.GaussianBlur(exposed, (0, 0), rng.uniform(0.25, 0.9) * unit)
-    grain = np.float32(rng.uniform(0.004, 0.03)) * rng.standard_normal(image.shape, np.float32)
+    grain = np.float32(rng.uniform(0.004, 0.03)) * (noise or rng).standard_normal(image.shape, np.float32)
     photo: np.ndarray = np.round(np.clip(blurred + grain, 0, 1) * 255).astype(np.uint8)
     return photo

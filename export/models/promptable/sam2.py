@@ -132,20 +132,33 @@ class Sam2MaskDecoder(MaskDecoder):
         Returns:
             low-resolution logits [R, 4, 4g, 4g], IoU estimates [R, 4], and the logit that there is an object, [R, 1].
         """
+        image, *finer = features
+        # repeated, not broadcast: OpenVINO 2026.4 fuses the sum into the convolution behind `dense`, and fails at R > 1
+        repeated = torch.repeat_interleave(image, sparse.shape[0], dim=0)
+        masks, iou, score, _ = self.tell((repeated, *finer), positions, sparse, dense)
+        return masks, iou, score
+
+    def tell(
+        self,
+        features: Sequence[torch.Tensor],
+        positions: torch.Tensor,
+        sparse: torch.Tensor,
+        dense: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As `answer`, with the masks' tokens [R, 4, C] beside; the features on the grid have a row for each prompt."""
         image, fine, middle = features
         own = torch.cat([self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
-        # repeated, not broadcast: OpenVINO 2026.4 fuses the sum into the convolution behind `dense`, and fails at R > 1
-        repeated, places = (torch.repeat_interleave(each, sparse.shape[0], dim=0) for each in (image, positions))
-        answers, seen_after = self.transformer(repeated + dense, places, tokens)
+        places = torch.repeat_interleave(positions, sparse.shape[0], dim=0)
+        answers, seen_after = self.transformer(image + dense, places, tokens)
         grown = seen_after.transpose(1, 2).unflatten(2, image.shape[2:])
         first, norm, act, second, act_again = self.output_upscaling
         grown = act(norm(first(grown) + middle))
         grown = act_again(second(grown) + fine)
-        of_masks = answers[:, 2 : 2 + self.num_mask_tokens].unbind(1)
-        made = [mlp(token) for mlp, token in zip(self.output_hypernetworks_mlps, of_masks, strict=True)]
+        of_masks = answers[:, 2 : 2 + self.num_mask_tokens]
+        made = [mlp(token) for mlp, token in zip(self.output_hypernetworks_mlps, of_masks.unbind(1), strict=True)]
         masks = (torch.stack(made, dim=1) @ grown.flatten(2)).unflatten(2, grown.shape[2:])
-        return masks, self.iou_prediction_head(answers[:, 1]), self.pred_obj_score_head(answers[:, 0])
+        return masks, self.iou_prediction_head(answers[:, 1]), self.pred_obj_score_head(answers[:, 0]), of_masks
 
 
 class Sam2(nn.Module):

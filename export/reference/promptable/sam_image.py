@@ -86,7 +86,7 @@ def grid_of(encoder: Upstream) -> Grid:
 ENCODERS: dict[str, Callable[[Upstream, torch.Tensor], Any]] = {"ImageEncoderViT": rewired}
 """By the class of the image encoder: how it runs in an engine, on a normalised image. Others run as they are."""
 
-BEHIND: dict[str, type[nn.Module]] = {"Sam2": HighResolution}
+BEHIND: dict[str, type[nn.Module]] = {"Sam2": HighResolution, "VideoSam2": HighResolution}
 """By the class of the model: what makes the photo's features of what the encoder gives. Others need nothing."""
 
 MAKER = StageMaker(

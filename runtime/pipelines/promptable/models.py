@@ -26,6 +26,8 @@ class PromptableModel(msgspec.Struct, frozen=True, kw_only=True):
     """The kinds of affinity that it can give, values of the parameter `affinity_kind`."""
     stretches: bool = False
     """Whether it sees the photo stretched over its square, so that `as_published` prompts would miss it."""
+    remembers: bool = False
+    """Whether it has a memory, so that it can track through a video."""
     licence: str = APACHE
     """SPDX name of the licence of its code and of its published weights."""
     source: str
@@ -47,6 +49,8 @@ EDGETAM = PromptableModel(stretches=True, source="Zhou et al., EdgeTAM: On-Devic
 
 SAM2 = PromptableModel(stretches=True, source="Ravi et al., SAM 2: Segment Anything in Images and Videos, ICLR 2025")
 
+SAM2_VIDEO = msgspec.structs.replace(SAM2, remembers=True)
+
 SAM2_SIZES = ("tiny", "small", "base_plus", "large")
 
 MODELS: Mapping[str, PromptableModel] = {
@@ -55,6 +59,8 @@ MODELS: Mapping[str, PromptableModel] = {
     **dict.fromkeys(("efficientvit_sam_l0", "efficientvit_sam_l1", "micro_efficientvit_sam"), EFFICIENTVIT_SAM),
     **dict.fromkeys(("edgetam", "micro_edgetam"), EDGETAM),
     **dict.fromkeys((*(f"sam2.1_hiera_{size}" for size in SAM2_SIZES), "micro_sam2"), SAM2),
+    **dict.fromkeys((f"sam2{release}_hiera_{size}_video" for release in ("", ".1") for size in SAM2_SIZES), SAM2_VIDEO),
+    **dict.fromkeys(("micro_sam2_video", "tiny_sam2"), SAM2_VIDEO),
 }
 """By the name that a [sam] table gives."""
 

@@ -17,7 +17,7 @@ from ovdeploy.runtime.scenes import (
     THINGS,
     draw_scene,
 )
-from ovdeploy.runtime.scenes.draw import _choose_names, _paint, _silhouette
+from ovdeploy.runtime.scenes.draw import _paint, _silhouette, choose_names
 from ovdeploy.runtime.scenes.materials import PATTERN_COVER, STUFF_TEXTURES
 from ovdeploy.runtime.scenes.names import parts
 from ovdeploy.runtime.scenes.silhouettes import SILHOUETTES
@@ -80,7 +80,7 @@ def test_held_out_scenes_draw_every_held_out_name(held_out_scenes):
 
 def test_a_held_out_thing_has_company_of_its_colour_and_of_its_pattern():
     for seed in range(50):
-        names = _choose_names(np.random.default_rng(seed), held_out=True)
+        names = choose_names(np.random.default_rng(seed), held_out=True)
         for name in set(names) & set(HELD_OUT):
             others = [parts(other) for other in names if other in SEEN]
             assert any(parts(name)[0] == colour for colour, _ in others)

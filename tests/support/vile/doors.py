@@ -206,6 +206,11 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "load_recipe": lambda w: {"name_or_path": "micro"},
     "save_parameters": lambda w: {"path": w.folder / "saved.toml", "values": {"stride": 100}},
     "with_parameters": lambda w: {"recipe": w.opened.recipe, "path": _parameters_file(w)},
+    "draw_clip": lambda w: {"seed": 1, "frames": 2, "short_side": 32},
+    "Clip": lambda w: {
+        "frames": w.image[None], "owners": w.image[None, ..., 0], "labels": w.image[None, ..., 0], "names": (),
+        "ways": (),
+    },
     "draw_scene": lambda w: {"seed": 1},
     "Scene": lambda w: {"photo": w.image, "labels": w.image[..., 0], "names": (), "captions": ()},
     "load_spec": lambda w: {"name_or_path": "voc21"},

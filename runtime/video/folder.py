@@ -1,0 +1,39 @@
+"""Folders of photos as clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..boundary.reading import listed
+from ..errors import PhotoError, VideoError
+from ..photo.decoding import read_file
+from ..photo.sources import RESULTS, is_photos_name
+from .clip import Clip, DamageError
+from .frame import Choice, Frame
+
+
+class FolderClip(Clip):
+    """Photos of a folder in the order of their names, as the frames of a clip."""
+
+    def __init__(self, path: Path, choice: Choice, max_pixels: int) -> None:
+        super().__init__(path, choice, max_pixels)
+        names = (entry.name for entry in listed(path, VideoError))
+        self.names = [n for n in names if is_photos_name(n) and not n.startswith(".") and not n.endswith(RESULTS)]
+        if not self.names:
+            raise VideoError(f"{path}: no photos in this folder, which should be a clip's frames")
+
+    def _frames(self) -> Iterator[Frame]:
+        for index, name in enumerate(self.names):
+            try:
+                yield Frame(index, None, self._image(index, name))
+            except PhotoError as error:
+                raise DamageError(str(error)) from error
+
+    def _image(self, index: int, name: str) -> np.ndarray:
+        """The photo; of one that is not wanted an empty picture of the right size."""
+        if self.hw is not None and not self.choice.wants(index):
+            return np.broadcast_to(np.uint8(0), (*self.hw, 3))
+        return read_file(self.path / name, self.max_pixels)
