@@ -57,6 +57,6 @@ DETECTOR = ModelFamily(
     _pretrained,
     licence_of,
     lambda name: DETECTORS[name].reading,
-    {"tiny_owlv2": {"clip": "clip.", "detector": ""}},
-    grounding_dino.beside,
+    package={"tiny_owlv2": {"clip": "clip.", "detector": ""}},
+    beside=grounding_dino.beside,
 )
