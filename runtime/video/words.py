@@ -43,7 +43,7 @@ class Stepped(Protocol):
 class Follower(Protocol):
     """What follows things: a `Tracker`, or anything that does the same."""
 
-    def prompt(self, frame: Any, object: int, *, mask: np.ndarray, index: int) -> Seen:
+    def prompt(self, frame: Any, object_id: int, *, mask: np.ndarray, index: int) -> Seen:
         """Have a thing join, on the frame that was stepped last."""
 
     def step(self, frame: Any, *, index: int) -> Stepped:
