@@ -170,8 +170,8 @@ def main(out: Path, role: str, seed: int, steps: int | None, rate: float | None,
     """Train the miniature models that come with the package.
 
     Draws its own scenes, trains CLIP, the extractor, SAM and the heads of CAT-Seg and ESC-Net, and writes
-    clip.safetensors, dino.safetensors, sam.safetensors, dense.safetensors and escnet.safetensors in half precision, with a curve of the losses for each.
-    Without a GPU it takes about three hours and a half on two cores, with SAM trained beside the others. On a CPU the
+    clip.safetensors, dino.safetensors, sam.safetensors, dense.safetensors and escnet.safetensors in half precision,
+    with a curve of the losses for each. Without a GPU it takes about four hours on two cores. On a CPU the
     same seed, steps and threads give the same weights.
     """
     _draw(out / "scenes", count, threads, Console(stderr=True))

@@ -13,7 +13,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from ovdeploy.export.models.miniature.networks import build_clip
+from ovdeploy.export.models.miniature.networks import build_clip, build_sam
 from ovdeploy.export.tiny import clip_task, dense_task, dino_task, sam_affinity, sam_task, sam_user
 from ovdeploy.export.tiny.crops import cut_crops
 from ovdeploy.export.tiny.dataset import Drawn
@@ -43,8 +43,9 @@ def small(monkeypatch):
     for module in (clip_task, dino_task):
         monkeypatch.setattr(module, "cut_crops", lambda *arguments: crops)
     monkeypatch.setattr(sam_task, "prompt_scene", lambda *arguments: item)
-    weights = build_clip().state_dict()  # which no file can be read to while tensors are fake
-    monkeypatch.setattr("ovdeploy.export.tiny.train.read_checkpoint", lambda path: weights)
+    weights = {"clip": build_clip().state_dict(), "sam": build_sam().state_dict()}
+    # which no file can be read to while tensors are fake
+    monkeypatch.setattr("ovdeploy.export.tiny.train.read_checkpoint", lambda path: weights[path.stem])
     stage = sam_task.STAGES[-1]._replace(images=2, regions=2, users=2, corrections=1)
     monkeypatch.setattr(sam_task, "STAGES", (stage,))
     for module, name, shapes in (
