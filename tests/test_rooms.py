@@ -185,7 +185,9 @@ AT_HOME = ("runtime/pipelines/*/*", "export/reference/*/*")
 """A pipeline's folders; `promptable` is what pipelines with a promptable model share."""
 
 MODELS = ("export/models/*", "export/tiny/*")
-"""Where a role's name stands that is a stage's too (`dino`): the models are theirs."""
+"""Where a name stands that is a stage's too, of a role (`dino`) or of a file of trained weights (`escnet`)."""
+
+WEIGHTS = {path.stem for path in ROOT.glob("export/models/miniature/*.safetensors")}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -195,8 +197,8 @@ def test_no_file_outside_a_pipelines_folders_names_one_of_its_stages(stage):
         for path in files(folder):
             relative = path.relative_to(ROOT)
             at_home = any(relative.match(pattern) for pattern in AT_HOME)
-            is_role = stage in ROLES and any(relative.match(pattern) for pattern in MODELS)
-            if not at_home and not is_role:
+            is_model = stage in {*ROLES, *WEIGHTS} and any(relative.match(pattern) for pattern in MODELS)
+            if not at_home and not is_model:
                 code = "\n".join(line for line in path.read_text().splitlines() if ">>>" not in line)  # examples
                 assert not quoted.search(code), f"{relative} names the stage {stage}"
 
