@@ -184,7 +184,7 @@ ROLES = sorted({role for name in PIPELINE_NAMES for role in pipeline_named(name)
 AT_HOME = ("runtime/pipelines/*/*", "export/reference/*/*")
 """A pipeline's folders; `promptable` is what pipelines with a promptable model share."""
 
-MODELS = ("export/models/*", "export/tiny/*")
+MODELS = ("export/models/*", "export/models/*/family.py", "export/tiny/*")
 """Where a name stands that is a stage's too, of a role (`dino`) or of a file of trained weights (`escnet`)."""
 
 WEIGHTS = {path.stem for path in ROOT.glob("export/models/miniature/*.safetensors")}
