@@ -67,7 +67,7 @@ def lively(model: torch.nn.Module, seed: int) -> torch.nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for value in model.parameters():
-            near = 0.3 if value.ndim < 2 else 0.06 if value.numel() > 4096 else 0.2
+            near = 0.3 if value.ndim < 2 else 0.1 if value.numel() > 4096 else 0.2
             value.add_(near * torch.randn(value.shape, generator=generator))
     return model.eval()
 
@@ -78,6 +78,7 @@ def pair(*, old: bool = False, seed: int = 0):
     from transformers import Sam2VideoModel
 
     changes = {"enable_occlusion_spatial_embedding": False, "enable_temporal_pos_encoding_for_object_pointers": False}
+    torch.manual_seed(seed)
     theirs = lively(Sam2VideoModel(config(**changes) if old else config()), seed)
     shared = theirs.shared_image_embedding.positional_embedding  # one tensor in every published file
     theirs.prompt_encoder.shared_embedding.positional_embedding.copy_(shared)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...backends.base import Session
-from ...geometry.dimensions import SamDimensions
 from ...geometry.sam_frame import SamFrame, sam_frame
 from ...reporting import Clock
 from ...stage.arrays import to_host
@@ -16,6 +15,7 @@ from ..prompt_input import Prompt, prompt_feeds
 from ..promptable.sam_encoder import encode_sam
 from ..promptable.stages import ENCODER, HIGH_RES, features_in
 from .memory import Read, to_bfloat16
+from .sizes import TrackingDimensions
 from .stages import ASKED, MEMORY_ATTENTION, MEMORY_ENCODER, NO_POINT, TRACK_DECODER
 
 
@@ -50,7 +50,7 @@ class Said(NamedTuple):
 class Calls:
     """The engines of a model with a memory."""
 
-    def __init__(self, sessions: Mapping[str, Session], sizes: SamDimensions, parameters: Any) -> None:
+    def __init__(self, sessions: Mapping[str, Session], sizes: TrackingDimensions, parameters: Any) -> None:
         """Calls of open engines.
 
         Args:

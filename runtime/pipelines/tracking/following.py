@@ -21,8 +21,9 @@ LIMIT = 32.0
 class Place(NamedTuple):
     """Where in the video."""
 
-    index: int
-    reverse: bool
+    frame: int
+    """Its index."""
+    reverse: bool = False
 
 
 class Following:
@@ -43,20 +44,18 @@ class Following:
             mask: [H, W] bool, taken as the answer.
         """
         known = self.objects.get(key, ObjectMemory())
-        first = place.index not in known.tracked
-        if mask is not None:
-            moment = self._given(seen, mask)
-        else:
-            moment = self._asked(seen, place, known, prompt, first)
+        first = place.frame not in known.tracked
+        given = mask is not None
+        moment = self._given(seen, mask) if given else self._asked(seen, place, known, prompt, first)
         self.objects[key] = known
-        known.keep(place.index, moment, first=first)
+        known.keep(place.frame, moment, first=first)
         if not first:
-            known.corrected = place.index
+            known.corrected = place.frame
         return moment
 
     def step(self, seen: Seen, place: Place) -> dict[int, Moment]:
         """All objects on a frame, in the order in which they joined."""
-        own = {key: each for key, each in self.objects.items() if self._has_answer(each, place.index)}
+        own = {key: each for key, each in self.objects.items() if self._has_answer(each, place.frame)}
         others = [key for key in self.objects if key not in own]
         hard = self.parameters.binarise_all and bool(own)
         for keys, reads in self._groups(others, place):
@@ -65,8 +64,9 @@ class Following:
                 said = self.calls.ask(seen, features)
                 moments = self._moments(seen, said, several=True, hard=hard)
                 for k, moment in zip(part, moments, strict=True):
-                    self.objects[keys[k]].keep(place.index, moment, first=False)
-        return {key: moment for key, each in self.objects.items() if (moment := each.on(place.index)) is not None}
+                    self.objects[keys[k]].keep(place.frame, moment, first=False)
+        found = {key: each.on(place.frame) for key, each in self.objects.items()}
+        return {key: moment for key, moment in found.items() if moment is not None}
 
     @staticmethod
     def _has_answer(known: ObjectMemory, index: int) -> bool:
@@ -86,11 +86,11 @@ class Following:
         told = self.parameters.video_frames
         longest = max(1, min(told - 1, POINTER_FRAMES)) if told else POINTER_FRAMES
         most = self.parameters.prompted_frames
-        return known.read(place.index, reverse=place.reverse, most=most, longest=longest)
+        return known.read(place.frame, reverse=place.reverse, most=most, longest=longest)
 
     def _asked(self, seen: Seen, place: Place, known: ObjectMemory, prompt: Prompt, first: bool) -> Moment:
         """The answer to points and boxes."""
-        before = None if first else known.tracked[place.index]
+        before = None if first else known.tracked[place.frame]
         features = seen.features if first else self.calls.recall(seen, [self._read(known, place)])
         if before is not None and self.parameters.previous_logits:
             prompt = Prompt(prompt.points, prompt.labels, prompt.box, before.logits.clip(-LIMIT, LIMIT))

@@ -154,7 +154,7 @@ class Tracker(Reopened):
         photo = as_photo(frame, self._calls.parameters.max_pixels, color)
         place = Place(self._index_of_prompt(photo, index), reverse)
         with self._turn:
-            seen = self._see(photo, place.index)
+            seen = self._see(photo, place.frame)
             moment = self._following.prompt(seen, place, object_id, Prompt(points, labels, box), mask)
         return self._told(seen, {object_id: moment})[0]
 

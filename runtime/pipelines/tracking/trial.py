@@ -1,4 +1,4 @@
-"""The trial of `bench` and `calibrate` on photos: points are prompted, and found again on the photo moved to the side."""
+"""The trial of `bench` and `calibrate`: points are prompted, and found again on the photo moved to the side."""
 
 from __future__ import annotations
 

@@ -65,6 +65,14 @@ class World:
         return Prompter.load(self.bundle, backend="onnxruntime", threads=1)
 
     @cached_property
+    def tracker(self) -> Any:
+        from ovdeploy.export.reference.networks import Networks
+        from ovdeploy.export.reference.tracking.reference import torch_tracker
+        from ovdeploy.runtime import load_recipe
+
+        return torch_tracker(Networks.load(load_recipe("sam2-video-micro")))
+
+    @cached_property
     def vocabulary(self) -> Any:
         return self.segmenter.vocabulary(["cup; mug", "table"])
 
@@ -140,6 +148,16 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "Prompter.load": LOADED,
     "Prompter.encode": lambda w: {"photo": w.photo},
     "Prompter.everything": lambda w: {"photo": w.photo, "parameters": {"points_per_side": 2}},
+    "Tracker.load": LOADED,
+    "Tracker.prompt": lambda w: {"frame": w.image, "object_id": 1, "points": [[1, 2]]},
+    "Tracker.step": lambda w: {"frame": w.image},
+    "Tracker.forget": lambda w: {"object_id": 5},
+    "Tracker.reset": lambda w: {},
+    "Tracked": lambda w: {"index": 0, "objects": ()},
+    "Tracked.labels": lambda w: {},
+    "TrackedObject": lambda w: {
+        "id": 1, "mask": np.zeros((4, 4), bool), "score": 1.0, "low_res_logits": np.zeros((2, 2), np.float32)
+    },
     "Everything": lambda w: {"instances": (), "photo": w.image, "points": 1, "points_per_side": 1, "timings": {}},
     "Everything.to_detections": lambda w: {"masks": True},
     "Everything.overlay": lambda w: {"opacity": 0.5},
@@ -235,6 +253,8 @@ RECEIVERS: dict[str, Callable[[World], Any]] = {
     "Everything": lambda w: w.found,
     "PromptedInstance": lambda w: w.found.instances[0],
     "Prompter": lambda w: w.prompter,
+    "Tracker": lambda w: w.tracker,
+    "Tracked": lambda w: w.tracker.step(w.image),
     "PromptablePhoto": lambda w: w.promptable,
     "Recipe": lambda w: w.opened.recipe,
     "Result": lambda w: w.result,
@@ -256,7 +276,7 @@ OPTIONAL = {
 CLOSING = {"close"}
 """They take nothing, and would end the object for all other cases. tests/runtime/pipelines has tests of them."""
 
-NOT_MADE = {"EncodedPhoto", "Segmenter", "Prompter", "PromptablePhoto"}
+NOT_MADE = {"EncodedPhoto", "Segmenter", "Prompter", "PromptablePhoto", "Tracker"}
 """Classes that users open by `load`, and do not construct."""
 
 THEIRS = {

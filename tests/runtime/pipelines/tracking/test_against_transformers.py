@@ -117,15 +117,37 @@ def models(request):
     return pair(old=request.param)
 
 
-def test_the_loop_is_transformers(models):
-    theirs_model, model = models
+def split(theirs_model, model, frames):
+    """Shift the head of scores in both, so that objects come and go: into the widest gap near the median."""
+    scores = np.sort([s for _, s in theirs_of(theirs_model, frames, SCRIPT).values() if abs(s) != 10])
+    middle = scores[len(scores) // 4 : 3 * len(scores) // 4]
+    at = int(np.diff(middle).argmax())
+    shift = float(middle[at] + middle[at + 1]) / 2
+    with torch.no_grad():
+        theirs_model.mask_decoder.pred_obj_score_head.proj_out.bias -= shift
+        model.sam_mask_decoder.pred_obj_score_head.layers[2].bias -= shift
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["2.1", "2.0"])
+def test_the_loop_is_transformers(old):
+    theirs_model, model = pair(old=old)
     frames = clip(FRAMES)
+    split(theirs_model, model, frames)
     theirs = theirs_of(theirs_model, frames, SCRIPT)
     tracker = torch_tracker(networks_of(model), {"binarise_all": True, "video_frames": FRAMES})
-    ours = ours_of(tracker, frames, SCRIPT)
-    scores = np.array([score for _, score in theirs.values()])
-    worst, share, margin = gaps(ours, theirs)
-    print(f"worst {worst:.2e}, masks {share:.6f}, least score {margin:.3f}, absent {(scores <= 0).mean():.2f}")
-    assert (scores <= 0).any() and (scores > 0).any(), "absent and present"
-    # float32 through 14 frames of memory, rounded to bfloat16 on both sides, where a tie may fall either way
-    assert worst <= 1e-4 and share >= 0.9999
+    worst, share, margin = gaps(ours_of(tracker, frames, SCRIPT), theirs)
+    there = [theirs[key][1] > 0 for key in theirs]
+    told = f"worst {worst:.2e}, masks {share:.6f}, least score {margin:.1e}, there {np.mean(there):.2f}"
+    print(told)
+    assert 0.2 < np.mean(there) < 0.95, "objects come and go"
+    # float32 through 14 frames, and memories rounded to bfloat16 on both sides, where a tie may fall either way
+    assert worst <= 1e-4 and share >= 0.9999, told
+
+
+def test_without_a_memory_of_the_frames_it_would_not_be():
+    theirs_model, model = pair(old=False)
+    frames = clip(4)
+    theirs = theirs_of(theirs_model, frames, SCRIPT[:2])
+    tracker = torch_tracker(networks_of(model), {"video_frames": 0})
+    worst, _, _ = gaps(ours_of(tracker, frames, SCRIPT[:2]), theirs)
+    assert worst > 1e-4, "distances of pointers count"

@@ -1,0 +1,152 @@
+"""The tracker: its engines, what it keeps, and its edges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ovdeploy.export.bundling.build import build_bundle
+from ovdeploy.export.reference.networks import Networks
+from ovdeploy.export.reference.tracking.reference import torch_tracker
+from ovdeploy.runtime import Bundle, Tracker, load_recipe
+from ovdeploy.runtime.errors import PromptError, RecipeError
+from ovdeploy.runtime.pipelines.tracking.choosing import filled
+from ovdeploy.runtime.pipelines.tracking.memory import Moment, ObjectMemory, closest, to_bfloat16
+from ovdeploy.runtime.recipe.recipe import recipe_from
+from support.sam2_video import clip
+
+POINT = [[60, 70]]
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return Networks.load(load_recipe("sam2-video-micro"))
+
+
+@pytest.fixture(scope="module")
+def bundle(networks, tmp_path_factory):
+    path = tmp_path_factory.mktemp("bundles") / "track"
+    build_bundle(networks, path)
+    return path
+
+
+def tracked(tracker, frames):
+    tracker.prompt(frames[0], 7, points=POINT)
+    tracker.prompt(frames[0], 9, box=[150, 150, 210, 210])
+    return [tracker.step(frame) for frame in frames]
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_engines_track_as_the_modules_do(backend, bundle, networks):
+    frames = clip(6)
+    with Tracker.load(bundle, backend=backend, threads=1) as tracker:
+        ours = tracked(tracker, frames)
+    for came, expected in zip(ours, tracked(torch_tracker(networks), frames), strict=True):
+        assert came.index == expected.index and [each.id for each in came.objects] == [7, 9]
+        for a, b in zip(came.objects, expected.objects, strict=True):
+            top = np.abs(b.low_res_logits).max()
+            # float32 in another order, through 6 frames of memory
+            np.testing.assert_allclose(a.low_res_logits, b.low_res_logits, atol=1e-4 * top)
+            assert (a.mask == b.mask).mean() >= 0.9999
+
+
+REFUSED = {"ScatterElements", "ScatterND", "NonZero", "Loop", "If"}
+
+
+def test_no_graph_has_an_operator_that_engines_refuse(bundle):
+    opened = Bundle.load(bundle)
+    for stage in opened.manifest.stages:
+        found = set(opened.census(stage).operators)
+        assert not found & REFUSED, stage
+
+
+def test_objects_that_read_the_same_frames_share_a_call(networks):
+    frames = clip(3)
+    tracker = torch_tracker(networks)
+    calls = []
+    tracker._sessions["sam_memory_attention"].listener = calls.append
+    tracked(tracker, frames)
+    assert [call["O"] for call in calls] == [2, 2]
+
+
+def test_a_frame_that_was_prompted_is_the_one_that_is_stepped_on(networks):
+    frames = clip(3)
+    tracker = torch_tracker(networks)
+    assert tracker.next_index == 0 and tracker.step(frames[0]).objects == ()
+    tracker.prompt(frames[1], 1, points=POINT)
+    assert tracker.step(frames[1]).index == 1 and tracker.next_index == 2
+    tracker.forget(1)
+    assert not tracker.object_ids and tracker.step(frames[2]).labels().size == 0
+    tracker.reset()
+    assert tracker.next_index == 0
+
+
+def test_backward_reads_the_frames_after(networks):
+    frames = clip(4)
+    one, other = torch_tracker(networks), torch_tracker(networks)
+    one.prompt(frames[0], 1, points=POINT)
+    forward = [one.step(frame).objects[0] for frame in frames]
+    other.prompt(frames[0], 1, points=POINT, index=3)
+    back = [other.step(frame, index=3 - t, reverse=True).objects[0] for t, frame in enumerate(frames)]
+    for a, b in zip(forward, back, strict=True):
+        np.testing.assert_array_equal(a.low_res_logits, b.low_res_logits)
+
+
+def test_objects_kept_apart_share_no_pixel(networks):
+    tracker = torch_tracker(networks, {"overlap": False})
+    frames = clip(2)
+    tracker.prompt(frames[0], 1, points=POINT)
+    tracker.prompt(frames[0], 2, points=[[62, 72]])
+    assert np.sum([each.mask for each in tracker.step(frames[0]).objects], axis=0).max() <= 1
+
+
+def test_a_mask_comes_alone_and_has_the_frames_size(networks):
+    tracker, frame = torch_tracker(networks), clip(1)[0]
+    with pytest.raises(PromptError, match="give it alone"):
+        tracker.prompt(frame, 1, points=POINT, mask=np.ones((256, 256), bool))
+    with pytest.raises(PromptError, match=r"\[256, 256\], got bool \[3, 4\]"):
+        tracker.prompt(frame, 1, mask=np.ones((3, 4), bool))
+    with pytest.raises(PromptError, match="prompt is empty"):
+        tracker.prompt(frame, 1)
+    assert not tracker.object_ids, "what was refused is not tracked"
+
+
+def test_a_model_without_memory_is_refused():
+    given = {"name": "x", "pipeline": "tracking", "sam": {"model": "micro_sam2", "weights": "random:3"}}
+    with pytest.raises(RecipeError, match="no memory to track with"):
+        recipe_from(given, "x")
+
+
+def moment():
+    return Moment(np.zeros((4, 2), np.float32), np.zeros(2, np.float32), np.zeros((2, 2), np.float32), 1.0)
+
+
+def test_memory_is_bounded():
+    known = ObjectMemory()
+    known.keep(0, moment(), first=True)
+    for frame in range(1, 2000):
+        known.keep(frame, moment(), first=False)
+    assert list(known.prompted) == [0] and len(known.tracked) == 17
+    read = known.read(2000, reverse=False, most=10, longest=15)
+    assert read.reading.ages == (0, 1, 2, 3, 4, 5, 6) and len(read.pointers) == 16
+
+
+def test_the_closest_frames_are_chosen():
+    assert closest(5, (1, 2), 2) == (1, 2)
+    assert set(closest(5, (0, 4, 7, 6, 20), 3)) == {4, 6, 7}
+
+
+def test_bfloat16_is_pytorchs():
+    import torch
+
+    values = np.random.default_rng(0).standard_normal(10_000).astype(np.float32)
+    values[:2] = np.array([0x3F808000, 0x3F818000], np.uint32).view(np.float32)  # ties
+    np.testing.assert_array_equal(to_bfloat16(values), torch.from_numpy(values).bfloat16().float().numpy())
+
+
+def test_small_holes_are_filled():
+    logits = np.ones((9, 9), np.float32)
+    logits[2:4, 2:4] = -5
+    logits[6, :] = -5
+    came = filled(logits, 4)
+    assert (came[2:4, 2:4] > 0).all() and (came[6] < 0).all() and filled(logits, 0) is logits
