@@ -21,6 +21,7 @@ from ovdeploy.runtime.bundle.entries import EngineEntry, FileEntry, PlanEntry, S
 from ovdeploy.runtime.geometry.dimensions import Dimensions, SamDimensions
 from ovdeploy.runtime.pipelines.dense.sizes import DenseDimensions
 from ovdeploy.runtime.pipelines.grounded.sizes import GroundedDimensions
+from ovdeploy.runtime.pipelines.tracking.sizes import TrackingDimensions
 from ovdeploy.runtime.recipe.int8 import Int8Settings
 from ovdeploy.runtime.recipe.recipe import ModelChoice, PresetNote, Recipe, Tolerances
 from ovdeploy.runtime.stage.census import Census
@@ -33,7 +34,7 @@ Struct = type[msgspec.Struct]
 MANIFEST: tuple[Struct, ...] = (
     Manifest, TextAssets, Provenance, StageEntry, EngineEntry, PlanEntry, FileEntry, StageContract, TensorSpec, Axis,
     Census, Calibration, StageReport, LayerReport, GateReport, Dimensions, SamDimensions, DenseDimensions,
-    GroundedDimensions,
+    GroundedDimensions, TrackingDimensions,
 )  # fmt: skip
 """In the order in which the page about bundles shows them."""
 

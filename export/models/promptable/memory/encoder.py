@@ -77,5 +77,8 @@ class MemoryEncoder(nn.Module):
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Features [O or 1, C, g, g] and masks scaled to ±10, [O, 1, S, S] → [O, D, g, g]."""
-        memory: torch.Tensor = self.out_proj(self.fuser(self.pix_feat_proj(features) + self.mask_downsampler(mask)))
+        small = self.mask_downsampler(mask)
+        # repeated, not broadcast: OpenVINO 2026.4 fuses the sum into the convolution, and fails at O > 1
+        seen = torch.repeat_interleave(self.pix_feat_proj(features), small.shape[0] // features.shape[0], dim=0)
+        memory: torch.Tensor = self.out_proj(self.fuser(seen + small))
         return memory

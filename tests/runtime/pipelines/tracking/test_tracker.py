@@ -8,7 +8,7 @@ import pytest
 from ovdeploy.export.bundling.build import build_bundle
 from ovdeploy.export.reference.networks import Networks
 from ovdeploy.export.reference.tracking.reference import torch_tracker
-from ovdeploy.runtime import Bundle, Tracker, load_recipe
+from ovdeploy.runtime import Tracker, load_recipe
 from ovdeploy.runtime.errors import PromptError, RecipeError
 from ovdeploy.runtime.pipelines.tracking.choosing import filled
 from ovdeploy.runtime.pipelines.tracking.memory import Moment, ObjectMemory, closest, to_bfloat16
@@ -48,16 +48,6 @@ def test_engines_track_as_the_modules_do(backend, bundle, networks):
             # float32 in another order, through 6 frames of memory
             np.testing.assert_allclose(a.low_res_logits, b.low_res_logits, atol=1e-4 * top)
             assert (a.mask == b.mask).mean() >= 0.9999
-
-
-REFUSED = {"ScatterElements", "ScatterND", "NonZero", "Loop", "If"}
-
-
-def test_no_graph_has_an_operator_that_engines_refuse(bundle):
-    opened = Bundle.load(bundle)
-    for stage in opened.manifest.stages:
-        found = set(opened.census(stage).operators)
-        assert not found & REFUSED, stage
 
 
 def test_objects_that_read_the_same_frames_share_a_call(networks):
