@@ -56,4 +56,6 @@ def test_boxes_are_compared_where_masks_are_not_asked(masks):
     ring[0:12, 0:12], ring[1:11, 1:11] = 0, 2
     found = find_instances(ring, np.ones((20, 30), np.float32), (*NAMES, ""), background=False)
     found = [[each for each in found if each.class_index == 0]]
-    assert average_precision(found, [instances((0, 0, 0, 12, 12))], masks=masks).ap50 == pytest.approx(0 if masks else 1)
+    assert average_precision(found, [instances((0, 0, 0, 12, 12))], masks=masks).ap50 == pytest.approx(
+        0 if masks else 1
+    )
