@@ -225,9 +225,9 @@ def test_the_runtime_loses_no_public_name():
 
 GROUPS = {
     "ovdeploy.commands": 17,
-    "ovdeploy.pipelines": 4,
+    "ovdeploy.pipelines": 5,
     "ovdeploy.methods": 1,
-    "ovdeploy.references": 4,
+    "ovdeploy.references": 5,
     "ovdeploy.models": 5,
     "ovdeploy.rivals": 2,
     "ovdeploy.runners": 2,

@@ -54,7 +54,7 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "escnet": partial(build_head, ESCNET),
     "detector": partial(build_behind, OWLV2),
 }
-"""By file. Of CAT-Seg, ESC-Net and OWLv2 the heads are trained, on the CLIP that lies in the folder, or the package's."""
+"""By file. Of CAT-Seg, ESC-Net and OWLv2 the heads are trained, on the folder's CLIP, or else the package's."""
 
 LATER: dict[str, Callable[[], nn.Module]] = {"sam2": build_tiny_video}
 """Models that are trained when they are named: the package has no weights of them yet. SAM 2 draws its own clips."""
