@@ -22,7 +22,7 @@ from support.samples import ROOT, draw_photo, random_vocabulary
 
 NO_TORCH = (
     "PyTorch is not installed, and $OVDEPLOY_TEST_BUNDLES names no folder of bundles (micro, micro-catseg, "
-    "micro-escnet, complete, native: where PyTorch is, `make test-bundles` makes it)"
+    "micro-escnet, grounded-micro, complete, native: where PyTorch is, `make test-bundles` makes it)"
 )
 ALLOWED_SKIPS = Path(__file__).parent / "allowed_skips.txt"
 GOLDEN = Path(os.environ.get("OVDEPLOY_GOLDEN", ROOT.parent / "shared" / "golden"))
@@ -158,6 +158,27 @@ def micro_escnet_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest
     networks = request.getfixturevalue("micro_escnet_networks")
     path = tmp_path_factory.mktemp("bundles") / "micro-escnet"
     build_bundle(networks, path, stages=[use.name for use in networks.recipe.uses])
+    return path
+
+
+@pytest.fixture(scope="session")
+def micro_grounded_networks():
+    """The models of the recipe `grounded-micro`."""
+    pytest.importorskip("torch", reason=NO_TORCH)
+    from ovdeploy.export.reference.networks import Networks
+
+    return Networks.load(load_recipe("grounded-micro"))
+
+
+@pytest.fixture(scope="session")
+def micro_grounded_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the recipe `grounded-micro`. Shared: copy it before changing it."""
+    if find_spec("torch") is None:
+        return made_before("grounded-micro")
+    from ovdeploy.export.bundling.build import build_bundle
+
+    path = tmp_path_factory.mktemp("bundles") / "grounded-micro"
+    build_bundle(request.getfixturevalue("micro_grounded_networks"), path)
     return path
 
 

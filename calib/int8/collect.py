@@ -36,6 +36,10 @@ class Recorder(Session):
         """As the wrapped session does."""
         return self._inner.empty(name, **sizes)
 
+    def keep(self, array: Array) -> Array:
+        """As the wrapped session does."""
+        return self._inner.keep(array)
+
     def _run(self, feeds: Mapping[str, Array], into: Mapping[str, Array]) -> dict[str, np.ndarray]:
         self._tell(self.contract, feeds)
         return self._inner.run_unchecked(feeds, into)

@@ -25,6 +25,7 @@ from ...runtime.scenes.names import FIRST_TEST_SEED
 from ...runtime.words.tokenizer import ClipTokenizer
 from ..models.dense.builds import build_head
 from ..models.dense.escnet import begin_with_sam
+from ..models.detector.owlv2 import build_behind
 from ..models.miniature.networks import CONTEXT, build_clip, build_dino, build_sam
 from ..models.promptable.memory.video import build_tiny_video
 from ..models.text_assets import write_tokenizer
@@ -34,6 +35,8 @@ from .clip_task import ClipTask
 from .curves import draw_curves
 from .dataset import SHARD, Scenes, draw_shards
 from .dense_task import DenseTask
+from .detector_task import MODEL as OWLV2
+from .detector_task import DetectorTask
 from .device import choose_device, compute_repeatably, device_of
 from .dino_task import DinoTask
 from .loop import Budget, Cycle, Task, train
@@ -49,8 +52,9 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "sam": build_sam,
     "dense": partial(build_head, CATSEG),
     "escnet": partial(build_head, ESCNET),
+    "detector": partial(build_behind, OWLV2),
 }
-"""By file. Of CAT-Seg and ESC-Net the heads are trained, on the CLIP that lies in the folder, or else the package's."""
+"""By file. Of CAT-Seg, ESC-Net and OWLv2 the heads are trained, on the folder's CLIP, or else the package's."""
 
 LATER: dict[str, Callable[[], nn.Module]] = {"sam2": build_tiny_video}
 """Models that are trained when they are named: the package has no weights of them yet. SAM 2 draws its own clips."""
@@ -61,6 +65,7 @@ BUDGETS = {
     "sam": Budget((Cycle(2000), Cycle(2800, stable=0.36), Cycle(1200, stable=0.0, peak=0.5)), 1.5e-3),
     "dense": Budget((Cycle(700),), 2e-3),
     "escnet": Budget((Cycle(350),), 2e-3),
+    "detector": Budget((Cycle(300),), 2e-3),
     "sam2": Budget((Cycle(900),), 1.5e-3),
 }
 SCENES = 8000
@@ -85,6 +90,13 @@ def _dense_task(name: str, model: Upstream, scenes: Scenes, out: Path) -> Task:
     return DenseTask(name, model, clip.to(device_of(model)), scenes, ClipTokenizer(out / "tokenizer.json", CONTEXT))
 
 
+def _detector_task(model: Upstream, scenes: Scenes, out: Path) -> Task:
+    clip: Upstream = build_clip()
+    clip.load_state_dict(_made_before("clip", out))
+    write_tokenizer(out / "tokenizer.json", clip.vocab_size)
+    return DetectorTask(model, clip.to(device_of(model)), scenes, ClipTokenizer(out / "tokenizer.json", CONTEXT))
+
+
 def _escnet_task(model: Upstream, scenes: Scenes, out: Path) -> Task:
     begin_with_sam(model.transformer, _made_before("sam", out))
     return _dense_task(ESCNET, model, scenes, out)
@@ -101,11 +113,12 @@ TASKS: dict[str, Callable[[Upstream, Scenes, Path], Task]] = {
     "sam": lambda model, scenes, out: SamTask(model, scenes),
     "dense": partial(_dense_task, CATSEG),
     "escnet": _escnet_task,
+    "detector": _detector_task,
     "sam2": _video_task,
 }
 
 
-SIDE_BY_SIDE = (("sam", "escnet"), ("clip", "dino", "dense"))
+SIDE_BY_SIDE = (("sam", "escnet"), ("clip", "dino", "dense", "detector"))
 """Models that processes train at the same time on a CPU, one after another in each: a second core is not worth as much
 to one model as to another."""
 

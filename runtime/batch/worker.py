@@ -75,6 +75,10 @@ class Timed(Session):
         """As the wrapped session does."""
         return self._inner.empty(name, **sizes)
 
+    def keep(self, array: Array) -> Array:
+        """As the wrapped session does."""
+        return self._inner.keep(array)
+
     def tune(self) -> None:
         """As the wrapped session does."""
         self._inner.tune()

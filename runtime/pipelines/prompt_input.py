@@ -111,7 +111,7 @@ def _mask_of(prompt: Prompt, side: int) -> np.ndarray | None:
     """A prompt's mask, [1, side, side] float32; None without one."""
     if prompt.mask is None:
         return None
-    mask = _array(prompt.mask, "mask")
+    mask = as_array(prompt.mask, "mask")
     squeezed = mask[0] if mask.ndim == 3 and len(mask) == 1 else mask
     if squeezed.dtype.kind != "f":
         raise PromptError(
@@ -120,7 +120,12 @@ def _mask_of(prompt: Prompt, side: int) -> np.ndarray | None:
     return _numbers(squeezed, "mask", (side, side)).astype(np.float32)[None]
 
 
-def _array(values: Any, what: str) -> np.ndarray:
+def as_array(values: Any, what: str) -> np.ndarray:
+    """Values as an array.
+
+    Raises:
+        PromptError: they are none.
+    """
     try:
         return np.asarray(values)
     except Exception as error:  # likewise

@@ -116,12 +116,12 @@ def _follow(
     for count, frame in enumerate(frames):
         masks: dict[int, np.ndarray] = {}
         if known:
-            masks = {each.id: each.mask for each in follower.step(frame.image, index=frame.number).objects}
+            masks = {each.id: each.mask for each in follower.step(frame.image, index=count).objects}
         if count % joining.every == 0:
             for found in newcomers(find(frame.image), masks, known, joining):
                 identity = len(known) + 1
                 known[identity] = _Known(found.class_index, found.class_name, found.score)
-                joined = follower.prompt(frame.image, identity, mask=found.mask.decode(), index=frame.number)
+                joined = follower.prompt(frame.image, identity, mask=found.mask.decode(), index=count)
                 masks[identity] = joined.mask
         yield frame, _answer(frame, masks, known)
 

@@ -87,6 +87,12 @@ def test_small_promptable_models_are_built(recipe, tmp_path):
     check_plans(built(networks, tmp_path / "b"), networks.recipe.stages)
 
 
+def test_the_detector_is_built(micro_grounded_networks, tmp_path):
+    """SAM's stages are built elsewhere."""
+    stages = ["text_encoder", "detector_image"]
+    check_plans(built(micro_grounded_networks, tmp_path / "b", stages), stages)
+
+
 def test_the_dense_pipeline_is_built(micro_dense_networks, tmp_path):
     check_plans(built(micro_dense_networks, tmp_path / "b"), micro_dense_networks.recipe.stages)
 

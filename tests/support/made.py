@@ -1,4 +1,4 @@
-"""The bundles that tests run on, of the recipes `micro`, `micro-catseg` and `micro-escnet`.
+"""The bundles that tests run on, of the recipes `micro`, `micro-catseg`, `micro-escnet` and `grounded-micro`.
 
 `python -m support.made FOLDER` in `tests/` makes them all.
 
@@ -70,7 +70,8 @@ def main(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     networks = Networks.load(load_recipe("micro"))
     build_bundle(networks, folder / "micro")
-    build_bundle(Networks.load(load_recipe("micro-catseg")), folder / "micro-catseg")
+    for name in ("micro-catseg", "grounded-micro"):
+        build_bundle(Networks.load(load_recipe(name)), folder / name)
     escnet = Networks.load(load_recipe("micro-escnet"))
     build_bundle(escnet, folder / "micro-escnet", stages=[use.name for use in escnet.recipe.uses])
     complete(networks, folder / "micro", folder / "complete")

@@ -88,7 +88,7 @@ class PromptEmbedding(nn.Module):
         for layer in layers:
             planes = layer(planes)
         used = prompts.used.float()
-        weights = used / used.sum(dim=1, keepdim=True)
+        weights = used / used.sum(dim=1, keepdim=True).clamp(min=1)  # a word without a prompt has none
         mean = (planes.unflatten(0, (-1, count)) * weights[:, :, None, None, None]).sum(dim=1)
         return F.linear(mean.flatten(2).transpose(1, 2), last.weight[:, :, 0, 0], last.bias)
 

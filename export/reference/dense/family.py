@@ -89,13 +89,13 @@ def _check_choices(networks: Networks, trace: Any, open_engine: Opener, limits: 
     same = (came["labels"] == expected["labels"]) & ((came["points"] == expected["points"]).all(axis=3) | ~used)
     equal = same.all(axis=2)
     measures = {
-        "agreement": float(equal[clear].mean()) if clear.any() else 1.0,
+        "agreement": float(equal[clear].mean()) if clear.any() else 0.0,
         "of_all": float(equal.mean()),
         "clear": float(clear.mean()),
         "margin": float(margins.min()),
     }
     told = f"all equal whose margin is over {f'{CLOSE:g}' if limits.exact else 'twice the error of their maps'}"
-    return Check("pipeline", "prompts", measures, told, bool(equal[clear].all()))
+    return Check("pipeline", "prompts", measures, told, bool(clear.any() and equal[clear].all()))
 
 
 def _masks(networks: Networks, trace: Any, sessions: Mapping[str, Session]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

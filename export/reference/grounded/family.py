@@ -60,6 +60,7 @@ def things_check(result: Result, trace: Any, limits: Limits) -> Iterator[Check]:
     came = [(each.class_index, each.mask.decode()) for each in result.instances()]
     wanted = [(int(number), mask) for number, mask in zip(trace.found.classes, trace.masks, strict=True) if mask.any()]
     if not wanted:
+        yield Check("pipeline", "no thing", {"came": float(len(came))}, "none comes of the engines either", not came)
         return
     shares = [max((_iou(mask, other) for k, other in came if k == number), default=0.0) for number, mask in wanted]
     same = min(len(came), len(wanted)) / max(len(came), len(wanted))

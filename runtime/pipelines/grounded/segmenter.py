@@ -142,7 +142,7 @@ class GroundedSegmenter(WordedSegmenter):
         vocabulary = random_vocabulary(2, self.manifest.dimensions.embedding, background=True)
         with hearing():
             self.segment(noise, vocabulary, parameters={"max_pixels": noise.size})
-        encoded = self.prompt(noise)
+        encoded = self._prompter(self._overridden(self.parameters, {"max_pixels": noise.size})).encode(noise)
         encoded.predict(box=(8, 8, 56, 56))
         with self.engines.turn:
             self.engines.tune()

@@ -64,15 +64,16 @@ def things_of(
     for (mask, iou), box, number, told in zip(masks_of(photo, detections.boxes), *detections, strict=True):
         if mask.any():
             score = float(told) * (min(max(iou, 0.0), 1.0) if settings.score_by_sam else 1.0)
-            made.append((score, mask, iou, box, int(number), float(told)))
+            seen = (box_of(mask), int(mask.sum()), Rle.encode(mask))  # at once: whole masks of many boxes take much room
+            made.append((score, seen, iou, box, int(number), float(told)))
     made.sort(key=lambda each: -each[0])
     return tuple(
         GroundedInstance(
-            id=index + 1, class_index=number, class_name=vocabulary.names[number], box_xyxy=box_of(mask),
-            area=int(mask.sum()), score=score, mask=Rle.encode(mask),
+            id=index + 1, class_index=number, class_name=vocabulary.names[number], box_xyxy=own,
+            area=area, score=score, mask=mask,
             detected_xyxy=(float(box[0]), float(box[1]), float(box[2]), float(box[3])), box_score=told, iou=iou,
         )
-        for index, (score, mask, iou, box, number, told) in enumerate(made)
+        for index, (score, (own, area, mask), iou, box, number, told) in enumerate(made)
     )  # fmt: skip
 
 

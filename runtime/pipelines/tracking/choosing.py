@@ -10,6 +10,7 @@ from PIL import Image
 
 from ...errors import PromptError
 from ...geometry.sizes import HW
+from ..prompt_input import as_array
 from .sizes import TrackingDimensions
 
 MARGIN, STABLE = 0.05, 0.98
@@ -61,7 +62,7 @@ def given_mask(mask: Any, frame_hw: HW, sizes: TrackingDimensions) -> Given:
     Raises:
         PromptError: it is none, or of another size.
     """
-    array = np.asarray(mask)
+    array = as_array(mask, "mask")
     if array.shape != frame_hw or array.dtype.kind not in "bui":
         raise PromptError(
             f"mask: expected booleans of the frame's shape {list(frame_hw)}, got {array.dtype} {list(array.shape)}"

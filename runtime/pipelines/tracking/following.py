@@ -90,9 +90,10 @@ class Following:
 
     def _asked(self, seen: Seen, place: Place, known: ObjectMemory, prompt: Prompt, first: bool) -> Moment:
         """The answer to points and boxes."""
-        before = None if first else known.tracked[place.frame]
+        before = known.on(place.frame)
         features = seen.features if first else self.calls.recall(seen, [self._read(known, place)])
-        if before is not None and self.parameters.previous_logits:
+        given = prompt.points is not None or prompt.box is not None
+        if before is not None and given and self.parameters.previous_logits:
             prompt = Prompt(prompt.points, prompt.labels, prompt.box, before.logits.clip(-LIMIT, LIMIT))
         said = self.calls.ask(seen, features, prompt)
         points = 0 if prompt.points is None else len(prompt.points)

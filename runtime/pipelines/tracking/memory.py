@@ -64,7 +64,10 @@ class ObjectMemory:
             moment: the object on it.
             first: whether it was prompted there before anything was tracked.
         """
-        (self.prompted if first else self.tracked)[frame] = moment
+        if first:  # a prompt far away takes nothing from where the video stands
+            self.prompted[frame] = moment
+            return
+        self.tracked[frame] = moment
         for old in [each for each in self.tracked if abs(each - frame) > POINTER_FRAMES + 1]:
             del self.tracked[old]
 
@@ -86,10 +89,11 @@ class ObjectMemory:
         others = {key: moment for key, moment in self.prompted.items() if key not in chosen} | self.tracked
         near = [(age, others[frame - way * age]) for age in range(1, TRACKED_FRAMES + 1) if frame - way * age in others]
         moments = [(0, self.prompted[key]) for key in chosen] + near
-        past = [key for key in chosen if (frame - key) * way >= 0] or list(chosen)
-        pointed = [((frame - key) * way, self.prompted[key]) for key in past]
-        steps = range(1, longest + 1)
-        pointed += [(step, self.tracked[frame - way * step]) for step in steps if frame - way * step in self.tracked]
+        back = [(step, frame - way * step) for step in range(1, longest + 1)]
+        tracked = [(step, self.tracked[key]) for step, key in back if key in self.tracked]
+        past = [key for key in chosen if (frame - key) * way >= 0]
+        read = past if past or tracked else chosen  # the engine takes at least one
+        pointed = [((frame - key) * way, self.prompted[key]) for key in read] + tracked
         reading = Reading(tuple(age for age, _ in moments), tuple(step / longest for step, _ in pointed))
         return Read(reading, [each.memory for _, each in moments], [each.pointer for _, each in pointed])
 

@@ -139,8 +139,8 @@ class Tracker(Reopened):
             labels: [N], 1 for a point on the object, 0 for one off it; None means that all are on it.
             box: [4], x₀ y₀ x₁ y₁ in the frame's pixels.
             mask: [H, W] bool, the object itself; without points and box.
-            index: of the frame; None means the present one where the pixels are its, else the one after it.
-            reverse: whether the video runs backward, for a correction.
+            index: of the frame; None means the present one where the pixels are its, else the next one.
+            reverse: whether the video runs backward.
             color: "rgb" or "bgr", the order of an array's colours.
 
         Raises:
@@ -152,7 +152,7 @@ class Tracker(Reopened):
             raise PromptError("a mask is the object's answer; give it alone, or points and a box without a mask")
         self._calls.clock = Clock()
         photo = as_photo(frame, self._calls.parameters.max_pixels, color)
-        place = Place(self._index_of_prompt(photo, index), reverse)
+        place = Place(self._index_of_prompt(photo, index, -1 if reverse else 1), reverse)
         with self._turn:
             seen = self._see(photo, place.frame)
             moment = self._following.prompt(seen, place, object_id, Prompt(points, labels, box), mask)
@@ -212,11 +212,11 @@ class Tracker(Reopened):
     def _next(self, way: int) -> int:
         return self._index + way if self._stepped else self._index
 
-    def _index_of_prompt(self, photo: np.ndarray, index: int | None) -> int:
+    def _index_of_prompt(self, photo: np.ndarray, index: int | None, way: int) -> int:
         if index is not None:
             return index
         present = self._seen is not None and same_photo(self._seen.photo, photo)
-        return self._index if present else self._next(1)
+        return self._index if present else self._next(way)
 
     def _see(self, photo: np.ndarray, index: int) -> Seen:
         """The frame, encoded unless it is the present one."""

@@ -57,7 +57,7 @@ def test_a_point_that_is_elsewhere_fails(micro_escnet_bundle, micro_escnet_netwo
     assert [key for key, check in checks.items() if not check.passed] == [("pipeline", "prompts")]
 
 
-def test_a_layer_scaled_by_one_percent_fails(micro_escnet_bundle, micro_escnet_networks, photo, tmp_path):
+def test_a_layer_scaled_by_a_tenth_fails(micro_escnet_bundle, micro_escnet_networks, photo, tmp_path):
     folder = shutil.copytree(micro_escnet_bundle, tmp_path / "b")
     scale_layer(folder, "escnet", 0.9)
     assert not checks_of(folder, micro_escnet_networks, photo, backend="onnxruntime")["escnet", "logits"].passed

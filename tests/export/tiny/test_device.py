@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError, FakeTen
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from ovdeploy.export.models.miniature.networks import build_clip, build_sam
-from ovdeploy.export.tiny import clip_task, dense_task, dino_task, sam_affinity, sam_task, sam_user
+from ovdeploy.export.tiny import clip_task, dense_task, detector_task, dino_task, sam_affinity, sam_task, sam_user
 from ovdeploy.export.tiny.crops import cut_crops
 from ovdeploy.export.tiny.dataset import Drawn
 from ovdeploy.export.tiny.train import BUILDERS, TASKS
@@ -86,7 +86,8 @@ def test_losses_are_computed_where_the_model_is(role, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("role", BUILDERS)
 def test_a_batch_that_stays_behind_is_noticed(role, tmp_path, monkeypatch):
-    module = {"clip": clip_task, "dino": dino_task, "sam": sam_task, "dense": dense_task}.get(role, dense_task)
+    modules = {"clip": clip_task, "dino": dino_task, "sam": sam_task, "detector": detector_task}
+    module = modules.get(role, dense_task)
     monkeypatch.setattr(module, "moved", lambda batch, device: batch)
     with pytest.raises(FakeTensorDeviceMismatchError):
         losses(role, tmp_path, monkeypatch)

@@ -22,7 +22,7 @@ from ovdeploy.runtime.scenes.names import COLOURS, HELD_OUT, PATTERNS, parts
 from ovdeploy.runtime.words.tokenizer import ClipTokenizer
 from support.damage import cut, flip, put_in_place
 
-MODELS = {"dense": ("dense", "tiny_catseg"), "escnet": ("dense", "tiny_escnet")}
+MODELS = {"dense": ("dense", "tiny_catseg"), "escnet": ("dense", "tiny_escnet"), "detector": ("detector", "tiny_owlv2")}
 """Role and name of the miniatures that are not called `tiny`, by the file that the training writes."""
 
 HARD = ["", "cup of coffee", "façade & 東京 🙂", "<end_of_text>", "red-striped, dotted's", "xyzzy" * 20]
