@@ -23,7 +23,21 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-FORMATS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "ogg", "flv", "gif", "apng", "ivf", "yuv4mpegpipe")
+FORMATS = (
+    "mov",
+    "mp4",
+    "matroska",
+    "webm",
+    "avi",
+    "mpegts",
+    "mpeg",
+    "ogg",
+    "flv",
+    "gif",
+    "apng",
+    "ivf",
+    "yuv4mpegpipe",
+)
 """FFmpeg's names of the formats that are read."""
 
 OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
