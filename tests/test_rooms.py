@@ -178,7 +178,7 @@ def test_the_halls_are_small():
     assert len([path for path in (ROOT / "runtime").glob("*.py") if path.stem != "__init__"]) <= 6
 
 
-PIPELINE_NAMES = ("training-free", "prompting", "dense", "grounded")
+PIPELINE_NAMES = ("training-free", "prompting", "tracking", "dense", "grounded")
 STAGES = sorted({use.name for name in PIPELINE_NAMES for use in pipeline_named(name).stages})
 ROLES = sorted({role for name in PIPELINE_NAMES for role in pipeline_named(name).roles})
 AT_HOME = ("runtime/pipelines/*/*", "export/reference/*/*")
