@@ -24,20 +24,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 FORMATS = (
-    "mov",
-    "mp4",
-    "matroska",
-    "webm",
-    "avi",
-    "mpegts",
-    "mpeg",
-    "ogg",
-    "flv",
-    "gif",
-    "apng",
-    "ivf",
-    "yuv4mpegpipe",
-)
+    "mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "ogg", "flv", "gif", "apng", "ivf", "yuv4mpegpipe",
+)  # fmt: skip
 """FFmpeg's names of the formats that are read."""
 
 OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}

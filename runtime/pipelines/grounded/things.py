@@ -64,11 +64,7 @@ def things_of(
     for (mask, iou), box, number, told in zip(masks_of(photo, detections.boxes), *detections, strict=True):
         if mask.any():
             score = float(told) * (min(max(iou, 0.0), 1.0) if settings.score_by_sam else 1.0)
-            seen = (
-                box_of(mask),
-                int(mask.sum()),
-                Rle.encode(mask),
-            )  # at once: whole masks of many boxes take much room
+            seen = box_of(mask), int(mask.sum()), Rle.encode(mask)  # whole masks of many boxes would take much room
             made.append((score, seen, iou, box, int(number), float(told)))
     made.sort(key=lambda each: -each[0])
     return tuple(

@@ -36,7 +36,8 @@ def test_frames_come_as_they_were_written_with_their_times(lossless):
 
 
 @pytest.mark.parametrize(("codec", "form", "suffix"), [("mpeg4", "yuv420p", "mp4"), ("libvpx-vp9", "yuv420p", "webm"),
-                                                       ("png", "rgb24", "mov"), ("ffv1", "bgr0", "avi")])  # fmt: skip
+                                                       ("png", "rgb24", "mov"), ("ffv1", "bgr0", "avi"),
+                                                       ("wrapped_avframe", "yuv420p", "y4m")])  # fmt: skip
 @pytest.mark.parametrize("hw", [(33, 47), (1, 1), (2, 65)])
 def test_odd_sizes_are_read_at_their_size(tmp_path, codec, form, suffix, hw):
     path = write_video(tmp_path / f"odd.{suffix}", pictures(3, hw), codec=codec, form=form)

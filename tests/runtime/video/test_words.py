@@ -70,6 +70,15 @@ def test_everything_that_is_found_keeps_one_identity(clip):
     assert all(each.class_name == clip.names[follower.of[each.id] - 1] for a in answers for each in a.instances)
 
 
+def test_a_tracker_counts_the_frames_that_it_is_given(clip):
+    """Memory reaches six frames back, whatever was left out between them."""
+    follower, every = Knowing(clip), 3
+    taken = [Frame(3 * n, n / 8, image) for n, image in enumerate(clip.frames)]
+    answers = [answer for _, answer in follow_words(taken, finder(clip), follower, Joining(every=every))]
+    assert {index for index, _ in follower.prompted} <= set(range(0, FRAMES, every))
+    assert [answer.number for answer in answers] == [3 * n for n in range(FRAMES)]
+
+
 def test_what_is_found_later_joins_at_a_later_key_frame_and_not_between(clip):
     missing = {(n, 3) for n in range(4)}
     follower = Knowing(clip)

@@ -82,6 +82,17 @@ def test_backward_reads_the_frames_after(networks):
         np.testing.assert_array_equal(a.low_res_logits, b.low_res_logits)
 
 
+def test_a_prompt_on_a_new_frame_is_on_the_next_in_the_videos_way(networks):
+    frames = clip(3)
+    tracker = torch_tracker(networks)
+    tracker.prompt(frames[0], 1, points=POINT, index=5)
+    tracker.step(frames[0], index=5)
+    tracker.prompt(frames[1], 2, points=POINT, reverse=True)
+    assert tracker.step(frames[1], reverse=True).index == 4
+    tracker.prompt(frames[2], 3, points=POINT)
+    assert tracker.step(frames[2]).index == 5
+
+
 def test_objects_kept_apart_share_no_pixel(networks):
     tracker = torch_tracker(networks, {"overlap": False})
     frames = clip(2)
@@ -119,6 +130,23 @@ def test_memory_is_bounded():
     assert list(known.prompted) == [0] and len(known.tracked) == 17
     read = known.read(2000, reverse=False, most=10, longest=15)
     assert read.reading.ages == (0, 1, 2, 3, 4, 5, 6) and len(read.pointers) == 16
+
+
+def test_a_prompt_far_away_takes_no_memory_from_where_the_video_stands():
+    known = ObjectMemory()
+    for frame in range(100):
+        known.keep(frame, moment(), first=frame == 0)
+    known.keep(500, moment(), first=True)
+    assert known.read(100, reverse=False, most=10, longest=15).reading.ages == (0, 0, 1, 2, 3, 4, 5, 6)
+
+
+def test_pointers_of_prompts_to_come_are_read_only_where_there_is_no_other():
+    known = ObjectMemory()
+    known.keep(10, moment(), first=True)
+    assert known.read(5, reverse=False, most=10, longest=15).reading.distances == (-5 / 15,)
+    for frame in range(9, 1, -1):
+        known.keep(frame, moment(), first=False)
+    assert known.read(5, reverse=False, most=10, longest=15).reading.distances == (1 / 15, 2 / 15, 3 / 15)
 
 
 def test_the_closest_frames_are_chosen():
