@@ -140,6 +140,27 @@ def micro_dense_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.
 
 
 @pytest.fixture(scope="session")
+def micro_video_networks():
+    """The models of the recipe `sam2-video-micro`."""
+    pytest.importorskip("torch", reason=NO_TORCH)
+    from ovdeploy.export.reference.networks import Networks
+
+    return Networks.load(load_recipe("sam2-video-micro"))
+
+
+@pytest.fixture(scope="session")
+def micro_video_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the recipe `sam2-video-micro`. Shared: copy it before changing it."""
+    if find_spec("torch") is None:
+        return made_before("sam2-video-micro")
+    from ovdeploy.export.bundling.build import build_bundle
+
+    path = tmp_path_factory.mktemp("bundles") / "sam2-video-micro"
+    build_bundle(request.getfixturevalue("micro_video_networks"), path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def micro_escnet_networks():
     """The models of the recipe `micro-escnet`."""
     pytest.importorskip("torch", reason=NO_TORCH)

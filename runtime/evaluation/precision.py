@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..answers.instance import Instance
 from ..answers.rle import compressed
-from ..errors import needing
+from ..errors import ParameterError, needing
 
 MOST = 100
 """Instances of a photo that count, the surest of each class: COCO's."""
@@ -36,9 +36,16 @@ def average_precision(
         truths: of each photo, in the same order; their scores do not count.
         masks: whether masks are compared; if not, boxes.
 
+    Classes of which no photo has an instance are left out, as COCO does it: what is found of them costs nothing.
+
     Raises:
+        ParameterError: there are not as many photos as truths.
         MissingExtraError: pycocotools is not installed.
     """
+    if len(found) != len(truths):
+        raise ParameterError(
+            f"expected instances of as many photos as there are truths, {len(truths)}, got {len(found)}"
+        )
     with needing("pycocotools", "instances", "average precision"):
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval

@@ -38,9 +38,20 @@ def as_after_the_demo(complete_bundle, tmp_path, monkeypatch):
     return tmp_path
 
 
+FURTHER = {
+    "grounded.md": ("demo/grounded", "micro_grounded_bundle"),
+    "video.md": ("demo/sam2-tiny", "micro_video_bundle"),
+}
+"""What else a page takes as exported: its folder, and the fixture of a bundle of its kind."""
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
-def test_the_pythons_of_a_page_run(page, as_after_the_demo):
-    """Every block, in order, as a user would run it after `make demo`."""
+def test_the_pythons_of_a_page_run(page, as_after_the_demo, request):
+    """Every block, in order, as a user would run it after `make demo` and the page's own commands."""
+    if page.name in FURTHER:
+        folder, fixture = FURTHER[page.name]
+        (as_after_the_demo / folder).symlink_to(request.getfixturevalue(fixture))
+        (as_after_the_demo / "photo.jpg").symlink_to(ROOT / "engines" / "coffee.jpg")
     scope: dict = {}
     for block in blocks(page, "python"):
         exec(block, scope)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ovdeploy.export.bundling.build import build_bundle
-from ovdeploy.export.reference.networks import Networks
 from ovdeploy.export.reference.tracking.reference import torch_tracker
-from ovdeploy.runtime import Tracker, load_recipe
+from ovdeploy.runtime import Tracker
 from ovdeploy.runtime.errors import PromptError, RecipeError
 from ovdeploy.runtime.pipelines.tracking.choosing import filled
 from ovdeploy.runtime.pipelines.tracking.memory import Moment, ObjectMemory, closest, to_bfloat16
@@ -18,16 +16,14 @@ from support.sam2_video import clip
 POINT = [[60, 70]]
 
 
-@pytest.fixture(scope="module")
-def networks():
-    return Networks.load(load_recipe("sam2-video-micro"))
+@pytest.fixture
+def networks(micro_video_networks):
+    return micro_video_networks
 
 
-@pytest.fixture(scope="module")
-def bundle(networks, tmp_path_factory):
-    path = tmp_path_factory.mktemp("bundles") / "track"
-    build_bundle(networks, path)
-    return path
+@pytest.fixture
+def bundle(micro_video_bundle):
+    return micro_video_bundle
 
 
 def tracked(tracker, frames):
