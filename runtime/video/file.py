@@ -30,9 +30,6 @@ FORMATS = (
 
 OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
 
-QUARTER = 90
-"""Degrees of a turn that leaves pixels where pixels are."""
-
 
 def _nothing_else(*asked: Any) -> Any:
     """Refuse FFmpeg whatever further file a format asks for."""
@@ -49,13 +46,18 @@ class FileClip(Clip):
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        from av.video.stream import VideoStream
+
         with opened(self.path, VideoError, "the video") as file, self._container(file) as container:
             if not container.streams.video:
                 raise VideoError(f"{self.path}: there is no picture in it, only sound or text")
-            stream = container.streams.video[0]
+            stream = container.streams.best("video") or container.streams.video[0]  # no cover in front of it
+            assert isinstance(stream, VideoStream)
             if stream.codec_context is None:
                 raise VideoError(f"{self.path}: its pictures are packed in a way that FFmpeg does not know")
             self._refuse_huge(stream.height, stream.width)
+            # FFmpeg counts the lines that it adds; frames further on that are much too large are not even decoded
+            stream.codec_context.options = {"max_pixels": str(2 * self.max_pixels + (1 << 16))}
             yield container, stream
 
     def _container(self, file: BinaryIO) -> InputContainer:
@@ -88,12 +90,39 @@ class FileClip(Clip):
 
     def _image(self, index: int, frame: av.VideoFrame) -> np.ndarray:
         """[H, W, 3] uint8 RGB, upright; black and without memory of its own if nobody wants it."""
-        self._refuse_huge(frame.height, frame.width)
-        turns = round(frame.rotation / QUARTER)
+        if index and frame.height * frame.width > self.max_pixels:  # a header may say less than comes
+            raise DamageError(f"frame {index} is {frame.width}×{frame.height}, more than max_pixels")
+        matrix = _display_matrix(frame)
         if not self.choice.wants(index):
-            sides = (frame.height, frame.width) if turns % 2 == 0 else (frame.width, frame.height)
-            return np.broadcast_to(np.uint8(0), (*sides, 3))
-        return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+            return upright(np.broadcast_to(np.uint8(0), (frame.height, frame.width, 3)), matrix)
+        return np.ascontiguousarray(upright(frame.to_ndarray(format="rgb24"), matrix))
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """The upper left of a frame's display matrix: x' = a x + c y, y' = b x + d y, with y downward."""
+    from av.sidedata.sidedata import Type
+
+    told = frame.side_data.get(Type.DISPLAYMATRIX)
+    if told is None:
+        return 1, 0, 0, 1
+    numbers = np.frombuffer(bytes(told), np.int32)  # three rows of three
+    return int(numbers[0]), int(numbers[1]), int(numbers[3]), int(numbers[4])
+
+
+def upright(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """A picture as a display matrix says that it is shown: turned by quarters, and mirrored.
+
+    Args:
+        image: [H, W, 3].
+        matrix: a, b, c, d of x' = a x + c y and y' = b x + d y; what is no quarter turn is taken as the nearest.
+
+    Returns:
+        A view of it, [H, W, 3] or [W, H, 3].
+    """
+    a, b, c, d = matrix
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        image, a, d = image.transpose(1, 0, 2), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _since(start: float | None, frame: av.VideoFrame) -> float | None:

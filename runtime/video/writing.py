@@ -141,8 +141,8 @@ def clip_writer(
         FileError: the system refuses a file.
     """
     with ExitStack() as stack:
-        shown = stack.enter_context(film(f"{stem}.overlay.mp4", rate)) if overlay else None
         lines = stack.enter_context(open(stack.enter_context(atomic_path(f"{stem}.jsonl")), "wb"))
+        shown = stack.enter_context(film(f"{stem}.overlay.mp4", rate)) if overlay else None  # ends before the lines do
         head = {
             **subject.head(SCHEMA),
             "size": {"height": subject.hw[0], "width": subject.hw[1]},

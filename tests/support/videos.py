@@ -16,6 +16,9 @@ TURNED = {
 }
 """The upper left of a display matrix, by degrees clockwise that a player turns the picture."""
 
+MIRRORED = {"across": (-1, 0, 0, 1), "down": (1, 0, 0, -1), "transposed": (0, 1, 1, 0), "both": (0, -1, -1, 0)}
+"""The same of matrices that mirror it."""
+
 
 def pictures(count: int, hw: tuple[int, int]) -> list[np.ndarray]:
     """[H, W, 3] uint8 each: corners of different colours, and a grey that tells the frame."""
@@ -54,11 +57,11 @@ def write_video(
     return path
 
 
-def turn_video(path: Path, degrees: int) -> None:
+def turn_video(path: Path, matrix: tuple[int, int, int, int]) -> None:
     """Tell players of an MP4 to turn its picture: by the matrix in its track's header, as telephones do."""
     content = bytearray(path.read_bytes())
     at = content.index(b"tkhd") + 4 + 40  # version, flags, times, number, duration, layer, group, volume
-    a, b, c, d = TURNED[degrees]
+    a, b, c, d = matrix
     numbers = (a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
     content[at : at + 36] = b"".join(number.to_bytes(4, "big", signed=True) for number in numbers)
     path.write_bytes(content)

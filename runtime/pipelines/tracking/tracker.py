@@ -16,7 +16,7 @@ import numpy as np
 from ...backends.base import Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle
-from ...errors import PromptError
+from ...errors import EngineError, PromptError
 from ...geometry.bands import resize
 from ...photo.arrays import RGB
 from ...photo.reading import Photo, as_photo
@@ -150,6 +150,7 @@ class Tracker(Reopened):
         """
         if mask is not None and not (points is None and labels is None and box is None):
             raise PromptError("a mask is the object's answer; give it alone, or points and a box without a mask")
+        self._refuse_closed()
         self._calls.clock = Clock()
         photo = as_photo(frame, self._calls.parameters.max_pixels, color)
         place = Place(self._index_of_prompt(photo, index, -1 if reverse else 1), reverse)
@@ -172,6 +173,7 @@ class Tracker(Reopened):
             PhotoError: the frame cannot be read.
             EngineError: an engine failed or returned NaN.
         """
+        self._refuse_closed()
         clock = self._calls.clock = Clock()
         with clock("decode"):
             photo = as_photo(frame, self._calls.parameters.max_pixels, color)
@@ -244,6 +246,10 @@ class Tracker(Reopened):
         self._closed = True
         for session in self._sessions.values():
             session.close()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise EngineError("the tracker is closed; open the bundle again")
 
     def is_closed(self) -> bool:
         """Whether they were freed."""

@@ -1,6 +1,7 @@
 """Reading clips: frames as they were written, times, turns, odd sizes, choices, and files that are broken or none."""
 
 import os
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from ovdeploy.runtime.errors import MissingExtraError, ParameterError, VideoError
 from ovdeploy.runtime.video.frame import Choice
 from ovdeploy.runtime.video.reading import open_clip
-from support.videos import pictures, turn_video, write_video
+from support.videos import MIRRORED, TURNED, pictures, turn_video, write_video
 
 pytest.importorskip("av")
 
@@ -55,9 +56,47 @@ def test_a_variable_rate_keeps_its_times(tmp_path):
 @pytest.mark.parametrize(("degrees", "turns"), [(0, 0), (90, 3), (180, 2), (270, 1)])
 def test_frames_are_turned_upright(tmp_path, degrees, turns):
     path = write_video(tmp_path / "turned.mov", pictures(2, HW), codec="png", form="rgb24")
-    turn_video(path, degrees)
+    turn_video(path, TURNED[degrees])
     frame = next(iter(open_clip(path)))
     assert (frame.image == np.rot90(pictures(1, HW)[0], turns)).all() and frame.image.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("how", "shown"),
+    [("across", lambda p: p[:, ::-1]), ("down", lambda p: p[::-1]), ("transposed", lambda p: p.transpose(1, 0, 2)),
+     ("both", lambda p: p.transpose(1, 0, 2)[::-1, ::-1])],
+)  # fmt: skip
+def test_frames_that_are_mirrored_are_shown_so(tmp_path, how, shown):
+    path = write_video(tmp_path / "mirrored.mov", pictures(2, HW), codec="png", form="rgb24")
+    turn_video(path, MIRRORED[how])
+    frame = next(iter(open_clip(path)))
+    assert (frame.image == shown(pictures(1, HW)[0])).all() and frame.image.flags.c_contiguous
+
+
+def test_a_frame_that_is_larger_than_its_header_says_ends_the_clip_before_it_is_decoded(tmp_path):
+    import av
+
+    def jpegs(side):
+        return [bytes(packet) for packet in _encoded(pictures(1, (side, side))[0])]
+
+    with av.open(str(tmp_path / "grows.mkv"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.height = stream.width = 64
+        stream.pix_fmt = "yuvj420p"
+        for index, content in enumerate([*jpegs(64) * 3, *jpegs(1000)]):
+            packet = av.Packet(content)
+            packet.stream, packet.pts, packet.dts = stream, index, index
+            container.mux(packet)
+    clip = open_clip(tmp_path / "grows.mkv", max_pixels=100_000)
+    assert len(list(clip)) == 3 and clip.damage
+
+
+def _encoded(picture):
+    import av
+
+    codec = av.CodecContext.create("mjpeg", "w")
+    codec.height, codec.width, codec.pix_fmt, codec.time_base = *picture.shape[:2], "yuvj420p", Fraction(1, 25)
+    return codec.encode(av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuvj420p"))
 
 
 @settings(max_examples=40, deadline=None)

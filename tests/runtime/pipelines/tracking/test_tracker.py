@@ -7,7 +7,7 @@ import pytest
 
 from ovdeploy.export.reference.tracking.reference import torch_tracker
 from ovdeploy.runtime import Tracker
-from ovdeploy.runtime.errors import PromptError, RecipeError
+from ovdeploy.runtime.errors import EngineError, PromptError, RecipeError
 from ovdeploy.runtime.pipelines.tracking.choosing import filled
 from ovdeploy.runtime.pipelines.tracking.memory import Moment, ObjectMemory, closest, to_bfloat16
 from ovdeploy.runtime.recipe.recipe import recipe_from
@@ -106,6 +106,20 @@ def test_a_mask_comes_alone_and_has_the_frames_size(networks):
     with pytest.raises(PromptError, match="prompt is empty"):
         tracker.prompt(frame, 1)
     assert not tracker.object_ids, "what was refused is not tracked"
+
+
+def test_a_closed_tracker_says_so_also_where_no_engine_would_run(networks):
+    frame, tracker = clip(1)[0], torch_tracker(networks)
+    tracker.prompt(frame, 1, points=POINT)
+    tracker.close()
+    for call in (lambda: tracker.step(frame), lambda: tracker.prompt(frame, 2, points=POINT)):
+        with pytest.raises(EngineError, match="closed"):
+            call()
+
+
+def test_a_mask_that_is_none_is_told(networks):
+    with pytest.raises(PromptError, match="mask: expected"):
+        torch_tracker(networks).prompt(clip(1)[0], 1, mask=[[1], [1, 2]])
 
 
 def test_a_model_without_memory_is_refused():
