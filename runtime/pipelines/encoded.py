@@ -55,4 +55,5 @@ class EncodedPhoto(ABC):
 
         Raises:
             FileError: the system refuses the path.
+            EngineError: it lies on a GPU, and its segmenter was closed.
         """

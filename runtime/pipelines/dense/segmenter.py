@@ -96,7 +96,14 @@ class DenseSegmenter(WordedSegmenter):
                 name: self.engines[TOWER].keep(array) for name, array in self._features(image, settings, clock).items()
             }
         return DenseEncodedPhoto(
-            image, origin_of(photo), made, settings, clock.timings(), self.engines.bundle, self._segment_encoded
+            image,
+            origin_of(photo),
+            made,
+            settings,
+            clock.timings(),
+            self.engines.bundle,
+            self._segment_encoded,
+            self.engines.turn,
         )
 
     @public()
@@ -110,7 +117,14 @@ class DenseSegmenter(WordedSegmenter):
         )
         settings = self._overridden(self.parameters, saved.parameters)
         return DenseEncodedPhoto(
-            saved.photo, saved.path, saved.made, settings, {}, self.engines.bundle, self._segment_encoded
+            saved.photo,
+            saved.path,
+            saved.made,
+            settings,
+            {},
+            self.engines.bundle,
+            self._segment_encoded,
+            self.engines.turn,
         )
 
     def _segment_encoded(

@@ -88,7 +88,7 @@ class TrainingFreeSegmenter(WordedSegmenter):
         self, photo: np.ndarray, path: str | None, made: Made, settings: Parameters, timings: Mapping[str, float]
     ) -> TrainingFreeEncodedPhoto:
         return TrainingFreeEncodedPhoto(
-            photo, path, made, settings, timings, self.engines.bundle, self._segment_encoded
+            photo, path, made, settings, timings, self.engines.bundle, self._segment_encoded, self.engines.turn
         )
 
     def _segment_encoded(

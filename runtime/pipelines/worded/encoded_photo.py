@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -57,6 +58,7 @@ class WordedEncodedPhoto(EncodedPhoto, Generic[Made]):
         timings: Mapping[str, float],
         bundle: str,
         ask: Callable[[Any, Vocabulary, Mapping[str, Any] | None], Result],
+        turn: AbstractContextManager[Any],
     ) -> None:
         """An encoded photo.
 
@@ -68,11 +70,12 @@ class WordedEncodedPhoto(EncodedPhoto, Generic[Made]):
             timings: of the encoding.
             bundle: digest of the bundle that encoded it.
             ask: segments it.
+            turn: held while what lies on a GPU is copied: its engines are for one thread at a time.
         """
         photo.setflags(write=False)  # all results share it, and engines may read it later
         self.photo, self.path, self.timings = photo, path, dict(timings)
         self.made, self.parameters = made, parameters
-        self._bundle, self._ask = bundle, ask
+        self._bundle, self._ask, self._turn = bundle, ask, turn
 
     @abstractmethod
     def arrays(self) -> Mapping[str, Array]:
@@ -96,7 +99,8 @@ class WordedEncodedPhoto(EncodedPhoto, Generic[Made]):
     def save(self, path: str | Path) -> None:
         """See `EncodedPhoto.save`."""
         about = to_json({"form": self.FORM, "path": self.path, "bundle": self._bundle, "parameters": self.parameters})
-        made = {name: to_host(array) for name, array in self.arrays().items()}
+        with self._turn:
+            made = {name: to_host(array) for name, array in self.arrays().items()}
         arrays = {ABOUT: np.frombuffer(about, np.uint8), PHOTO: self.photo, **made}
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # no name is one of its own arguments
