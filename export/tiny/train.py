@@ -184,8 +184,8 @@ def main(out: Path, role: str, seed: int, steps: int | None, rate: float | None,
 
     Draws its own scenes, trains CLIP, the extractor, SAM and the heads of CAT-Seg and ESC-Net, and writes
     clip.safetensors, dino.safetensors, sam.safetensors, dense.safetensors and escnet.safetensors in half precision,
-    with a curve of the losses for each. Without a GPU it takes about four hours on two cores. On a CPU the
-    same seed, steps and threads give the same weights.
+    with a curve of the losses for each. Without a GPU it takes about four hours on two cores, added up from its parts.
+    On a CPU the same seed, steps and threads give the same weights.
     """
     _draw(out / "scenes", count, threads, Console(stderr=True))
     run = Run(out, seed, (Cycle(steps),) if steps else None, rate, stop, count, SHARD, threads, device)
