@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from .pipelines.promptable.everything.parameters import EverythingParameters
     from .pipelines.promptable.interactive import Prompter
     from .pipelines.prompted import PromptablePhoto, PromptedMasks
+    from .pipelines.tracking.answers import Tracked, TrackedObject
+    from .pipelines.tracking.tracker import Tracker
     from .recipe.parameters import Parameters
     from .recipe.parameters_file import load_parameters
     from .recipe.recipe import Recipe, available_recipes, load_recipe

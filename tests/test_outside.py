@@ -287,4 +287,4 @@ def test_a_recipe_of_an_unknown_pipeline_is_answered_with_those_there_are(tmp_pa
         """,
         tmp_path,
     )
-    assert "unknown pipeline 'brightness'" in told and "prompting, training-free" in told
+    assert "unknown pipeline 'brightness'" in told and "prompting, tracking, training-free" in told

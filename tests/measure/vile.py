@@ -24,7 +24,8 @@ from support.vile.trial import FINE, gone, tried, unexpected
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=Path, help="of 'micro' with all stages")
+    parser.add_argument("tracking", type=Path, help="of 'sam2-video-micro'")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--count", type=int, default=21_000, help="drawn by chance from all, of which 71,000 are")
     parser.add_argument("--seed", type=int, default=17)
@@ -34,7 +35,9 @@ def main() -> None:
 
     def share(part: int) -> list[dict]:
         shares = f"{part}/{given.jobs}"
-        return list(tried(given.bundle.absolute(), share=shares, count=given.count, seed=given.seed))
+        return list(
+            tried(given.bundle.absolute(), given.tracking.absolute(), share=shares, count=given.count, seed=given.seed)
+        )
 
     with ThreadPoolExecutor(given.jobs) as pool:
         outcomes = [found for part in pool.map(share, range(given.jobs)) for found in part]

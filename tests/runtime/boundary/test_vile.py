@@ -14,8 +14,8 @@ SHARES, COUNT = 4, 2400
 
 
 @pytest.mark.parametrize("part", range(SHARES))
-def test_what_is_vile_works_or_is_an_error_of_ours(complete_bundle, part):
-    outcomes = list(tried(complete_bundle, share=f"{part}/{SHARES}", count=COUNT))
+def test_what_is_vile_works_or_is_an_error_of_ours(complete_bundle, micro_video_bundle, part):
+    outcomes = list(tried(complete_bundle, micro_video_bundle, share=f"{part}/{SHARES}", count=COUNT))
     assert len(outcomes) > COUNT // SHARES // 2
     bad = [f"{found['outcome']}: {found['name']}: {found['told']}" for found in unexpected(outcomes)]
     assert not bad, "\n".join(bad)

@@ -41,6 +41,8 @@ class World:
     """What good arguments are made of."""
 
     bundle: Path
+    tracking: Path
+    """Another bundle, of a model with a memory."""
     folder: Path
 
     def __post_init__(self) -> None:
@@ -66,11 +68,9 @@ class World:
 
     @cached_property
     def tracker(self) -> Any:
-        from ovdeploy.export.reference.networks import Networks
-        from ovdeploy.export.reference.tracking.reference import torch_tracker
-        from ovdeploy.runtime import load_recipe
+        from ovdeploy.runtime import Tracker
 
-        return torch_tracker(Networks.load(load_recipe("sam2-video-micro")))
+        return Tracker.load(self.tracking, backend="onnxruntime", threads=1)
 
     @cached_property
     def vocabulary(self) -> Any:
@@ -148,7 +148,7 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "Prompter.load": LOADED,
     "Prompter.encode": lambda w: {"photo": w.photo},
     "Prompter.everything": lambda w: {"photo": w.photo, "parameters": {"points_per_side": 2}},
-    "Tracker.load": LOADED,
+    "Tracker.load": lambda w: {"bundle": w.tracking, "threads": 1},
     "Tracker.prompt": lambda w: {"frame": w.image, "object_id": 1, "points": [[1, 2]]},
     "Tracker.step": lambda w: {"frame": w.image},
     "Tracker.forget": lambda w: {"object_id": 5},

@@ -41,13 +41,15 @@ def known() -> list[Known]:
     return [Known(*re.fullmatch(r"(.+) :: (.+?) -- (.+)", line).groups()) for line in lines]  # type: ignore[union-attr]
 
 
-def tried(bundle: Path, *, share: str = "0/1", count: int | None = None, seed: int = 17) -> Iterator[dict[str, Any]]:
-    """The outcomes of a share of the cases, in their order."""
+def tried(
+    bundle: Path, tracking: Path, *, share: str = "0/1", count: int | None = None, seed: int = 17
+) -> Iterator[dict[str, Any]]:
+    """The outcomes of a share of the cases, in their order, on a bundle of all stages and on one of a tracker."""
     with tempfile.TemporaryDirectory(prefix="ovdeploy-vile-", ignore_cleanup_errors=True) as folder:
         after, names = -1, None
         for attempt in range(1000):
             own = Path(folder) / str(attempt)
-            worker = _Worker(bundle, own, share, count, seed, after)
+            worker = _Worker((bundle, tracking), own, share, count, seed, after)
             done = True
             for line in worker.lines():
                 if "names" in line:
@@ -68,8 +70,10 @@ def tried(bundle: Path, *, share: str = "0/1", count: int | None = None, seed: i
 
 
 class _Worker:
-    def __init__(self, bundle: Path, folder: Path, share: str, count: int | None, seed: int, after: int) -> None:
-        command = [sys.executable, "-m", "support.vile.worker", str(bundle), str(folder), "--share", share]
+    def __init__(
+        self, bundles: tuple[Path, Path], folder: Path, share: str, count: int | None, seed: int, after: int
+    ) -> None:
+        command = [sys.executable, "-m", "support.vile.worker", *map(str, bundles), str(folder), "--share", share]
         command += ["--seed", str(seed), "--after", str(after), *(["--count", str(count)] if count is not None else [])]
         command += ["--always", *(each.example for each in known())]
         path = os.pathsep.join(filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))

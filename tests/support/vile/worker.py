@@ -90,6 +90,7 @@ def _interrupt(*_: object) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("bundle", type=Path)
+    parser.add_argument("tracking", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--share", default="0/1")
     parser.add_argument("--count", type=int)
@@ -101,7 +102,7 @@ def main() -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if find_spec("torch"):
         import torch  # noqa: F401 (not under the limit of memory: what it reserves is no case's)
-    world = World(given.bundle, given.folder)
+    world = World(given.bundle, given.tracking, given.folder)
     cases = list(all_cases(world))
     part, parts = map(int, given.share.split("/"))
     mine = [i for i in chosen(cases, given.count, given.seed, given.always) if i % parts == part and i > given.after]
