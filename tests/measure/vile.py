@@ -1,6 +1,6 @@
 """Vile values for every argument of every public function, and vile contents for every file format.
 
-    python tests/measure/vile.py BUNDLE [--jobs 2] [--count 21000] [--seed 17] [--output outcomes.jsonl]
+    python tests/measure/vile.py BUNDLE TRACKING [--jobs 2] [--count 21000] [--seed 17] [--output outcomes.jsonl]
 
 BUNDLE is one of `export-engines micro --interactive`. Prints how many cases there were, what was found by kind and by
 place, and the time. The exit code is 1 if an exception outside the tree came out, a call took longer than 5 s, or a
