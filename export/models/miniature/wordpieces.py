@@ -37,7 +37,7 @@ def vocabulary() -> dict[str, int]:
 def write_wordpieces(path: Path) -> None:
     """Write the vocabulary as a `tokenizer.json` that cleans and cuts as BERT's."""
     known = vocabulary()
-    tokenizer = Tokenizer(WordPiece(known, unk_token="[UNK]"))  # noqa: S106  # nosec B106: a token of a text
+    tokenizer = Tokenizer(WordPiece(known, unk_token="[UNK]"))  # noqa: S106  # nosec B106
     tokenizer.normalizer, tokenizer.pre_tokenizer = BertNormalizer(lowercase=True), BertPreTokenizer()
     tokenizer.decoder = Decoder(prefix="##")
     tokenizer.post_processor = TemplateProcessing(
