@@ -11,6 +11,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click.testing
 import numpy as np
@@ -75,23 +76,14 @@ def made_before(name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def micro_networks():
-    pytest.importorskip("torch", reason=NO_TORCH)
-    from ovdeploy.export.reference.networks import Networks
-
-    return Networks.load(load_recipe("micro"))
+    """The models of the recipe `micro`."""
+    return networks_of("micro")
 
 
 @pytest.fixture(scope="session")
 def micro_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the recipe `micro`. Shared: copy it before changing it."""
-    if find_spec("torch") is None:
-        return made_before("micro")
-    from ovdeploy.export.bundling.build import build_bundle
-
-    micro_networks = request.getfixturevalue("micro_networks")
-    path = tmp_path_factory.mktemp("bundles") / "micro"
-    build_bundle(micro_networks, path)
-    return path
+    return bundle_of("micro", "micro_networks", request, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -118,89 +110,79 @@ def made_from(bundle: str, name: str, request: pytest.FixtureRequest, tmp_path_f
     return path
 
 
-@pytest.fixture(scope="session")
-def micro_dense_networks():
-    """The models of the recipe `micro-catseg`."""
+def networks_of(recipe: str) -> Any:
+    """The models of a recipe; tests that ask for them are skipped without PyTorch."""
     pytest.importorskip("torch", reason=NO_TORCH)
     from ovdeploy.export.reference.networks import Networks
 
-    return Networks.load(load_recipe("micro-catseg"))
+    return Networks.load(load_recipe(recipe))
+
+
+def bundle_of(
+    recipe: str,
+    networks: str,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    *,
+    optional: bool = False,
+) -> Path:
+    """The bundle of a recipe, from the fixture of its models; with its optional stages too if that is asked for."""
+    if find_spec("torch") is None:
+        return made_before(recipe)
+    from ovdeploy.export.bundling.build import build_bundle
+
+    models = request.getfixturevalue(networks)
+    path: Path = tmp_path_factory.mktemp("bundles") / recipe
+    build_bundle(models, path, stages=[use.name for use in models.recipe.uses] if optional else None)
+    return path
+
+
+@pytest.fixture(scope="session")
+def micro_dense_networks():
+    """The models of the recipe `micro-catseg`."""
+    return networks_of("micro-catseg")
 
 
 @pytest.fixture(scope="session")
 def micro_dense_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the recipe `micro-catseg`. Shared: copy it before changing it."""
-    if find_spec("torch") is None:
-        return made_before("micro-catseg")
-    from ovdeploy.export.bundling.build import build_bundle
-
-    path = tmp_path_factory.mktemp("bundles") / "micro-catseg"
-    build_bundle(request.getfixturevalue("micro_dense_networks"), path)
-    return path
+    return bundle_of("micro-catseg", "micro_dense_networks", request, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def micro_video_networks():
     """The models of the recipe `sam2-video-micro`."""
-    pytest.importorskip("torch", reason=NO_TORCH)
-    from ovdeploy.export.reference.networks import Networks
-
-    return Networks.load(load_recipe("sam2-video-micro"))
+    return networks_of("sam2-video-micro")
 
 
 @pytest.fixture(scope="session")
 def micro_video_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the recipe `sam2-video-micro`. Shared: copy it before changing it."""
-    if find_spec("torch") is None:
-        return made_before("sam2-video-micro")
-    from ovdeploy.export.bundling.build import build_bundle
-
-    path = tmp_path_factory.mktemp("bundles") / "sam2-video-micro"
-    build_bundle(request.getfixturevalue("micro_video_networks"), path)
-    return path
+    return bundle_of("sam2-video-micro", "micro_video_networks", request, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def micro_escnet_networks():
     """The models of the recipe `micro-escnet`."""
-    pytest.importorskip("torch", reason=NO_TORCH)
-    from ovdeploy.export.reference.networks import Networks
-
-    return Networks.load(load_recipe("micro-escnet"))
+    return networks_of("micro-escnet")
 
 
 @pytest.fixture(scope="session")
 def micro_escnet_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the recipe `micro-escnet`, its optional stage too. Shared: copy it before changing it."""
-    if find_spec("torch") is None:
-        return made_before("micro-escnet")
-    from ovdeploy.export.bundling.build import build_bundle
-
-    networks = request.getfixturevalue("micro_escnet_networks")
-    path = tmp_path_factory.mktemp("bundles") / "micro-escnet"
-    build_bundle(networks, path, stages=[use.name for use in networks.recipe.uses])
-    return path
+    return bundle_of("micro-escnet", "micro_escnet_networks", request, tmp_path_factory, optional=True)
 
 
 @pytest.fixture(scope="session")
 def micro_grounded_networks():
     """The models of the recipe `grounded-micro`."""
-    pytest.importorskip("torch", reason=NO_TORCH)
-    from ovdeploy.export.reference.networks import Networks
-
-    return Networks.load(load_recipe("grounded-micro"))
+    return networks_of("grounded-micro")
 
 
 @pytest.fixture(scope="session")
 def micro_grounded_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the recipe `grounded-micro`. Shared: copy it before changing it."""
-    if find_spec("torch") is None:
-        return made_before("grounded-micro")
-    from ovdeploy.export.bundling.build import build_bundle
-
-    path = tmp_path_factory.mktemp("bundles") / "grounded-micro"
-    build_bundle(request.getfixturevalue("micro_grounded_networks"), path)
-    return path
+    return bundle_of("grounded-micro", "micro_grounded_networks", request, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

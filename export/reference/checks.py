@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...runtime.answers.result import Result
 from ...runtime.recipe.recipe import Tolerances
 from ...runtime.stage.compare import compare
 from ...runtime.stage.precision import FP8, HALF, INT8, INT8W
@@ -81,6 +82,12 @@ def _compare_loosely(
     difference = compare(came, expected)
     passed = difference.cosine >= cosine and difference.relative <= relative
     return Check(stage, name, difference._asdict(), f"cosine ≥ {cosine:g}, relative ≤ {relative:g}", passed)
+
+
+def labels_check(result: Result, trace: Any, limits: Limits, what: str = "labels") -> Check:
+    """How many pixels the engines' mask of a photo shares with its trace's, and the times of both."""
+    check = agreement(what, result.mask, trace.mask, limits)
+    return check._replace(torch_ms=sum(trace.timings.values()), engine_ms=result.timings["total"])
 
 
 def agreement(what: str, came: np.ndarray, expected: np.ndarray, limits: Limits) -> Check:

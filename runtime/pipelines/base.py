@@ -270,12 +270,6 @@ class Segmenter(Reopened, ABC):
         """Whether the engines were freed."""
         return self.engines.is_closed
 
-    def __enter__(self) -> Segmenter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def open_trial(bundle: str | Path, **how: Any) -> Segmenter:
     """What `bench` and `calibrate` run on photos: a segmenter, or what stands for one. As `open_bundle` else."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..backends.options import SessionOptions
 from ..bundle.bundle import Bundle
@@ -29,6 +29,9 @@ class Opened:
     """Arguments of `open_bundle`."""
 
 
+Own = TypeVar("Own", bound="Reopened")
+
+
 class Reopened:
     """What is opened from a bundle, and pickled as how that was done: engines cannot travel, bundles lie on disk.
 
@@ -37,9 +40,19 @@ class Reopened:
 
     opened: Opened | None = None
 
+    def close(self) -> None:
+        """Free the engines."""
+        raise NotImplementedError
+
     def is_closed(self) -> bool:
         """Whether it was closed."""
         raise NotImplementedError
+
+    def __enter__(self: Own) -> Own:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         name = type(self).__name__

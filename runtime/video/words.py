@@ -16,6 +16,7 @@ import numpy as np
 from ..answers.instance import Instance
 from ..boundary.arguments import public
 from ..errors import ParameterError, shown
+from ..evaluation.tracks import region_score
 from .answer import FrameAnswer, seen_as
 from .frame import Frame
 
@@ -138,8 +139,8 @@ def newcomers(
         joining: which may join.
     """
     pairs = sorted(
-        (-_iou(each.mask.decode(), mask), number, identity)
-        for number, each in enumerate(found)
+        (-region_score(own, mask), number, identity)
+        for number, (each, own) in enumerate((each, each.mask.decode()) for each in found)
         for identity, mask in masks.items()
         if known[identity].class_index == each.class_index
     )
@@ -151,11 +152,6 @@ def newcomers(
             taken.add(identity)
     new = [each for number, each in enumerate(found) if number not in matched and each.area >= joining.min_area]
     return sorted(new, key=lambda each: -each.area)[: max(0, joining.most - len(known))]
-
-
-def _iou(mask: np.ndarray, other: np.ndarray) -> float:
-    union = int((mask | other).sum())
-    return int((mask & other).sum()) / union if union else 0.0
 
 
 def _answer(frame: Frame, masks: dict[int, np.ndarray], known: dict[int, _Known]) -> FrameAnswer:

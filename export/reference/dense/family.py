@@ -18,7 +18,7 @@ from ....runtime.pipelines.dense.sizes import DenseDimensions
 from ....runtime.pipelines.dense.stages import ESCNET_BLOCKS, TOWER
 from ....runtime.pipelines.worded.stages import TEXT
 from ...models.text_assets import write_tokenizer
-from ..checks import Check, Limits, agreement
+from ..checks import Check, Limits, labels_check
 from ..family import Family, Opener
 from ..maker import StageMaker
 from ..networks import Networks
@@ -69,8 +69,7 @@ def _prove(bundle: Bundle, networks: Networks, trace: Any, open_engine: Opener, 
     if bundle.missing_stages():
         return
     result = _segment(bundle.manifest, trace, {stage: open_engine(stage) for stage in bundle.recipe.running_stages})
-    check = agreement("labels", result.mask, trace.mask, limits)
-    yield check._replace(torch_ms=sum(trace.timings.values()), engine_ms=result.timings["total"])
+    yield labels_check(result, trace, limits)
 
 
 def _check_choices(networks: Networks, trace: Any, open_engine: Opener, limits: Limits) -> Check:

@@ -11,11 +11,12 @@ import numpy as np
 from ....runtime.answers.result import Result
 from ....runtime.backends.base import Session
 from ....runtime.bundle.bundle import Bundle, Manifest
+from ....runtime.evaluation.tracks import region_score
 from ....runtime.pipelines.grounded.models import row_of
 from ....runtime.pipelines.grounded.segmenter import GroundedSegmenter
 from ....runtime.pipelines.grounded.sizes import GroundedDimensions
 from ....runtime.pipelines.promptable.stages import ENCODER, PROMPT_DECODER
-from ..checks import Check, Limits, agreement
+from ..checks import Check, Limits, labels_check
 from ..family import Family, Opener
 from ..maker import StageMaker
 from ..networks import Networks
@@ -49,8 +50,7 @@ def _prove(bundle: Bundle, networks: Networks, trace: Any, open_engine: Opener, 
     if bundle.missing_stages():
         return
     result = _segment(bundle.manifest, trace, {stage: open_engine(stage) for stage in bundle.recipe.running_stages})
-    check = agreement("labels", result.mask, trace.mask, limits)
-    yield check._replace(torch_ms=sum(trace.timings.values()), engine_ms=result.timings["total"])
+    yield labels_check(result, trace, limits)
     yield from things_check(result, trace, limits)
     yield from prove_prompts(bundle, open_engine, trace.photo, trace.prompts, limits)
 
@@ -62,15 +62,13 @@ def things_check(result: Result, trace: Any, limits: Limits) -> Iterator[Check]:
     if not wanted:
         yield Check("pipeline", "no thing", {"came": float(len(came))}, "none comes of the engines either", not came)
         return
-    shares = [max((_iou(mask, other) for k, other in came if k == number), default=0.0) for number, mask in wanted]
+    shares = [
+        max((region_score(mask, other) for k, other in came if k == number), default=0.0) for number, mask in wanted
+    ]
     same = min(len(came), len(wanted)) / max(len(came), len(wanted))
     share = float(np.mean(shares)) * same
     told = f"mean IoU × share of the count ≥ {limits.labels:g}"
     yield Check("pipeline", f"{len(wanted)} things", {"agreement": share}, told, share >= limits.labels)
-
-
-def _iou(one: np.ndarray, other: np.ndarray) -> float:
-    return float((one & other).sum() / (one | other).sum())
 
 
 def _masks(networks: Networks, trace: Any, sessions: Mapping[str, Session]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

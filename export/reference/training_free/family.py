@@ -18,7 +18,7 @@ from ....runtime.pipelines.training_free.segmenter import TrainingFreeSegmenter
 from ....runtime.pipelines.training_free.stages import CLIP, DECODER, DINO, HEAD, LAYERS, SAM
 from ....runtime.pipelines.worded.stages import TEXT
 from ...models.text_assets import imagenet_templates, write_tokenizer
-from ..checks import Check, Limits, agreement
+from ..checks import Check, Limits, agreement, labels_check
 from ..embed import Upstream
 from ..family import Family, Opener
 from ..maker import StageMaker
@@ -111,8 +111,7 @@ def _compare(trace: Traced, result: Result, limits: Limits) -> Iterator[Check]:
     if limits.exact:
         yield Check("pipeline", "regions", {"came": came, "expected": expected}, "as many", came == expected)
     refined = sum(region.refined for region in result.regions)
-    check = agreement(f"refined mask ({refined} of {came} regions refined)", result.mask, trace.mask, limits)
-    yield check._replace(torch_ms=sum(trace.timings.values()), engine_ms=result.timings["total"])
+    yield labels_check(result, trace, limits, f"refined mask ({refined} of {came} regions refined)")
 
 
 def _masks(networks: Networks, trace: Any, sessions: Mapping[str, Session]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -193,14 +192,6 @@ class Prompter(Reopened):
     def is_closed(self) -> bool:
         """Whether they were freed."""
         return self._closed
-
-    def __enter__(self) -> Prompter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_prompter(bundle: Bundle, engines: Engines, parameters: Mapping[str, Any] | None) -> Prompter:

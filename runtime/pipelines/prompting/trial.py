@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,40 +11,23 @@ import numpy as np
 from ...answers.result import Result
 from ...bundle.bundle import Bundle
 from ...photo.reading import Photo
-from ...reporting import Clock, Reporter, silent
+from ...reporting import Clock
 from ...words.vocabulary import Vocabulary
-from ..base import Segmenter
 from ..engines import Engines
 from ..prompt_input import Prompt
 from ..promptable.interactive import Prompter
 from ..promptable.stages import ENCODER, PROMPT_DECODER
 from ..prompted import PromptedMasks
+from ..wordless import WordlessTrial
 
 SIDE = 4
 """Points along a side of the grid."""
 
-NAMES = ("nothing", *(f"point {index + 1}" for index in range(SIDE**2)))
 
+class PromptTrial(WordlessTrial):
+    """Answers a grid of points, and labels every pixel with the point whose mask SAM thinks the best there."""
 
-class PromptTrial(Segmenter):
-    """Answers a grid of points, and labels every pixel with the point whose mask SAM thinks the best there.
-
-    It stands for a segmenter where only a photo's time, its engines' inputs and how far its masks agree are asked for.
-    """
-
-    def __init__(self, bundle: Bundle, engines: Engines, parameters: Any) -> None:
-        self.manifest, self.engines, self.parameters = bundle.manifest, engines, parameters
-
-    def vocabulary(
-        self,
-        classes: Iterable[str] | None = None,
-        *,
-        templates: Iterable[str] | None = None,
-        background: bool | None = None,
-        progress: Reporter = silent,
-    ) -> Vocabulary:
-        """The points of the grid, whatever the words: there is no text engine."""
-        return Vocabulary(NAMES, np.zeros((len(NAMES), 1)), background=True)
+    NAMES = ("nothing", *(f"point {index + 1}" for index in range(SIDE**2)))
 
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
@@ -66,16 +49,19 @@ class PromptTrial(Segmenter):
             steps = {name: ms for name, ms in encoded.timings.items() if name != "total"}
             timings = {**steps, **clock.timings()}
             return Result(
-                labels, labels, scores, NAMES, (), timings, encoded.photo, self.backend, self.precision, background=True
+                labels,
+                labels,
+                scores,
+                self.NAMES,
+                (),
+                timings,
+                encoded.photo,
+                self.backend,
+                self.precision,
+                background=True,
             )
 
         return segment
-
-    def warmup(self) -> None:
-        """Run both engines once on a photo of noise."""
-        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-        self.segment(noise, self.vocabulary())
-        self.engines.tune()
 
 
 def grid(photo_hw: tuple[int, int]) -> list[Prompt]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -254,14 +253,6 @@ class Tracker(Reopened):
     def is_closed(self) -> bool:
         """Whether they were freed."""
         return self._closed
-
-    def __enter__(self) -> Tracker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_tracker(bundle: Bundle, engines: Engines, parameters: Mapping[str, Any] | None) -> Tracker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,9 @@ import numpy as np
 from ...answers.result import Result
 from ...bundle.bundle import Bundle
 from ...photo.reading import Photo, as_photo
-from ...reporting import Reporter, silent
 from ...words.vocabulary import Vocabulary
-from ..base import Segmenter
 from ..engines import Engines
+from ..wordless import WordlessTrial
 from .answers import Tracked
 from .tracker import STAGES, Tracker
 
@@ -22,28 +21,12 @@ PLACES = ((0.25, 0.25), (0.75, 0.25), (0.5, 0.5), (0.5, 0.75))
 """Where the points are, as shares of width and height."""
 SHIFT = 0.03
 """How far the second frame is moved, as a share of the width."""
-NAMES = ("nothing", *(f"object {index + 1}" for index in range(len(PLACES))))
 
 
-class TrackTrial(Segmenter):
-    """Makes two frames of a photo, and labels the pixels of the second with the objects that it tracks there.
+class TrackTrial(WordlessTrial):
+    """Makes two frames of a photo, and labels the pixels of the second with the objects that it tracks there."""
 
-    It stands for a segmenter where only a photo's time, its engines' inputs and how far its masks agree are asked for.
-    """
-
-    def __init__(self, bundle: Bundle, engines: Engines, parameters: Any) -> None:
-        self.manifest, self.engines, self.parameters = bundle.manifest, engines, parameters
-
-    def vocabulary(
-        self,
-        classes: Iterable[str] | None = None,
-        *,
-        templates: Iterable[str] | None = None,
-        background: bool | None = None,
-        progress: Reporter = silent,
-    ) -> Vocabulary:
-        """The objects, whatever the words: there is no text engine."""
-        return Vocabulary(NAMES, np.zeros((len(NAMES), 1)), background=True)
+    NAMES = ("nothing", *(f"object {index + 1}" for index in range(len(PLACES))))
 
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
@@ -60,16 +43,19 @@ class TrackTrial(Segmenter):
             labels = found.labels().astype(np.uint16)
             scores = (labels > 0).astype(np.float32)
             return Result(
-                labels, labels, scores, NAMES, (), found.timings, image, self.backend, self.precision, background=True
+                labels,
+                labels,
+                scores,
+                self.NAMES,
+                (),
+                found.timings,
+                image,
+                self.backend,
+                self.precision,
+                background=True,
             )
 
         return segment
-
-    def warmup(self) -> None:
-        """Run all engines once on a photo of noise."""
-        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-        self.segment(noise, self.vocabulary())
-        self.engines.tune()
 
 
 def two_frames(tracker: Tracker, photo: np.ndarray) -> Tracked:

@@ -18,7 +18,7 @@ from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import Bundle, BundleError, ParameterError, Prompter, RecipeError, Segmenter, load_recipe
 from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.pipelines.base import open_trial
-from ovdeploy.runtime.pipelines.prompting.trial import NAMES, best_of, grid
+from ovdeploy.runtime.pipelines.prompting.trial import PromptTrial, best_of, grid
 from ovdeploy.runtime.recipe.recipe import recipe_from, with_optional
 from support.parity import run
 from support.samples import draw_photo
@@ -153,7 +153,11 @@ def test_a_trial_labels_every_pixel_with_the_point_whose_mask_is_best(sam_bundle
     with open_trial(sam_bundle, backend="onnxruntime") as trial, trial.engines.counted() as calls:
         result = trial.segment(photo, trial.vocabulary())
         (broken, whole) = list(trial.segment_many(["missing.png", photo], trial.vocabulary()))
-    assert result.mask.shape == photo.shape[:2] and result.names == NAMES and result.mask.max() < len(NAMES)
+    assert (
+        result.mask.shape == photo.shape[:2]
+        and result.names == PromptTrial.NAMES
+        and result.mask.max() < len(PromptTrial.NAMES)
+    )
     assert calls["sam_prompt_decoder"][0]["R"] == len(grid((9, 9))) == 16
     assert isinstance(broken, Exception) and whole.mask.tobytes() == result.mask.tobytes()
     with open_trial(sam_bundle, parameters={"prompt_batch": 5}) as trial, trial.engines.counted() as calls:
