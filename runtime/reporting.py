@@ -73,8 +73,15 @@ class _Telling(logging.Handler):
             self._tell(f"{record.relativeCreated / 1e3:8.3f} s  {room}: {record.getMessage()}")
 
 
+OVERLAP = "overlap"
+"""The step that a clock's other steps count twice: milliseconds in which one went on beside another."""
+
+
 class Clock:
-    """Adds up milliseconds by name; `total` is the time since the clock was made."""
+    """Adds up milliseconds by name; `total` is the time since the clock was made.
+
+    Several threads may time steps of different names.
+    """
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
@@ -87,7 +94,11 @@ class Clock:
         try:
             yield
         finally:
-            self._steps[name] = self._steps.get(name, 0.0) + (time.perf_counter() - start) * 1e3
+            self.add(name, (time.perf_counter() - start) * 1e3)
+
+    def add(self, name: str, milliseconds: float) -> None:
+        """Count time under this name that was measured elsewhere."""
+        self._steps[name] = self._steps.get(name, 0.0) + milliseconds
 
     def timings(self) -> dict[str, float]:
         """Milliseconds per step in the order in which they were first seen, and in total."""

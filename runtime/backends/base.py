@@ -28,9 +28,12 @@ class Session:
         contract: what it takes and gives.
         device: where it computes: "cpu", "cuda:0", …
         listener: is told the sizes of the named axes of every call; None while nobody counts.
+        overlaps: whether it may run, from another thread, while other engines of its device do. `open_session` says so
+            where the backend can and its option `overlap` is on.
     """
 
     device = HOST
+    overlaps = False
 
     def __init__(self, contract: StageContract) -> None:
         self.contract = contract

@@ -41,8 +41,6 @@ class SessionOptions:
     """Bytes of the engine's files, external data included; 0 means those of the graph's file."""
     ranges: Mapping[str, Range] = field(default_factory=dict)
     """Sizes of the dynamic axes, for backends that compile for them."""
-    shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
-    """State that the sessions opened with these options share: a GPU's stream."""
 
     def __post_init__(self) -> None:
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:

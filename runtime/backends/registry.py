@@ -14,7 +14,7 @@ from ..errors import BundleError, EngineError, MissingExtraError, ParameterError
 from ..reporting import logger
 from ..stage.contract import StageContract
 from ..stage.precision import FP32
-from .base import Session
+from .base import HOST, Session
 from .measures import StageProfile
 from .options import SessionOptions
 from .trials import try_first
@@ -51,6 +51,12 @@ class Backend(NamedTuple):
 
 log = logger("backends")
 
+OVERLAP = "overlap"
+"""The option of backends whose engines may run side by side on a GPU: each has a stream of its own, and a run keeps no
+other thread from starting one. It returns when its outputs are there, so that whoever reads them later need not wait."""
+
+OVERLAPS = MappingProxyType({OVERLAP: ("on", "off")})
+
 BACKENDS = {
     "openvino": Backend(
         ".openvino.session",
@@ -72,11 +78,13 @@ BACKENDS = {
         profiler="profile_cpu",
         on_cpu=True,
     ),
-    "onnxruntime-cuda": Backend(".onnxruntime.session", "open_cuda", "onnxruntime", "gpu", profiler="profile_cuda"),
-    "onnxruntime-tensorrt": Backend(
-        ".onnxruntime.session", "open_tensorrt", "onnxruntime", "gpu", profiler="profile_tensorrt"
+    "onnxruntime-cuda": Backend(
+        ".onnxruntime.session", "open_cuda", "onnxruntime", "gpu", profiler="profile_cuda", options=OVERLAPS
     ),
-    "tensorrt": Backend(".tensorrt.session", "open_plan", "tensorrt", "tensorrt", engine="plan"),
+    "onnxruntime-tensorrt": Backend(
+        ".onnxruntime.session", "open_tensorrt", "onnxruntime", "gpu", profiler="profile_tensorrt", options=OVERLAPS
+    ),
+    "tensorrt": Backend(".tensorrt.session", "open_plan", "tensorrt", "tensorrt", engine="plan", options=OVERLAPS),
     "tensorrt-rtx": Backend(
         ".tensorrt.session",
         "open_rtx_plan",
@@ -87,6 +95,7 @@ BACKENDS = {
             "cuda-graphs": ("whole-graph", "off"),
             "specialization": ("lazy", "eager", "none"),
             "runtime-cache": ("on", "off"),
+            OVERLAP: ("off", "on"),  # it captures CUDA graphs when it likes, and beside that not every call is allowed
         },
         machines=("x86_64", "AMD64"),
     ),
@@ -167,6 +176,17 @@ def check_backend_options(backend: str, given: Mapping[str, str]) -> None:
             raise ParameterError(one_of(f"value of {backend}'s option {name}:", value, known[name]))
 
 
+def option_of(backend: str, given: Mapping[str, str], name: str) -> str:
+    """The value of a backend's own option: as it is given, else the default; empty if the backend lacks the option.
+
+    Args:
+        backend: a key of `BACKENDS`.
+        given: options by name.
+        name: the option.
+    """
+    return given.get(name, BACKENDS[backend].options.get(name, ("",))[0])
+
+
 def refusal(name: str, precision: str) -> str:
     """Why a backend that is installed cannot compute in a precision here; empty if it can, or would find out later."""
     backend = BACKENDS[name]
@@ -206,6 +226,7 @@ def open_session(
     check_backend_options(name, given.of_backend)
     try_first(name, path, contract, given)
     session: Session = getattr(_module(chosen.module), chosen.opener)(path, contract, given)
+    session.overlaps = session.device != HOST and option_of(name, given.of_backend, OVERLAP) == "on"
     return session
 
 

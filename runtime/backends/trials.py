@@ -7,7 +7,6 @@ caller gets an `EngineError`; if it lives, that is remembered on this machine, a
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import subprocess
@@ -58,12 +57,7 @@ def try_first(backend: str, path: Path, contract: StageContract, options: Sessio
     if backend not in TRIED or not untried(backend, library_version(backend), kinds):
         return
     seconds = _seconds()
-    what = Attempt(
-        backend=backend,
-        path=os.path.abspath(path),
-        contract=contract,
-        options=dataclasses.replace(options, shared={}),
-    )
+    what = Attempt(backend=backend, path=os.path.abspath(path), contract=contract, options=options)
     facts = _facts(what, kinds)
     key = tuple(sorted(facts.items()))
     if not seconds or key in _lived or recall(facts):

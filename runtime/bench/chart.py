@@ -8,6 +8,7 @@ from __future__ import annotations
 from PIL import Image, ImageDraw, ImageFont
 
 from ..pictures.colours import palette
+from ..reporting import OVERLAP
 from .numbers import plain
 from .report import Report, RunnerReport
 
@@ -49,7 +50,8 @@ def draw_chart(report: Report) -> Image.Image:
 
 def _shown(report: Report) -> dict[str, tuple[int, int, int]]:
     """The steps that can be seen, and their colours."""
-    seen = [name for name in report.step_names() if any(_share(runner, name) >= SMALL for runner in report.runners)]
+    names = [name for name in report.step_names() if name != OVERLAP]  # which is in the others already
+    seen = [name for name in names if any(_share(runner, name) >= SMALL for runner in report.runners)]
     colours = palette(len(seen) + 1)[1:]  # the first is that of a background
     return {name: (int(r), int(g), int(b)) for name, (r, g, b) in zip(seen, colours, strict=True)}
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
+from ..reporting import OVERLAP
 from .plan import Outcome
 
 Key = TypeVar("Key", bound=Hashable)
@@ -59,9 +60,15 @@ class Series:
         return list(dict.fromkeys(name for steps in self.steps for name in steps))
 
     def without(self, stages: Iterable[str]) -> list[float]:
-        """Milliseconds of all that is none of these stages, what no step accounts for included."""
-        names = list(stages)
-        return [whole - sum(s.get(n, 0.0) for n in names) for whole, s in zip(self.whole, self.steps, strict=True)]
+        """Milliseconds of all that is none of these stages, what no step accounts for included.
+
+        What went on beside a stage counts here too.
+        """
+        names = set(stages) - {OVERLAP}
+        return [
+            whole + s.get(OVERLAP, 0.0) - sum(s.get(n, 0.0) for n in names)
+            for whole, s in zip(self.whole, self.steps, strict=True)
+        ]
 
 
 def alternate(

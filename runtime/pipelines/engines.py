@@ -194,12 +194,16 @@ class Engines(Mapping[str, Session]):
         refuse_forked(self._home, "this bundle")
 
     def close(self) -> None:
-        """Close all that are open, for good. In a process that was forked from the one that opened them, do nothing."""
+        """Close all that are open, for good; on a GPU when the photo in work is done.
+
+        In a process that was forked from the one that opened them, do nothing.
+        """
         if self._home != os.getpid():
             return
-        self._closed = True
-        for session in self._open.values():
-            session.close()
+        with self.turn:
+            self._closed = True
+            for session in self._open.values():
+                session.close()
 
 
 def _wrapped(session: Session, wrap: Wrap) -> Session:

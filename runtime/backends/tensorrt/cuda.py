@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,7 @@ class Cuda:
         self.capability = (int(properties.major), int(properties.minor))
         self._stream = self._checked(runtime.cudaStreamCreateWithFlags(NON_BLOCKING))
         self.stream = int(self._stream)
-        self._users = 1
+        self._closed = False
 
     @property
     def label(self) -> str:
@@ -86,21 +86,39 @@ class Cuda:
 
     def allocate(self, size: int) -> int:
         """Address of `size` bytes of the GPU's memory."""
-        return int(self._checked(self._runtime.cudaMalloc(max(size, 1))))
+        with self._beside_captures():
+            return int(self._checked(self._runtime.cudaMalloc(max(size, 1))))
 
     def free(self, pointer: int) -> None:
         """Give memory back."""
-        self._checked(self._runtime.cudaFree(pointer))
+        with self._beside_captures():
+            self._checked(self._runtime.cudaFree(pointer))
 
     def allocate_pinned(self, size: int) -> tuple[int, np.ndarray]:
         """Page-locked memory of the host: its address, and [size] uint8 over it."""
-        pointer = int(self._checked(self._runtime.cudaMallocHost(max(size, 1))))
+        with self._beside_captures():
+            pointer = int(self._checked(self._runtime.cudaMallocHost(max(size, 1))))
         memory: Any = (ctypes.c_ubyte * max(size, 1)).from_address(pointer)
         return pointer, np.frombuffer(memory, np.uint8)
 
     def free_pinned(self, pointer: int) -> None:
         """Give page-locked memory back."""
-        self._checked(self._runtime.cudaFreeHost(pointer))
+        with self._beside_captures():
+            self._checked(self._runtime.cudaFreeHost(pointer))
+
+    @contextlib.contextmanager
+    def _beside_captures(self) -> Iterator[None]:
+        """Let this thread allocate though another may be capturing a graph, which else forbids that to all threads.
+
+        (CUDA's own word for it, in `cudaThreadExchangeStreamCaptureMode`; PyTorch's allocator does the same.)
+        """
+        runtime = self._runtime
+        relaxed = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeRelaxed
+        before = self._checked(runtime.cudaThreadExchangeStreamCaptureMode(relaxed))
+        try:
+            yield
+        finally:
+            self._checked(runtime.cudaThreadExchangeStreamCaptureMode(before))
 
     def copy(self, to: int, source: int, size: int) -> None:
         """Enqueue a copy of bytes between any two addresses; the driver sees from them which way it goes."""
@@ -159,36 +177,20 @@ class Cuda:
             self._checked(runtime.cudaEventDestroy(event))
         return elapsed / repeats
 
-    @classmethod
-    def shared(cls, device: int, held_by_all: dict[str, object], extra: str = "tensorrt") -> Cuda:
-        """One GPU, with one stream, for all that share a dictionary; each closes it once.
-
-        Args:
-            device: which GPU, if none is held yet.
-            held_by_all: what the sessions opened together have in common.
-            extra: as for one GPU.
-        """
-        held = held_by_all.get("cuda")
-        if isinstance(held, Cuda) and held._users:
-            held._users += 1
-            return held
-        held_by_all["cuda"] = opened = cls(device, extra)
-        return opened
-
     def refuse_closed(self) -> None:
         """Refuse to use the stream when it is gone.
 
         Raises:
             EngineError: says what to do.
         """
-        if not self._users:
+        if self._closed:
             raise EngineError("the engines that left this on the GPU are closed; copy it to the host before")
 
     def close(self) -> None:
-        """Destroy the stream when its last user closes it."""
-        if self._users == 1:
+        """Destroy the stream; closing again does nothing."""
+        if not self._closed:
+            self._closed = True
             self._checked(self._runtime.cudaStreamDestroy(self._stream))
-        self._users = max(self._users - 1, 0)
 
     def _checked(self, result: tuple[Any, ...]) -> Any:
         """The value a call returned beside its error code.

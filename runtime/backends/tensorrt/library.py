@@ -73,14 +73,14 @@ class Library(ABC):
         """
         return import_library(self)
 
-    def gpu(self, device: int, shared: dict[str, object] | None = None) -> Cuda:
-        """A GPU to run on, with one stream for all that share a dictionary.
+    def gpu(self, device: int) -> Cuda:
+        """A GPU to run on, with a stream of its own.
 
         Raises:
             MissingExtraError: cuda-python is not installed.
             EngineError: no GPU can be used here.
         """
-        return Cuda(device, self.extra) if shared is None else Cuda.shared(device, shared, self.extra)
+        return Cuda(device, self.extra)
 
     def here(self, device: int) -> Here:
         """The library and a GPU of this machine.

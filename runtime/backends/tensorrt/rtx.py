@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import ExportError, ParameterError
 from ..options import SessionOptions
-from ..registry import BACKENDS
+from ..registry import option_of
 from .layers import precision_named
 from .library import Contexts, Here, Library
 from .options import PlanOptions
@@ -175,4 +175,4 @@ def network_layers(network: Any) -> dict[str, int]:
 
 
 def _chosen(options: SessionOptions, name: str) -> str:
-    return options.of_backend.get(name, BACKENDS["tensorrt-rtx"].options[name][0])
+    return option_of("tensorrt-rtx", options.of_backend, name)

@@ -26,8 +26,9 @@ class TensorRTSession(Session):
     """A plan with its execution context and its buffers. Not for several threads at once.
 
     Buffers of inputs and outputs are as large as the profile's maximum, and allocated when they are first used: an
-    array that another stage left on the GPU is read where it lies. A run enqueues its copies and kernels on one stream
-    and waits for them, so that an error of the GPU is told of the stage that caused it.
+    array that another stage left on the GPU is read where it lies. A run enqueues its copies and kernels on a stream
+    that is this engine's alone and waits for them, so that an error of the GPU is told of the stage that caused it, and
+    an engine of another stream reads only what is there. Runs of several engines may overlap.
 
     Attributes:
         graphs: which shapes run as CUDA graphs, and what they measured.
@@ -52,7 +53,7 @@ class TensorRTSession(Session):
         super().__init__(contract)
         self._library, self._again = library, _building(path, contract.stage, library, options.precision)
         self._trt = library.load()
-        self._cuda = library.gpu(options.device, options.shared)
+        self._cuda = library.gpu(options.device)
         self.device = self._cuda.label
         names = (*contract.input_names, *contract.output_names)
         self._buffers = {name: CudaBlock(self._cuda) for name in names}
@@ -124,6 +125,7 @@ class TensorRTSession(Session):
         self._cuda.activate()
         block = KeptBlock(self._cuda, array.nbytes)
         self._cuda.copy(block.pointer, array.pointer, array.nbytes)
+        self._cuda.synchronize()  # engines of other streams read it, and may write over what it was copied from
         return DeviceArray(block, array.shape, array.dtype, array.origin)
 
     def tune(self) -> None:
@@ -135,6 +137,14 @@ class TensorRTSession(Session):
             self._contexts.save()
 
     def _run(self, feeds: Mapping[str, Array], into: Mapping[str, Array]) -> dict[str, np.ndarray]:
+        try:
+            return self._run_through(feeds, into)
+        except BaseException:
+            with contextlib.suppress(EngineError):  # what is under way reads and writes other engines' memory
+                self._cuda.synchronize()
+            raise
+
+    def _run_through(self, feeds: Mapping[str, Array], into: Mapping[str, Array]) -> dict[str, np.ndarray]:
         self._cuda.activate()
         check_profile(self.contract, feeds, self._limits, self._again)
         there = {name: array for name, array in into.items() if isinstance(array, DeviceArray)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -11,9 +12,11 @@ from ...backends.base import Session
 from ...errors import EngineError
 from ...geometry.dimensions import Dimensions
 from ...geometry.limits import ARRAY, refuse_more
+from ...geometry.sam_frame import SamFrame
 from ...recipe.parameters import Parameters
 from ...reporting import Clock
 from ...stage.arrays import Array
+from ..beside import beside
 from ..promptable.sam_encoder import encode_sam
 from ..promptable.stages import features_in
 from .methods import Method
@@ -61,21 +64,57 @@ def encode_photo(
         PhotoError: the logits would be too large.
     """
     refuse_logits(len(embeddings), plan)
-    features = encode_all_windows(photo, plan, sessions, method, parameters, clock)
     whole: dict[str, Array] | None = None
+    with seen_by_sam(photo, plan, sessions, method, dimensions, parameters, clock) as seen:
+        features = encode_all_windows(photo, plan, sessions, method, parameters, clock)
 
-    def affinities() -> Iterator[Array]:
-        nonlocal whole
-        for frame in plan.aggregated if method.affinity else ():
-            made = encode_sam(photo, frame, sessions[SAM], dimensions, parameters, clock)
-            whole = made if plan.aggregated == (plan.sam,) else None
-            yield made["affinity"]
+        def affinities() -> Iterator[Array]:
+            nonlocal whole
+            for _ in parts_of(plan, method):
+                made = next(seen)
+                whole = made if plan.aggregated == (plan.sam,) else None
+                yield made["affinity"]
 
-    logits = photo_logits(features, affinities(), embeddings, plan, sessions[HEAD], clock)
-    if parameters.refine and whole is None:
-        assert plan.sam is not None, "checked when the parameters were"
-        whole = encode_sam(photo, plan.sam, sessions[SAM], dimensions, parameters, clock)
+        logits = photo_logits(features, affinities(), embeddings, plan, sessions[HEAD], clock)
+        whole = next(seen, whole)
     return Encoded(logits, features_in(whole) if whole else None)
+
+
+def parts_of(plan: Plan, method: Method) -> tuple[SamFrame, ...]:
+    """The parts of a photo that have an affinity of their own."""
+    return plan.aggregated if method.affinity else ()
+
+
+@contextmanager
+def seen_by_sam(
+    photo: np.ndarray,
+    plan: Plan,
+    sessions: Sessions,
+    method: Method,
+    dimensions: Dimensions,
+    parameters: Parameters,
+    clock: Clock,
+) -> Iterator[Iterator[dict[str, Array]]]:
+    """Run SAM's encoder on all that it has to see of a photo; arguments and errors are those of `encode_photo`.
+
+    It needs nothing of DINO and CLIP. Where its engine overlaps with others, it is begun at once, and the block's
+    engines run beside it. (Only the first time, since each takes the place of the one before.)
+
+    Yields:
+        What the encoder made of each of `parts_of`; then of the whole photo, if refinement wants it and no part is the
+        whole. The next is made when it is asked for, in the room of the one before.
+    """
+    parts = parts_of(plan, method)
+    assert plan.sam is not None or not parameters.refine, "checked when the parameters were"
+    whole = (plan.sam,) if plan.sam and parameters.refine and parts != (plan.sam,) else ()
+    frames = (*parts, *whole)
+
+    def encoded(frame: SamFrame) -> dict[str, Array]:
+        return encode_sam(photo, frame, sessions[SAM], dimensions, parameters, clock)
+
+    overlaps = bool(frames) and sessions[SAM].overlaps
+    with beside(lambda: encoded(frames[0]), overlaps, clock) as first:
+        yield (encoded(frame) if number else first() for number, frame in enumerate(frames))
 
 
 def encode_all_windows(

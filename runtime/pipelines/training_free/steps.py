@@ -23,7 +23,16 @@ from ..engines import Engines
 from ..promptable.sam_encoder import encode_sam
 from ..promptable.stages import WHOLE, features_in
 from .encoded_photo import Made, TrainingFreeEncodedPhoto
-from .encoding import Encoded, Sessions, encode_all_windows, encode_photo, photo_logits, refuse_logits
+from .encoding import (
+    Encoded,
+    Sessions,
+    encode_all_windows,
+    encode_photo,
+    parts_of,
+    photo_logits,
+    refuse_logits,
+    seen_by_sam,
+)
 from .labelling import finish, label_coarsely
 from .methods import method_of
 from .plan import Plan, plan_photo
@@ -100,15 +109,15 @@ def encode_once(photo: np.ndarray, manifest: Manifest, sessions: Engines, parame
     plan = plan_of(photo, manifest, parameters)
     affinities: list[Array] = []
     features: dict[str, Array] = {}
-    with sessions.turn:
+    with sessions.turn, seen_by_sam(photo, plan, sessions, method, dimensions, parameters, clock) as seen:
         windows = sessions[CLIP].keep(encode_all_windows(photo, plan, sessions, method, parameters, clock))
-        for frame in plan.aggregated if method.affinity else ():
-            made = encode_sam(photo, frame, sessions[SAM], dimensions, parameters, clock)
+        for _ in parts_of(plan, method):
+            made = next(seen)
             affinities.append(sessions[SAM].keep(made["affinity"]))
             if plan.aggregated == (plan.sam,):
                 features = kept(made, sessions[SAM])
-        if parameters.refine and not features:
-            features = whole_features(photo, plan, sessions, manifest, parameters, clock)
+        if (made_whole := next(seen, None)) is not None:
+            features = kept(made_whole, sessions[SAM])
     return Made(windows, tuple(affinities), features)
 
 

@@ -162,6 +162,7 @@ FUNCTIONS = (
     "cudaStreamDestroy",
     "cudaStreamEndCapture",
     "cudaStreamSynchronize",
+    "cudaThreadExchangeStreamCaptureMode",
 )
 """The CUDA runtime's functions that the fake has."""
 

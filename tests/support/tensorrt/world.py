@@ -2,7 +2,9 @@
 
 So the code under test runs to the end with true numbers: what it puts at an address is what an engine reads there.
 Every copy is checked against the memory that was allocated, freed memory is told when it is touched, and faults can be
-planted.
+planted. A stream does nothing before it is waited for, which is as late as a GPU may: what is read too early is not
+there yet, what is written over too early is gone. Then it works outside the lock, so that streams of two threads do
+work at once.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import ctypes
 import enum
 import json
+import threading
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -42,7 +46,9 @@ class FakeCuda:
         self.memory, self.graveyard, self.pinned = {}, [], {}
         self.clock, self.cost = 0.0, {"plain": 2.0, "graph": 1.0}
         self.capturing = None
-        self.streams = set()
+        self.streams = {}
+        self.modes = threading.local()  # each thread's mode of capturing
+        self.lock = threading.RLock()
         for name, members in SURFACES["cuda"]["enums"].items():
             setattr(self, name, enum.Enum(name, members, type=Number))
 
@@ -54,13 +60,17 @@ class FakeCuda:
 
         def call(*args):
             assert len(args) == len(names), f"{name} takes {names}, got {args}"
-            self.record.calls.append((name, dict(zip(names, args, strict=True))))
-            self.record.used.add(name)
-            if name in self.faults:
-                return self._result(self.faults[name], None)
-            if does is None:
-                return self._result(SUCCESS)
-            return does(self, *args)
+            with self.lock:
+                self.record.calls.append((name, dict(zip(names, args, strict=True))))
+                self.record.used.add(name)
+                if name in self.faults:
+                    return self._result(self.faults[name], None)
+                if does is None:
+                    return self._result(SUCCESS)
+                done = does(self, *args)
+            if callable(done):  # what takes time
+                return done()
+            return done
 
         return call
 
@@ -80,13 +90,27 @@ class FakeCuda:
 
     def do_cudaStreamCreateWithFlags(self, flags):
         assert flags == 1, "graphs want a stream that does not wait for the default one"
-        stream = Handle(77 + len(self.streams))
-        self.streams.add(stream)
+        stream = Handle(77 + len(self.record.arguments("cudaStreamCreateWithFlags")), work=[])
+        self.streams[int(stream)] = stream
         return self._result(SUCCESS, stream)
 
     def do_cudaStreamDestroy(self, stream):
-        self.streams.remove(stream)
+        assert not stream.work, "a stream is destroyed that was not waited for"
+        del self.streams[int(stream)]
         return self._result(SUCCESS)
+
+    def do_cudaStreamSynchronize(self, stream):
+        def work():
+            while stream.work:
+                stream.work.pop(0)()
+            return self._result(SUCCESS)
+
+        return work
+
+    def do_cudaThreadExchangeStreamCaptureMode(self, mode):
+        before = getattr(self.modes, "mode", self.cudaStreamCaptureMode.cudaStreamCaptureModeGlobal)
+        self.modes.mode = mode
+        return self._result(SUCCESS, before)
 
     def do_cudaMalloc(self, size):
         return self._result(SUCCESS, self._allocate(size, self.memory))
@@ -95,47 +119,64 @@ class FakeCuda:
         return self._result(SUCCESS, self._allocate(size, self.pinned))
 
     def _allocate(self, size, where):
+        self._refuse_strict()
         room = np.full(size + 256, 0xFF, np.uint8)  # as float32: NaN, so that what was never written shows
         address = -(-room.ctypes.data // 256) * 256
         where[address] = (size, room)
         return address
 
+    def _refuse_strict(self):
+        mode = getattr(self.modes, "mode", None)
+        assert mode is self.cudaStreamCaptureMode.cudaStreamCaptureModeRelaxed, "another thread's capture forbids this"
+
     def do_cudaFree(self, pointer):
+        self._refuse_strict()
         size, room = self.memory.pop(pointer)
         self.graveyard.append((pointer, size, room))
         return self._result(SUCCESS)
 
     def do_cudaFreeHost(self, pointer):
+        self._refuse_strict()
         size, room = self.pinned.pop(pointer)
         self.graveyard.append((pointer, size, room))
         return self._result(SUCCESS)
 
     def check(self, address, size):
         """Refuse bytes that lie in freed memory, or pass the end of an allocation."""
-        for begin, length, _ in self.graveyard:
-            assert not begin <= address < begin + length, "memory is used that was freed"
-        for begin, (length, _) in {**self.memory, **self.pinned}.items():
-            if begin <= address < begin + length:
-                assert address + size <= begin + length, "an access passes the end of its memory"
+        with self.lock:
+            for begin, length, _ in self.graveyard:
+                assert not begin <= address < begin + length, "memory is used that was freed"
+            for begin, (length, _) in {**self.memory, **self.pinned}.items():
+                if begin <= address < begin + length:
+                    assert address + size <= begin + length, "an access passes the end of its memory"
 
     def do_cudaMemcpyAsync(self, to, source, count, kind, stream):
-        assert stream in self.streams and kind is self.cudaMemcpyKind.cudaMemcpyDefault
+        assert int(stream) in self.streams and kind is self.cudaMemcpyKind.cudaMemcpyDefault
         assert self.capturing is None, "copies of this runtime are not part of its graphs"
+
+        def copy():
+            self.check(to, count)
+            self.check(source, count)
+            ctypes.memmove(to, source, count)
+
         self.check(to, count)
         self.check(source, count)
-        ctypes.memmove(to, source, count)
+        stream.work.append(copy)
         return self._result(SUCCESS)
 
-    def enqueue(self, work, kind="plain"):
-        """Run work now, or keep it where a graph is being captured."""
+    def enqueue(self, work, stream, kind="plain"):
+        """Leave work for when a stream is waited for, or keep it where a graph is being captured."""
         if self.capturing is not None:
             self.capturing.append(work)
         else:
-            self.clock += self.cost[kind]
-            work()
+            self.streams[int(stream)].work += [partial(self._spend, kind), work]
+
+    def _spend(self, kind):
+        self.clock += self.cost[kind]
 
     def do_cudaStreamBeginCapture(self, stream, mode):
         assert mode is self.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        assert not stream.work, "what is enqueued before a capture is waited for"
         self.capturing = []
         return self._result(SUCCESS)
 
@@ -149,14 +190,14 @@ class FakeCuda:
 
     def do_cudaGraphLaunch(self, graph, stream):
         for work in graph.work:
-            self.enqueue(work, "graph")
+            self.enqueue(work, stream, "graph")
         return self._result(SUCCESS)
 
     def do_cudaEventCreate(self):
         return self._result(SUCCESS, Handle(3, at=None))
 
     def do_cudaEventRecord(self, event, stream):
-        event.at = self.clock
+        stream.work.append(lambda: setattr(event, "at", self.clock))
         return self._result(SUCCESS)
 
     def do_cudaEventElapsedTime(self, start, end):
@@ -171,6 +212,7 @@ class World:
         trt: the module.
         cuda: the CUDA runtime.
         cached: what TensorRT-RTX was given of kernels compiled earlier.
+        computing: is told the names of an engine's inputs and outputs when it begins to work, by the thread that waits.
         faults: "validity": the bits of TensorRT-RTX's verdict; "parse": messages of the parser; "build", "deserialize",
             "context", "inspect": nothing is returned or the text that is; "enqueue", "shape", "address", "profile",
             "cache": refused.
@@ -181,6 +223,7 @@ class World:
         self.cached = []
         self.cuda = FakeCuda(**({"capability": (8, 9)} if which == "rtx" else {}) | gpu)  # RTX runs on no 9.0
         self.faults = {}
+        self.computing = lambda names: None
         self.logger = None
         self.trt = FakeModule("tensorrt-rtx" if which == "rtx" else f"tensorrt{which}", self._behaviour())
         self.record = self.trt._record
@@ -436,10 +479,11 @@ class World:
             assert context.own.version == version, "the context was touched after the graph was captured from it"
             self._compute(engine, shapes, addresses)
 
-        self.cuda.enqueue(work)
+        self.cuda.enqueue(work, stream_handle)
         return True
 
     def _compute(self, engine, shapes, addresses):
+        self.computing(set(engine.own.values))
         feeds = {name: self._at(engine, name, shapes[name], addresses[name]).copy() for name in engine.own.inputs}
         names = [name for name in engine.own.values if name not in engine.own.inputs]
         for name, array in zip(names, engine.own.session.run(names, feeds), strict=True):
@@ -449,7 +493,8 @@ class World:
         dtype = np.dtype(NUMPY[TYPES[engine.own.values[name].type]])
         size = int(np.prod(shape)) * dtype.itemsize
         self.cuda.check(address, size)
-        assert any(begin <= address < begin + length for begin, (length, _) in self.cuda.memory.items())
+        with self.cuda.lock:
+            assert any(begin <= address < begin + length for begin, (length, _) in self.cuda.memory.items())
         whole = (ctypes.c_ubyte * size).from_address(address)
         return np.frombuffer(whole, np.uint8).view(dtype).reshape(shape)
 
