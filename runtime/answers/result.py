@@ -43,8 +43,8 @@ class Result(Answer):
             score, which is the probability times SAM's.
         names: the classes' names.
         regions: the regions that were refined or tried; empty without refinement.
-        timings: milliseconds per step; `total` runs from the photo's path or array to the mask. Where steps went on side
-            by side, `overlap` is what their sum counts twice.
+        timings: milliseconds per step; `total` runs from the photo's path or array to the mask. Where steps went on
+            side by side, `overlap` is what their sum counts twice.
         photo: [H, W, 3] uint8 RGB, the photo as it was segmented (upright).
         backend: what ran the engines; empty where nobody said.
         precision: what they computed in, likewise.

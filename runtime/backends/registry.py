@@ -53,7 +53,7 @@ log = logger("backends")
 
 OVERLAP = "overlap"
 """The option of backends whose engines may run side by side on a GPU: each has a stream of its own, and a run keeps no
-other thread from starting one. It returns when its outputs are there, so that whoever reads them later need not wait."""
+other thread from starting one. A run returns when its outputs are there, so that who reads them need not wait."""
 
 OVERLAPS = MappingProxyType({OVERLAP: ("on", "off")})
 

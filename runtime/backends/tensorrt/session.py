@@ -103,6 +103,7 @@ class TensorRTSession(Session):
 
     def put(self, name: str, array: np.ndarray) -> Array:
         """An input brought to the GPU; it stands until the next array of this name is brought."""
+        self._refuse_unusable()
         self._cuda.activate()
         block = self._rooms[name].give_out(array.nbytes)
         self._staged.view(array.shape, array.dtype)[...] = array
@@ -112,6 +113,7 @@ class TensorRTSession(Session):
 
     def empty(self, name: str, **sizes: int) -> Array:
         """Room for an output on the GPU; it stands until room for this output is made again."""
+        self._refuse_unusable()
         self._cuda.activate()
         spec = self.contract.output(name)
         shape, dtype = spec.sized(sizes), np.dtype(spec.dtype)
@@ -122,6 +124,7 @@ class TensorRTSession(Session):
         """A copy in memory of its own, which is freed with the last array in it."""
         if not isinstance(array, DeviceArray):
             return array
+        self._refuse_unusable()
         self._cuda.activate()
         block = KeptBlock(self._cuda, array.nbytes)
         self._cuda.copy(block.pointer, array.pointer, array.nbytes)
