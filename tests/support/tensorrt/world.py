@@ -95,7 +95,7 @@ class FakeCuda:
         return self._result(SUCCESS, stream)
 
     def do_cudaStreamDestroy(self, stream):
-        assert not stream.work, "a stream is destroyed that was not waited for"
+        assert not stream.work or self.faults, "a stream is destroyed that was not waited for"
         del self.streams[int(stream)]
         return self._result(SUCCESS)
 
