@@ -20,12 +20,12 @@ from ...runtime.kept.arrays import read_arrays, write_arrays
 from ...runtime.kept.form import Form
 from ...runtime.labelling.remembering import RememberingDecoder
 from ...runtime.pipelines.base import Segmenter
+from ...runtime.pipelines.promptable.stages import DECODER
 from ...runtime.pipelines.training_free.encoding import Encoded, encode_photo
 from ...runtime.pipelines.training_free.labelling import label_photo
 from ...runtime.pipelines.training_free.methods import method_of
 from ...runtime.pipelines.training_free.pipeline import PIPELINE
 from ...runtime.pipelines.training_free.plan import plan_photo
-from ...runtime.pipelines.training_free.stages import DECODER
 from ...runtime.reporting import Clock
 from ...runtime.stage.arrays import to_host
 

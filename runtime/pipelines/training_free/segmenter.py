@@ -13,7 +13,7 @@ import numpy as np
 from ...answers.result import Result
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle
-from ...errors import BundleError, ParameterError, hearing
+from ...errors import BundleError, hearing
 from ...photo.arrays import RGB
 from ...photo.reading import Photo, as_photo, origin_of
 from ...recipe.parameters import Parameters
@@ -21,16 +21,17 @@ from ...reporting import Clock, logger
 from ...words.vocabulary import Vocabulary
 from ..engines import Engines
 from ..promptable.interactive import Prompter
-from ..promptable.stages import PROMPT_DECODER
+from ..promptable.refining import refuse_without_sam
+from ..promptable.stages import DECODER, PROMPT_DECODER
 from ..prompted import PromptablePhoto
 from ..text_embedder import text_embedder
 from ..worded.encoded_photo import read_saved, refuse_other_encoding
-from ..worded.segmenter import WordedSegmenter
+from ..worded.segmenter import Turns, WordedSegmenter
 from ..worded.stages import TEXT
 from .encoded_photo import Made, TrainingFreeEncodedPhoto, encoding_values
 from .methods import method_of
-from .stages import DECODER, SAM
-from .steps import Turns, check_made, encode_once, segment_encoded, segment_photo
+from .stages import SAM
+from .steps import check_made, encode_once, segment_encoded, segment_photo
 
 log = logger("pipelines")
 
@@ -125,11 +126,7 @@ class TrainingFreeSegmenter(WordedSegmenter):
 
     def _overridden(self, base: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
         settings: Parameters = super()._overridden(base, overrides)
-        if settings.refine and not {SAM, DECODER} <= set(self.engines):
-            raise ParameterError(
-                f"refine=True needs SAM, and this bundle of {self.manifest.recipe.name!r} has none. "
-                f"Add a [sam] table with a model to the recipe and run export-engines again."
-            )
+        refuse_without_sam(settings, self.engines, self.manifest.recipe)
         return settings
 
 
