@@ -1,4 +1,4 @@
-"""The bundles that tests run on, of the recipes `micro`, `micro-catseg` (also with SAM), `micro-escnet` and `grounded-micro`.
+"""The bundles that tests run on: of `micro`, `micro-catseg`, `micro-catseg-sam`, `micro-escnet`, `grounded-micro`.
 
 `python -m support.made FOLDER` in `tests/` makes them all.
 

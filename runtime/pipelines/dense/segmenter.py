@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,12 +20,14 @@ from ...labelling.remembering import RememberingDecoder
 from ...photo.arrays import RGB
 from ...photo.reading import Photo, as_photo, origin_of
 from ...reporting import Clock, logger
+from ...stage.arrays import Array, to_host
 from ...words.vocabulary import Vocabulary, random_vocabulary
 from ..engines import Engines
 from ..promptable.refining import Labelled, ask_about_regions, finish, refuse_without_sam
 from ..promptable.stages import DECODER, ENCODER, WHOLE
 from ..text_embedder import text_embedder
 from ..worded.encoded_photo import read_saved, refuse_other_encoding
+from ..worded.replaying import LOGITS
 from ..worded.segmenter import Turns, WordedSegmenter
 from ..worded.stages import TEXT
 from .encoded_photo import DenseEncodedPhoto, encoding_values, features_of
@@ -37,9 +39,14 @@ from .stages import TOWER
 
 log = logger("pipelines")
 
+WORDS = "words"
+"""The name of the numbers of each crop's words, beside its logits."""
+
 
 class DenseSegmenter(WordedSegmenter):
     """A learned model on engines."""
+
+    SIZE: ClassVar[str] = "side"
 
     parameters: DenseParameters
 
@@ -93,8 +100,7 @@ class DenseSegmenter(WordedSegmenter):
         with clock("labels"):
             coarse = label(asked.crops, classes, (image.shape[0], image.shape[1]), settings, halve=settings.refine)
         frame = frame_of(image, self.manifest.dimensions) if settings.refine else None
-        of_sam = {name: array for name, array in asked.features.items() if name in WHOLE}
-        return ask_about_regions(coarse, of_sam, frame, decoder, settings, clock, turn)
+        return ask_about_regions(coarse, _of_sam(asked.features), frame, decoder, settings, clock, turn)
 
     def _finished(
         self, labelled: Labelled, image: np.ndarray, vocabulary: Vocabulary, settings: DenseParameters, clock: Clock
@@ -112,6 +118,28 @@ class DenseSegmenter(WordedSegmenter):
     def _needed(self) -> set[str]:
         """Without refinement there may be no SAM."""
         return super()._needed() - {ENCODER, DECODER}
+
+    def answers(self, photo: np.ndarray, vocabulary: Vocabulary) -> dict[str, Array]:
+        """See `Replaying.answers`. Beside the logits are the numbers of their words, crop by crop."""
+        settings, clock = self.parameters, Clock()
+        features = self._features(photo, settings, clock)
+        crops = self._asked(features, vocabulary, settings, clock)
+        words, logits = (np.stack(part) for part in zip(*crops, strict=True))
+        return {LOGITS: logits, WORDS: words, **_of_sam(features)}
+
+    def decided(
+        self,
+        answers: Mapping[str, Array],
+        photo: np.ndarray,
+        vocabulary: Vocabulary,
+        decoder: Session | None,
+        parameters: Mapping[str, Any],
+    ) -> Result:
+        """See `Replaying.decided`."""
+        settings, clock = self._overridden(self.parameters, parameters), Clock()
+        crops = [*map(Answered, to_host(answers[WORDS]), to_host(answers[LOGITS]))]
+        labelled = self._labelled(Asked(photo, answers, crops), vocabulary, decoder, settings, clock)
+        return self._finished(labelled, photo, vocabulary, settings, clock)
 
     @public("photo", "color")
     def encode(
@@ -186,6 +214,10 @@ class DenseSegmenter(WordedSegmenter):
         self.segment(noise, vocabulary, parameters={"probability_threshold": 0.0, "max_pixels": noise.size})
         with self.engines.turn:
             self.engines.tune()
+
+
+def _of_sam(features: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: array for name, array in features.items() if name in WHOLE}
 
 
 def open_segmenter(bundle: Bundle, engines: Engines, parameters: Mapping[str, Any] | None) -> DenseSegmenter:

@@ -29,7 +29,7 @@ STAGES = (
         roles=(ROLE,),
         after=(TOWER,),
         when=_with_head(AGGREGATE),
-        baked={"pooling": "the aggregate engine is built with it"},
+        baked={"pooling": "the engine of the head is built with it"},
         whole=frozenset(FEATURES),
     ),
     StageUse(name=ESCNET, roles=(ROLE,), after=(TOWER,), when=_with_head(ESCNET), whole=frozenset(FEATURES)),

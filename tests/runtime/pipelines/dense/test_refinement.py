@@ -108,7 +108,7 @@ def test_without_sam_refinement_is_refused_and_what_to_do_is_told(micro_dense_bu
 
 
 def test_prompts_are_baked(refining, vocabulary, photo):
-    with pytest.raises(ParameterError, match="prompts=.* cannot be set here: the sam_decoder engine takes these"):
+    with pytest.raises(ParameterError, match=r"prompts=.* cannot be set here: the sam_decoder engine takes these"):
         refining.segment(photo, vocabulary, parameters={"prompts": ["box"]})
 
 
