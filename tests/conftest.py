@@ -23,7 +23,7 @@ from support.samples import ROOT, draw_photo, random_vocabulary
 
 NO_TORCH = (
     "PyTorch is not installed, and $OVDEPLOY_TEST_BUNDLES names no folder of bundles (micro, micro-catseg, "
-    "micro-escnet, grounded-micro, complete, native: where PyTorch is, `make test-bundles` makes it)"
+    "micro-catseg-sam, micro-escnet, grounded-micro, complete, native: where PyTorch is, `make test-bundles` makes it)"
 )
 ALLOWED_SKIPS = Path(__file__).parent / "allowed_skips.txt"
 GOLDEN = Path(os.environ.get("OVDEPLOY_GOLDEN", ROOT.parent / "shared" / "golden"))
@@ -147,6 +147,18 @@ def micro_dense_networks():
 def micro_dense_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the recipe `micro-catseg`. Shared: copy it before changing it."""
     return bundle_of("micro-catseg", "micro_dense_networks", request, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def micro_refined_networks():
+    """The models of the recipe `micro-catseg-sam`."""
+    return networks_of("micro-catseg-sam")
+
+
+@pytest.fixture(scope="session")
+def micro_refined_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the recipe `micro-catseg-sam`. Shared: copy it before changing it."""
+    return bundle_of("micro-catseg-sam", "micro_refined_networks", request, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ...runtime.recipe.parameters import Parameters
+from ...runtime.recipe.parameters import Parameters, RefinementParameters
 
 DIGITS = 3
 """Values are rounded to so many significant digits: more would not be resolved by labels, and make poor reading."""
@@ -27,7 +27,7 @@ class Axis:
 
     name: str
     grid: tuple[float, ...]
-    applies: Callable[[Parameters, bool], bool]
+    applies: Callable[[RefinementParameters, bool], bool]
     ratio: bool = False
     whole: bool = False
     coarse: bool = False
@@ -62,15 +62,15 @@ class Axis:
         return round(value) if self.whole else float(f"{value:.{DIGITS}g}")
 
 
-def _background(parameters: Parameters, background: bool) -> bool:
+def _background(parameters: RefinementParameters, background: bool) -> bool:
     return background
 
 
-def _refined(parameters: Parameters, background: bool) -> bool:
+def _refined(parameters: RefinementParameters, background: bool) -> bool:
     return parameters.refine
 
 
-def _either(parameters: Parameters, background: bool) -> bool:
+def _either(parameters: RefinementParameters, background: bool) -> bool:
     """The scale alone orders no classes differently: it takes a threshold or refinement to make it count."""
     return parameters.refine or background
 
@@ -85,7 +85,7 @@ AXES = (
 """Those that matter to the coarse mask first."""
 
 
-def axes_for(parameters: Parameters, background: bool) -> tuple[Axis, ...]:
+def axes_for(parameters: RefinementParameters, background: bool) -> tuple[Axis, ...]:
     """The axes that can change a mask.
 
     Args:
@@ -93,4 +93,4 @@ def axes_for(parameters: Parameters, background: bool) -> tuple[Axis, ...]:
         background: whether class 0 stands for everything that has no name; without it there is no
             `probability_threshold`.
     """
-    return tuple(axis for axis in AXES if axis.applies(parameters, background))
+    return tuple(axis for axis in AXES if hasattr(parameters, axis.name) and axis.applies(parameters, background))

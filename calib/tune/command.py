@@ -108,7 +108,7 @@ def tune(
       ovdeploy tune --bundle demo/tiny --dataset scenes --photos 20 --budget-ms 60 --output fast.toml
     """
     from ...runtime.pipelines.base import Segmenter
-    from .fit import refuse_learned, tunable
+    from .fit import replaying, tunable
     from .goal import goal_of
     from .pace_command import fit_pace
     from .report import comments
@@ -124,7 +124,7 @@ def tune(
     with Segmenter.load(
         bundle, backend=backend, precision=precision, parameters=overrides, threads=threads
     ) as segmenter:
-        refuse_learned(segmenter.parameters)
+        replaying(segmenter)
         if goal:
             fit_pace(
                 segmenter,
@@ -162,11 +162,11 @@ def _tune(
 ) -> tuple[Fit, dict[str, Any]]:
     """Record all photos, then fit; also what to tell of the photos."""
     from ...runtime.evaluation.predictors import Words
-    from .fit import fit, split
+    from .fit import fit, replaying, split
     from .replay import Recorder, Replay
 
     words = Words(dataset, lambda entries: segmenter.vocabulary(entries, templates=templates).embeddings)
-    recorder = Recorder(segmenter, dataset, words, folder, identity)
+    recorder = Recorder(replaying(segmenter), dataset, words, folder, identity)
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     with progress_bar(Console(stderr=True), MofNCompleteColumn(), *times, quiet=quiet) as progress:
         usable, failed, unlabelled = _record(recorder, dataset, progress)
@@ -177,7 +177,7 @@ def _tune(
             err=True,
         )
         found = fit(
-            Replay(segmenter, recorder, words),
+            Replay(replaying(segmenter), recorder, words),
             segmenter.parameters,
             background=dataset.background,
             classes=len(dataset.classes),

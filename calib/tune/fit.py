@@ -11,7 +11,8 @@ from typing import Any
 from ...runtime.errors import DatasetError, ParameterError
 from ...runtime.evaluation.metrics import confusion
 from ...runtime.evaluation.predictors import KINDS
-from ...runtime.recipe.parameters import Parameters
+from ...runtime.pipelines.base import Segmenter
+from ...runtime.pipelines.worded.replaying import Replaying
 from .axes import Axis, axes_for
 from .noise import Gain, Tally, bootstrap_gain
 from .replay import Replay
@@ -73,20 +74,21 @@ class Fit:
         return self.found if self.accepted else self.before
 
 
-def refuse_learned(parameters: Any) -> None:
-    """Refuse the parameters of a pipeline whose thresholds are not those that are fitted.
+def replaying(segmenter: Segmenter) -> Replaying:
+    """A segmenter whose engines' results can be labelled again.
 
     Raises:
-        ParameterError: they are of such a pipeline.
+        ParameterError: it is of a pipeline whose thresholds are not those that are fitted.
     """
-    if not isinstance(parameters, Parameters):
+    if not isinstance(segmenter, Replaying):
         raise ParameterError(
-            "there is nothing to tune: what is fitted are the settings of training-free methods, and this bundle's "
-            "model was trained. Its own parameters can be set by --set"
+            f"there is nothing to tune: the pipeline {segmenter.manifest.recipe.pipeline!r} has none of the settings "
+            f"that are fitted. Its own parameters can be set by --set"
         )
+    return segmenter
 
 
-def tunable(parameters: Parameters, background: bool) -> tuple[Axis, ...]:
+def tunable(parameters: Any, background: bool) -> tuple[Axis, ...]:
     """The axes that can change a mask.
 
     Raises:
@@ -121,7 +123,7 @@ def split(names: Sequence[str], share: float) -> tuple[list[str], list[str]]:
 
 def fit(
     replay: Replay,
-    parameters: Parameters,
+    parameters: Any,
     *,
     background: bool,
     classes: int,

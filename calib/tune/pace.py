@@ -19,7 +19,6 @@ from ...runtime.errors import OF_ONE_PHOTO, DatasetError, printable
 from ...runtime.evaluation.metrics import confusion
 from ...runtime.evaluation.predictors import Words, to_dataset
 from ...runtime.pipelines.base import Segmenter
-from ...runtime.recipe.parameters import Parameters
 from .noise import Gain, Tally, bootstrap_gain
 
 SIDES = (0.75, 1.0, 4 / 3)
@@ -39,7 +38,7 @@ class Candidate:
     """Settings, and how they did.
 
     Attributes:
-        values: by parameter: `short_side`, `stride`, `refine`.
+        values: by parameter: `short_side` (of learned models `side`), `stride`, `refine`.
         times: milliseconds of each photo, from the decoded photo to the mask.
         tally: how its masks compare with the labels.
         dropped: whether it was given up as too slow.
@@ -77,14 +76,15 @@ class Judged:
     gain: Gain
 
 
-def candidates(parameters: Parameters, most: int) -> list[dict[str, Any]]:
+def candidates(parameters: Any, most: int, size: str = "short_side") -> list[dict[str, Any]]:
     """The settings in force and others near them, the nearest first.
 
     Args:
         parameters: those in force.
         most: how many may be tried.
+        size: the parameter that says how large a photo is seen.
     """
-    crop, side, stride = parameters.crop, parameters.short_side, parameters.stride
+    crop, side, stride = parameters.crop, getattr(parameters, size), parameters.stride
     sides = {side, crop, *(max(crop, round(side * factor)) for factor in SIDES)}
     strides = {stride, crop, *(min(crop, max(1, round(stride * factor))) for factor in STRIDES)}
     refine = {parameters.refine, False}  # a recipe without refinement may have no decoder
@@ -94,10 +94,7 @@ def candidates(parameters: Parameters, most: int) -> list[dict[str, Any]]:
         apart = abs(math.log(point[0] / side)) + abs(math.log(point[1] / stride))
         return apart, point[2] != parameters.refine, point[0]
 
-    return [
-        dict(zip(("short_side", "stride", "refine"), point, strict=True))
-        for point in sorted(points, key=distance)[:most]
-    ]
+    return [dict(zip((size, "stride", "refine"), point, strict=True)) for point in sorted(points, key=distance)[:most]]
 
 
 def run(

@@ -15,7 +15,7 @@ from ...runtime.datasets import Dataset
 from ...runtime.errors import DatasetError
 from ...runtime.evaluation.predictors import Words
 from ...runtime.pipelines.base import Segmenter
-from .fit import split
+from .fit import replaying, split
 from .goal import Goal, in_words
 from .noise import LEVEL
 from .pace import Candidate, Judged, candidates, judge, readable, run, warm_up
@@ -83,7 +83,7 @@ def find_pace(
         DatasetError: no photo can be used.
         ParameterError: nothing serves the goal.
     """
-    points, failed = candidates(segmenter.parameters, trials), dict[str, str]()
+    points, failed = candidates(segmenter.parameters, trials, replaying(segmenter).SIZE), dict[str, str]()
     names, held_out = split(list(dataset.names), share)
     warm_up(segmenter, dataset, words, points[:1])
 

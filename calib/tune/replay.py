@@ -19,18 +19,13 @@ from ...runtime.evaluation.predictors import Words, to_dataset
 from ...runtime.kept.arrays import read_arrays, write_arrays
 from ...runtime.kept.form import Form
 from ...runtime.labelling.remembering import RememberingDecoder
-from ...runtime.pipelines.base import Segmenter
-from ...runtime.pipelines.training_free.encoding import Encoded, encode_photo
-from ...runtime.pipelines.training_free.labelling import label_photo
-from ...runtime.pipelines.training_free.methods import method_of
-from ...runtime.pipelines.training_free.pipeline import PIPELINE
-from ...runtime.pipelines.training_free.plan import plan_photo
-from ...runtime.pipelines.training_free.stages import DECODER
-from ...runtime.reporting import Clock
+from ...runtime.pipelines.promptable.stages import DECODER, WHOLE
+from ...runtime.pipelines.worded.replaying import LOGITS, Replaying
 from ...runtime.stage.arrays import to_host
+from ...runtime.words.vocabulary import Vocabulary
 
-WHOLE = PIPELINE.by_name[DECODER].whole
-"""The decoder's inputs that are the photo's; all others have a row for each prompt."""
+LABELS, GIVEN = "labels", "given"
+"""Names of the arrays of a record, beside those that the engines made."""
 
 MOST_BYTES = 1 << 30
 """Of the decoder's answers on one photo, whose trials may ask about thousands of regions."""
@@ -45,10 +40,8 @@ class Recorded(NamedTuple):
     """[H, W] uint16 class index, or `IGNORED`."""
     given: tuple[int, ...] | None
     """The classes whose names are given; None means all."""
-    logits: np.ndarray
-    """[Q, vh, vw] float32."""
-    features: Mapping[str, np.ndarray] | None
-    """SAM's, as its decoder takes them; None where nothing is refined."""
+    made: Mapping[str, np.ndarray]
+    """By names; see `Replaying.answers`."""
 
 
 class Recorder:
@@ -64,7 +57,7 @@ class Recorder:
     """
 
     def __init__(
-        self, segmenter: Segmenter, dataset: Dataset, words: Words, folder: Path, identity: Mapping[str, Any]
+        self, segmenter: Replaying, dataset: Dataset, words: Words, folder: Path, identity: Mapping[str, Any]
     ) -> None:
         """A recorder over open engines.
 
@@ -95,7 +88,7 @@ class Recorder:
         if found:
             self.reused += 1
             return found
-        made = self._encode(sample, vocabulary.embeddings)
+        made = self._encode(sample, vocabulary)
         _write(path, made)
         self.encoded += 1
         return made
@@ -116,21 +109,15 @@ class Recorder:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
-    def _encode(self, sample: Sample, embeddings: np.ndarray) -> Recorded:
-        manifest, settings = self._segmenter.manifest, self._segmenter.parameters
-        method, dimensions = method_of(manifest.recipe), manifest.dimensions
-        plan = plan_photo((sample.photo.shape[0], sample.photo.shape[1]), settings, method, dimensions)
-        sessions = self._segmenter.sessions
-        made = encode_photo(sample.photo, embeddings, plan, sessions, method, dimensions, settings, Clock())
-        kept = settings.refine and made.sam_features is not None
-        features = {name: to_host(array) for name, array in (made.sam_features or {}).items()}
-        return Recorded(sample.labels, sample.given, made.logits, features if kept else None)
+    def _encode(self, sample: Sample, vocabulary: Vocabulary) -> Recorded:
+        made = self._segmenter.answers(sample.photo, vocabulary)
+        return Recorded(sample.labels, sample.given, {name: to_host(array) for name, array in made.items()})
 
 
 class Replay:
     """Masks of recorded photos under other parameters."""
 
-    def __init__(self, segmenter: Segmenter, recorder: Recorder, words: Words) -> None:
+    def __init__(self, segmenter: Replaying, recorder: Recorder, words: Words) -> None:
         self._segmenter, self._recorder, self._words = segmenter, recorder, words
         decoder = segmenter.engines[DECODER] if DECODER in segmenter.engines else None  # noqa: SIM401 (get would open it)
         self._decoder = RememberingDecoder(decoder, WHOLE, MOST_BYTES) if decoder else None
@@ -150,16 +137,14 @@ class Replay:
         hw = recorded.labels.shape
         photo = np.broadcast_to(np.uint8(0), (*hw, 3))  # only the result's picture would need the real one
         sample = Sample(photo, recorded.labels, recorded.given)
-        manifest, base = self._segmenter.manifest, self._segmenter.parameters
-        plan = plan_photo((hw[0], hw[1]), base, method_of(manifest.recipe), manifest.dimensions)
-        encoded, vocabulary = Encoded(recorded.logits, recorded.features), self._words.given(sample)
+        vocabulary = self._words.given(sample)
         if self._decoder:
             self._decoder.forget()
         found = []
         for point in points:
-            settings = manifest.recipe.family.override(base, point)
-            result = label_photo(encoded, photo, plan, vocabulary, self._decoder, settings, Clock())
-            masks = {"refined": result.mask} if settings.refine else {}
+            result = self._segmenter.decided(recorded.made, photo, vocabulary, self._decoder, point)
+            refined = point.get("refine", self._segmenter.parameters.refine)
+            masks = {"refined": result.mask} if refined else {}
             found.append(
                 {kind: to_dataset(mask, sample) for kind, mask in {**masks, "coarse": result.coarse_mask}.items()}
             )
@@ -167,18 +152,15 @@ class Replay:
 
 
 def _write(path: Path, recorded: Recorded) -> None:
-    given = {} if recorded.given is None else {"given": np.asarray(recorded.given)}
-    arrays = {"labels": recorded.labels, "logits": recorded.logits, **given, **(recorded.features or {})}
-    write_arrays(FORM, path, path.name, arrays)
+    given = {} if recorded.given is None else {GIVEN: np.asarray(recorded.given)}
+    write_arrays(FORM, path, path.name, {LABELS: recorded.labels, **given, **recorded.made})
 
 
 def _read(path: Path) -> Recorded | None:
     """A record; None if it is missing or damaged."""
     arrays = read_arrays(FORM, path, path.name)
-    if arrays is None or not {"labels", "logits"} <= set(arrays):
+    if arrays is None or not {LABELS, LOGITS} <= set(arrays):
         return None
-    given = arrays.get("given")
-    features = {name: array for name, array in arrays.items() if name in WHOLE}
-    return Recorded(
-        arrays["labels"], None if given is None else tuple(given.tolist()), arrays["logits"], features or None
-    )
+    given = arrays.get(GIVEN)
+    made = {name: array for name, array in arrays.items() if name not in (LABELS, GIVEN)}
+    return Recorded(arrays[LABELS], None if given is None else tuple(given.tolist()), made)

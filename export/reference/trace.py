@@ -6,10 +6,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from .networks import Networks
 
 Tensors = dict[str, torch.Tensor]
 Arrays = dict[str, np.ndarray]
@@ -53,6 +56,16 @@ class Trace:
         start = time.perf_counter()
         yield
         self.timings[name] = self.timings.get(name, 0.0) + (time.perf_counter() - start) * 1e3
+
+
+def run_stage(networks: Networks, stage: str, trace: Trace, **inputs: torch.Tensor) -> Tensors:
+    """Run a stage's module, and remember what went in and out."""
+    with trace.time(stage):
+        outputs = networks.modules[stage](*inputs.values())
+    names = networks.contract(stage).output_names
+    named = dict(zip(names, outputs if isinstance(outputs, tuple) else (outputs,), strict=True))
+    trace.stages[stage] = (inputs, named)
+    return named
 
 
 def arrays(tensors: Mapping[str, torch.Tensor]) -> Arrays:

@@ -11,7 +11,7 @@ import numpy as np
 from ..backends.base import Session
 from ..geometry.limits import ARRAY, REGIONS, refuse_more
 from ..geometry.sam_frame import SamFrame
-from ..recipe.parameters import Parameters
+from ..recipe.parameters import RefinementParameters
 from ..reporting import Clock
 from ..stage.arrays import Array
 from .coarse import Coarse
@@ -35,7 +35,7 @@ def prompt_regions(
     features: Mapping[str, Array],
     frame: SamFrame,
     decoder: Session,
-    parameters: Parameters,
+    parameters: RefinementParameters,
     clock: Clock,
     turn: AbstractContextManager[Any],
 ) -> Prompted:
@@ -78,7 +78,7 @@ def prompt_regions(
 
 
 def merge_prompted(
-    coarse: Coarse, prompted: Prompted, frame: SamFrame, parameters: Parameters, clock: Clock
+    coarse: Coarse, prompted: Prompted, frame: SamFrame, parameters: RefinementParameters, clock: Clock
 ) -> Refined:
     """Merge what the decoder made of the regions into the coarse result (S2CLIP, Algorithm 4)."""
     with clock("merge"):

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..geometry.sam_frame import SamFrame
 from ..geometry.sizes import HW, longest_side_size, round_half_up
-from ..recipe.parameters import Parameters
+from ..recipe.parameters import RefinementParameters
 from .regions import Regions
 
 
@@ -54,7 +54,7 @@ def make_prompts(
     photo_hw: HW,
     frame: SamFrame,
     mask_side: int,
-    parameters: Parameters,
+    parameters: RefinementParameters,
 ) -> Prompts:
     """Point, box and mask of every region.
 
@@ -78,7 +78,7 @@ def make_prompts(
     )
 
 
-def _mask_prompt(probability: np.ndarray, hw: HW, side: int, parameters: Parameters) -> np.ndarray:
+def _mask_prompt(probability: np.ndarray, hw: HW, side: int, parameters: RefinementParameters) -> np.ndarray:
     """A class's probabilities above τ_c times α, else 0, at the top left of a [side, side] square of zeros."""
     resized = cv2.resize(probability, hw[::-1], interpolation=cv2.INTER_LINEAR)
     prompt = np.zeros((side, side), np.float32)

@@ -23,7 +23,37 @@ AboveZero = Annotated[float, msgspec.Meta(gt=0, le=LARGEST)]
 Score = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 
 
-class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RefinementParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of refinement, which pipelines share whose masks SAM's decoder can refine."""
+
+    refine: bool = True
+    """Whether SAM's decoder refines the coarse mask."""
+    split_regions: bool = True
+    """Whether a class's pixels are split into connected regions, each with its own prompts; if not, they are one."""
+    prompts: Annotated[tuple[Literal["point", "box", "mask"], ...], msgspec.Meta(min_length=1)] = (
+        "point",
+        "box",
+        "mask",
+    )
+    """The prompts of a region that SAM's decoder gets. Baked."""
+    region_threshold: Fraction = 0.2
+    """τ_c: less certain pixels belong to no region; mask prompts keep what is above it."""
+    min_area: NotNegative = 225
+    """A_min: smaller regions are not refined, in pixels at half resolution."""
+    iou_threshold: Score = 0.8
+    """τ_iou: a refined region is used if SAM's own IoU estimate is above this."""
+    mask_prompt_scale: NotNegative = 0.005
+    """α: mask prompts are probabilities times this."""
+    prompt_batch: Batch = 16
+    """Regions per call of the `sam_decoder` engine. Does not change the result."""
+
+    @property
+    def as_published(self) -> bool:
+        """Whether prompts and merging are those of Trident's published code; only where it is a parameter."""
+        return False
+
+
+class Parameters(RefinementParameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every parameter of every method. Sizes are in pixels, probabilities and scores in [0, 1]."""
 
     short_side: Annotated[int, msgspec.Meta(ge=1, le=SHORT_SIDE)] = 448
@@ -61,26 +91,6 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Logits are multiplied by this before the softmax over queries."""
     probability_threshold: Fraction = 0.0
     """Pixels whose largest probability is below this become background (class 0)."""
-    refine: bool = True
-    """Whether SAM's decoder refines the coarse mask."""
-    split_regions: bool = True
-    """Whether a class's pixels are split into connected regions, each with its own prompts; if not, they are one."""
-    prompts: Annotated[tuple[Literal["point", "box", "mask"], ...], msgspec.Meta(min_length=1)] = (
-        "point",
-        "box",
-        "mask",
-    )
-    """The prompts of a region that SAM's decoder gets. Baked."""
-    region_threshold: Fraction = 0.2
-    """τ_c: less certain pixels belong to no region; mask prompts keep what is above it."""
-    min_area: NotNegative = 225
-    """A_min: smaller regions are not refined, in pixels at half resolution."""
-    iou_threshold: Score = 0.8
-    """τ_iou: a refined region is used if SAM's own IoU estimate is above this."""
-    mask_prompt_scale: NotNegative = 0.005
-    """α: mask prompts are probabilities times this."""
-    prompt_batch: Batch = 16
-    """Regions per call of the `sam_decoder` engine. Does not change the result."""
     as_published: bool = True
     """Reproduce the three departures of Trident's published code from its paper and SAM (as-published.md). Baked."""
 

@@ -24,10 +24,11 @@ def measured(bundle: str, backend: str, words: int) -> dict[str, float]:
     """Peak megabytes of this process, and milliseconds of the fastest run; 0 words: the session is only opened."""
     from ovdeploy.runtime.bundle.bundle import Bundle
     from ovdeploy.runtime.bundle.opening import open_stage
+    from ovdeploy.runtime.pipelines.dense.models import head_of
 
     opened = Bundle.load(bundle)
     rng, fastest = np.random.default_rng(0), float("nan")
-    with open_stage(opened, "aggregate", "fp32", backend) as session:
+    with open_stage(opened, head_of(opened.recipe), "fp32", backend) as session:
         shapes = {spec.name: spec.sized({"T": max(words, 1)}) for spec in session.contract.inputs}
         feeds = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
         for _ in range(RUNS if words else 0):

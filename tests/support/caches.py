@@ -164,9 +164,9 @@ def steps(folder: Path) -> Answer:
 class Encoder(Recorder):
     """A recorder whose engines are a fixed function of the photo."""
 
-    def _encode(self, sample, embeddings):
+    def _encode(self, sample, vocabulary):
         logits = sample.photo[None, :, :, 0].astype(np.float32) / 7
-        return Recorded(sample.labels, sample.given, logits, {"sam_features": logits[None, :, :4, :4]})
+        return Recorded(sample.labels, sample.given, {"logits": logits, "sam_features": logits[None, :, :4, :4]})
 
 
 def records(folder: Path) -> Answer:
@@ -179,8 +179,8 @@ def records(folder: Path) -> Answer:
     parts = []
     for name in dataset.names:
         recorder.record(name)
-        labels, given, logits, features = recorder.recorded(name)
-        arrays = (labels, logits, *features.values())
+        labels, given, made = recorder.recorded(name)
+        arrays = (labels, *made.values())
         parts.append(b"".join(array.tobytes() for array in arrays) + repr(given).encode())
     return Answer(b"".join(parts), recorder.encoded)
 

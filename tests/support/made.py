@@ -1,4 +1,4 @@
-"""The bundles that tests run on, of the recipes `micro`, `micro-catseg`, `micro-escnet` and `grounded-micro`.
+"""The bundles that tests run on: of `micro`, `micro-catseg`, `micro-catseg-sam`, `micro-escnet`, `grounded-micro`.
 
 `python -m support.made FOLDER` in `tests/` makes them all.
 
@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     networks = Networks.load(load_recipe("micro"))
     build_bundle(networks, folder / "micro")
-    for name in ("micro-catseg", "grounded-micro"):
+    for name in ("micro-catseg", "micro-catseg-sam", "grounded-micro"):
         build_bundle(Networks.load(load_recipe(name)), folder / name)
     escnet = Networks.load(load_recipe("micro-escnet"))
     build_bundle(escnet, folder / "micro-escnet", stages=[use.name for use in escnet.recipe.uses])

@@ -16,12 +16,16 @@ from ....runtime.pipelines.dense.models import AGGREGATE, ESCNET, ROLE
 from ....runtime.pipelines.dense.segmenter import DenseSegmenter
 from ....runtime.pipelines.dense.sizes import DenseDimensions
 from ....runtime.pipelines.dense.stages import ESCNET_BLOCKS, TOWER
+from ....runtime.pipelines.promptable.stages import DECODER, ENCODER
 from ....runtime.pipelines.worded.stages import TEXT
 from ...models.text_assets import write_tokenizer
 from ..checks import Check, Limits, labels_check
 from ..family import Family, Opener
 from ..maker import StageMaker
 from ..networks import Networks
+from ..promptable import sam_decoder, sam_image
+from ..promptable.refinement import compare_masks
+from ..promptable.sizes import sam_sizes
 from ..text_encoder import text_maker
 from . import aggregate, clip_dense, escnet
 from .choices import CLOSE, choose
@@ -31,17 +35,19 @@ from .reference import DenseReference, trace_photo
 def _makers(networks: Networks) -> Mapping[str, StageMaker]:
     text = text_maker(lambda networks: networks.models[ROLE].clip)
     heads = {AGGREGATE: aggregate.MAKER, ESCNET: escnet.MAKER, ESCNET_BLOCKS: escnet.BLOCKS_MAKER}
-    return {TEXT: text, TOWER: clip_dense.MAKER, **heads}
+    of_sam = {ENCODER: sam_image.MAKER, DECODER: sam_decoder.MAKER}
+    return {TEXT: text, TOWER: clip_dense.MAKER, **heads, **of_sam}
 
 
 def _sizes(networks: Networks) -> DenseDimensions:
-    model = networks.models[ROLE]
+    model, sam = networks.models[ROLE], networks.models.get("sam")
     return DenseDimensions(
         crop_side=model.side,
         grid=model.sizes.grid,
         embedding=model.sizes.embedding,
         context_length=model.clip.context_length,
         most_words=model.sizes.most,
+        **(sam_sizes(sam) if sam is not None else {}),
     )
 
 
@@ -69,7 +75,10 @@ def _prove(bundle: Bundle, networks: Networks, trace: Any, open_engine: Opener, 
     if bundle.missing_stages():
         return
     result = _segment(bundle.manifest, trace, {stage: open_engine(stage) for stage in bundle.recipe.running_stages})
-    yield labels_check(result, trace, limits)
+    if trace.settings.refine:
+        yield from compare_masks(trace, result, limits)
+    else:
+        yield labels_check(result, trace, limits)
 
 
 def _check_choices(networks: Networks, trace: Any, open_engine: Opener, limits: Limits) -> Check:
@@ -103,7 +112,7 @@ def _masks(networks: Networks, trace: Any, sessions: Mapping[str, Session]) -> I
 
 def _segment(manifest: Manifest, trace: Any, sessions: Mapping[str, Session]) -> Result:
     with DenseSegmenter(manifest, sessions) as segmenter:
-        return segmenter.segment(trace.photo, trace.vocabulary)
+        return segmenter.segment(trace.photo, trace.vocabulary, parameters=trace.overrides)
 
 
 FAMILY = Family(

@@ -21,10 +21,13 @@ from ....runtime.pipelines.dense.crops import shrunk_size
 from ....runtime.pipelines.dense.models import head_of
 from ....runtime.pipelines.dense.parameters import DenseParameters
 from ....runtime.pipelines.dense.stages import ESCNET_BLOCKS, FEATURES, TOWER
+from ....runtime.pipelines.promptable.stages import ENCODER, features_in
 from ....runtime.pipelines.worded.stages import TEXT
 from ....runtime.words.vocabulary import Vocabulary
 from ..networks import Networks
-from ..trace import Tensors, Trace
+from ..promptable.predictor import engine_input
+from ..promptable.refinement import RefinedTrace, refine, threshold_amid
+from ..trace import Tensors, run_stage
 from ..words import separating_vocabulary, text_case
 from .escnet import blocks_case
 
@@ -33,20 +36,20 @@ LEFT_OUT = -100.0
 
 
 @dataclass(kw_only=True)
-class DenseTrace(Trace):
-    """Values that the reference computed on the way.
+class DenseTrace(RefinedTrace):
+    """Values that the reference computed on the way, beside those of every trace that may be refined.
 
     Attributes:
         vocabulary: classes that this photo's features fall into.
         features: of all crops, by name.
         logits: [n + 1, T, 4h, 4w].
-        probabilities: [T, H, W].
+        overrides: parameters that differ from the recipe's, so that some regions are refined and some fail.
     """
 
     vocabulary: Vocabulary | None = None
     features: Tensors = field(default_factory=dict)
     logits: torch.Tensor | None = None
-    probabilities: torch.Tensor | None = None
+    overrides: dict[str, float] = field(default_factory=dict)
 
 
 class DenseReference:
@@ -78,6 +81,9 @@ class DenseReference:
         with trace.time(TOWER):
             trace.features = dict(zip(FEATURES, self.networks.modules[TOWER](crops), strict=True))
         trace.stages[TOWER] = {"crops": crops}, trace.features
+        if settings.refine:
+            image, _ = engine_input(self.networks.models["sam"], trace.photo)
+            trace.sam_maps = features_in(run_stage(self.networks, ENCODER, trace, image=image))
         return trace
 
     @torch.no_grad()
@@ -92,12 +98,14 @@ class DenseReference:
                 [self._answer(trace, crop, text) for crop in range(len(trace.features["dense"]))]
             )
         with trace.time("labels"):
-            trace.probabilities = merge(trace.logits, (trace.photo.shape[0], trace.photo.shape[1]), settings)
-            classes = torch.stack([part.amax(dim=0) for part in trace.probabilities.split(counts)])
-            scores, labels = classes.max(dim=0)
+            planes = merge(trace.logits, (trace.photo.shape[0], trace.photo.shape[1]), settings)
+            trace.probabilities = torch.stack([part.amax(dim=0) for part in planes.split(counts)])
+            scores, labels = trace.probabilities.max(dim=0)
             labels[scores < settings.probability_threshold] = 0
         trace.mask = trace.coarse = labels.numpy()
         trace.scores, trace.vocabulary = scores.numpy(), vocabulary
+        if settings.refine:
+            refine(self.networks, trace, (trace.photo.shape[0], trace.photo.shape[1]))
 
     def _answer(self, trace: DenseTrace, crop: int, text: torch.Tensor) -> torch.Tensor:
         """[T, 4h, 4w] logits of a crop. The last crop's are kept as the stage's case: it is the whole photo."""
@@ -157,8 +165,15 @@ def trace_photo(networks: Networks, photo: Any, bundle: Bundle | None = None) ->
     """
     reference = DenseReference(networks)
     trace = reference.encode(photo)
+    encoded_ms = dict(trace.timings)
     places = F.normalize(trace.features["dense"], dim=1).flatten(2).transpose(1, 2)
-    reference.decide(trace, separating_vocabulary(places.flatten(0, 1).double().numpy()))
+    vocabulary = separating_vocabulary(places.flatten(0, 1).double().numpy())
+    reference.decide(trace, vocabulary)
+    trace.overrides = threshold_amid(trace)
+    if trace.overrides:
+        trace.settings = networks.recipe.family.override(trace.settings, trace.overrides)
+        trace.timings = encoded_ms  # times add up, and this decides a second time
+        reference.decide(trace, vocabulary)
     if ESCNET_BLOCKS in networks.recipe.possible_stages:
         with torch.no_grad():
             transformer = networks.modules[reference.head].transformer

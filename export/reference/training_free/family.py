@@ -13,21 +13,22 @@ from ....runtime.backends.base import Session
 from ....runtime.bundle.bundle import Bundle, Manifest
 from ....runtime.errors import ExportError, RecipeError
 from ....runtime.geometry.dimensions import Dimensions
-from ....runtime.pipelines.promptable.stages import PROMPT_DECODER
+from ....runtime.pipelines.promptable.stages import DECODER, PROMPT_DECODER
 from ....runtime.pipelines.training_free.segmenter import TrainingFreeSegmenter
-from ....runtime.pipelines.training_free.stages import CLIP, DECODER, DINO, HEAD, LAYERS, SAM
+from ....runtime.pipelines.training_free.stages import CLIP, DINO, HEAD, LAYERS, SAM
 from ....runtime.pipelines.worded.stages import TEXT
 from ...models.text_assets import imagenet_templates, write_tokenizer
-from ..checks import Check, Limits, agreement, labels_check
+from ..checks import Check, Limits
 from ..embed import Upstream
 from ..family import Family, Opener
 from ..maker import StageMaker
 from ..networks import Networks
-from ..promptable import sam_image, sam_prompt_decoder
+from ..promptable import sam_decoder, sam_image, sam_prompt_decoder
 from ..promptable.prompts import prove_prompts
+from ..promptable.refinement import compare_masks
 from ..promptable.sizes import sam_sizes
 from ..text_encoder import text_maker
-from . import calibrated, clip_image, clip_layers, dino, head, sam_decoder, sam_encoder
+from . import calibrated, clip_image, clip_layers, dino, head, sam_encoder
 from .pipeline import Reference
 from .tracing import Traced, trace_photo
 
@@ -99,19 +100,7 @@ def _prove(bundle: Bundle, networks: Networks, trace: Any, open_engine: Opener, 
     if bundle.missing_stages():
         return
     sessions = {stage: open_engine(stage) for stage in bundle.recipe.running_stages}
-    yield from _compare(trace, _segment(bundle.manifest, trace, sessions), limits)
-
-
-def _compare(trace: Traced, result: Result, limits: Limits) -> Iterator[Check]:
-    assert trace.coarse is not None and trace.mask is not None, "the trace was decided"
-    yield agreement("coarse mask", result.coarse_mask, trace.coarse, limits)
-    if trace.prompted is None:
-        return
-    came, expected = len(result.regions), len(trace.prompted.regions)
-    if limits.exact:
-        yield Check("pipeline", "regions", {"came": came, "expected": expected}, "as many", came == expected)
-    refined = sum(region.refined for region in result.regions)
-    yield labels_check(result, trace, limits, f"refined mask ({refined} of {came} regions refined)")
+    yield from compare_masks(trace, _segment(bundle.manifest, trace, sessions), limits)
 
 
 def _masks(networks: Networks, trace: Any, sessions: Mapping[str, Session]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -15,16 +15,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ....runtime.geometry.sizes import HW, aligned_size, half_size, resized_size, round_half_up, round_up, window_starts
+from ....runtime.geometry.sizes import HW, aligned_size, resized_size, round_half_up, round_up, window_starts
 from ....runtime.photo.reading import as_photo
 from ....runtime.pipelines.promptable.stages import features_in
-from ....runtime.pipelines.training_free.stages import CLIP, DECODER, DINO, HEAD, SAM
+from ....runtime.pipelines.training_free.stages import CLIP, DINO, HEAD, SAM
 from ....runtime.recipe.parameters import Parameters
 from ....runtime.words.vocabulary import Vocabulary
 from ..networks import Networks
-from ..promptable.predictor import engine_input, prompts_hw, to_photo
-from ..trace import Tensors
-from .refine import Prompted, find_regions, merge_masks, prompts_for
+from ..promptable.predictor import engine_input
+from ..promptable.refinement import refine
+from ..trace import Tensors, run_stage
 from .trace import TrainingFreeTrace
 
 
@@ -79,16 +79,11 @@ class Reference:
             logits = F.interpolate(logits[None], hw, mode="bilinear", align_corners=False)[0]
             self._coarse(logits, vocabulary, trace)
         if trace.settings.refine:
-            self._refine(trace, hw)
+            patch = self.dimensions.clip_patch
+            refine(self.networks, trace, (round_up(hw[0], patch), round_up(hw[1], patch)))
 
     def _run(self, stage: str, trace: TrainingFreeTrace, **inputs: torch.Tensor) -> Tensors:
-        """Run a stage's module and remember what went in and out."""
-        with trace.time(stage):
-            outputs = self.networks.modules[stage](*inputs.values())
-        names = self.networks.contract(stage).output_names
-        named = dict(zip(names, outputs if isinstance(outputs, tuple) else (outputs,), strict=True))
-        trace.stages[stage] = (inputs, named)
-        return named
+        return run_stage(self.networks, stage, trace, **inputs)
 
     def _windows(self, trace: TrainingFreeTrace) -> torch.Tensor:
         """[B, 3, c, c], RGB in [0, 1]."""
@@ -207,37 +202,3 @@ class Reference:
         labels[scores < settings.probability_threshold] = 0
         trace.coarse, trace.scores = labels.numpy(), scores.numpy()
         trace.mask = trace.coarse
-
-    def _refine(self, trace: TrainingFreeTrace, hw: HW) -> None:
-        """Split the coarse mask into regions, prompt SAM's decoder with each, and merge."""
-        assert trace.coarse is not None and trace.probabilities is not None
-        settings = trace.settings
-        half_hw = half_size(hw)
-        labels = F.interpolate(torch.from_numpy(trace.coarse)[None, None].double(), half_hw, mode="nearest")[0, 0]
-        halves = F.interpolate(trace.probabilities[None], half_hw, mode="bilinear", align_corners=False)[0]
-        regions = find_regions(labels.long().numpy(), halves.numpy(), settings)
-        if not regions:
-            return
-        patch, side, sam = self.dimensions.clip_patch, self.dimensions.frame_side, self.networks.models["sam"]
-        padded_hw = (round_up(hw[0], patch), round_up(hw[1], patch))
-        valid_hw = prompts_hw(sam, padded_hw)
-        points, boxes, masks = prompts_for(regions, halves, hw, valid_hw, side, settings)
-        kinds = settings.prompts
-        assert trace.sam_maps is not None, "made where the photo is refined"
-        features, *finer = trace.sam_maps.items()
-        prompts = {"point": ("points", points), "box": ("boxes", boxes), "mask": ("mask_prompts", masks)}
-        chosen = dict(named for kind, named in prompts.items() if kind in kinds)
-        batches = zip(*(tensor.split(settings.prompt_batch) for tensor in chosen.values()), strict=True)
-        parts = [
-            self._run(DECODER, trace, **dict([features, *zip(chosen, batch, strict=True), *finer])) for batch in batches
-        ]
-        low_res = torch.cat([part["low_res_logits"] for part in parts])
-        iou = torch.cat([part["iou"] for part in parts])
-        trace.stages[DECODER] = (
-            dict([features, *chosen.items(), *finer]),
-            {"low_res_logits": low_res, "iou": iou},
-        )
-        trace.prompted = Prompted(regions, low_res, iou)
-        with trace.time("merge"):
-            seen = to_photo(sam, low_res, padded_hw)
-            trace.mask, trace.scores = merge_masks(trace.coarse, trace.probabilities, trace.prompted, seen, settings)

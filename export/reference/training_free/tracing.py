@@ -21,6 +21,7 @@ from ....runtime.pipelines.worded.stages import TEXT
 from ....runtime.words.vocabulary import Vocabulary
 from ..networks import Networks
 from ..promptable.prompts import PromptTrace, record_prompts
+from ..promptable.refinement import threshold_amid
 from ..words import separating_vocabulary, text_case
 from .pipeline import Reference
 from .trace import TrainingFreeTrace
@@ -59,7 +60,7 @@ def trace_photo(networks: Networks, photo: Any, bundle: Bundle | None = None) ->
     assert trace.image_features is not None
     vocabulary = separating_vocabulary(trace.image_features.flatten(0, -2).double().numpy())
     reference.decide(trace, vocabulary)
-    overrides = _threshold_amid(trace)
+    overrides = threshold_amid(trace)
     if overrides:
         trace.settings = networks.recipe.family.override(trace.settings, overrides)
         trace.timings = encoded_ms  # times add up, and this decides a second time
@@ -73,17 +74,6 @@ def trace_photo(networks: Networks, photo: Any, bundle: Bundle | None = None) ->
     if LAYERS in held:
         _record_layers(networks, traced)
     return traced
-
-
-def _threshold_amid(trace: TrainingFreeTrace) -> dict[str, float]:
-    """An IoU threshold in the widest gap between the middle estimates; none without two regions."""
-    if trace.prompted is None or len(trace.prompted.iou) < 2:
-        return {}
-    estimates = np.sort(trace.prompted.iou.numpy())
-    gaps = np.diff(estimates)
-    low = len(gaps) // 4
-    middle = low + int(gaps[low : len(gaps) - low].argmax())
-    return {"iou_threshold": float(estimates[middle : middle + 2].mean())}
 
 
 def _record_head(networks: Networks, trace: Traced) -> None:

@@ -8,19 +8,20 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ...backends.base import Session
 from ...stage.arrays import Array
-from ...stage.contract import StageContract
-from ..worded.encoded_photo import WordedEncodedPhoto
+from ..promptable.encoded_photo import RefinableEncodedPhoto
+from ..promptable.stages import ENCODER, features_in
 from .crops import crop_count
 from .parameters import DenseParameters
-from .stages import FEATURES
+from .stages import FEATURES, TOWER
 
 OF_CROPS = ("short_side", "max_long_side", "side", "crop", "stride")
 """Parameters that the encoding depends on."""
 
 
-class DenseEncodedPhoto(WordedEncodedPhoto[Mapping[str, Array]]):
-    """See `EncodedPhoto`. What was made are the features of the photo's crops, by name."""
+class DenseEncodedPhoto(RefinableEncodedPhoto[Mapping[str, Array]]):
+    """See `EncodedPhoto`. What was made are the features of the photo's crops, by name, and SAM's."""
 
     FORM = "ovdeploy/dense-photo/1"
 
@@ -29,22 +30,27 @@ class DenseEncodedPhoto(WordedEncodedPhoto[Mapping[str, Array]]):
         return self.made
 
 
-def features_of(arrays: dict[str, np.ndarray], parameters: dict[str, Any], tower: StageContract) -> dict[str, Array]:
+def features_of(
+    arrays: dict[str, np.ndarray], parameters: dict[str, Any], engines: Mapping[str, Session]
+) -> dict[str, Array]:
     """Arrays of a file, once they are found to be features of crops under its parameters.
 
     Args:
         arrays: by name.
         parameters: that the photo was encoded under.
-        tower: the contract of what makes features.
+        engines: those that make features, by stage.
 
     Raises:
         ValueError: others are there, or not all, or they have other sizes or types, NaN or infinity.
     """
     count = crop_count(msgspec.convert(parameters, DenseParameters))
-    if set(arrays) != set(FEATURES):
+    specs = {name: engines[TOWER].contract.output(name) for name in FEATURES}
+    if set(arrays) != set(specs):  # SAM's are there too where it was refined, or could be
+        specs |= features_in({spec.name: spec for spec in engines[ENCODER].contract.outputs})
+    if set(arrays) != set(specs):
         raise ValueError(f"it holds {sorted(arrays)}")
-    for name, array in arrays.items():
-        spec = tower.output(name)
+    for name, spec in specs.items():
+        array = arrays[name]
         if array.shape != spec.sized({"B": count}) or array.dtype != spec.dtype:
             raise ValueError(f"{name} is {array.dtype} {list(array.shape)}")
         if not np.isfinite(array).all():

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ...backends.base import Session
 from ...geometry.limits import ARRAY, refuse_more
+from ...geometry.sam_frame import SamFrame, sam_frame
 from ...reporting import Clock
 from ...stage.arrays import Array, to_host
 from ...words.vocabulary import Vocabulary
+from ..promptable.refining import kept
+from ..promptable.sam_encoder import encode_sam
+from ..promptable.stages import ENCODER, WHOLE
 from .crops import crop_count, cut_crops
 from .merging import Answered
 from .parameters import DenseParameters
@@ -18,7 +23,16 @@ from .sizes import DenseDimensions
 from .stages import FEATURES, TOWER
 
 Features = Mapping[str, Array]
-"""By the names in `FEATURES`; a row for each crop."""
+"""By the names in `FEATURES`, a row for each crop; and SAM's of the whole photo, as its decoder takes them, or none."""
+
+
+class Asked(NamedTuple):
+    """A photo behind the engines, but for SAM's decoder."""
+
+    photo: np.ndarray
+    """[H, W, 3] uint8 RGB."""
+    features: Features
+    crops: Sequence[Answered]
 
 
 def encode_crops(
@@ -50,6 +64,39 @@ def encode_crops(
     return features
 
 
+def frame_of(photo: np.ndarray, dimensions: DenseDimensions) -> SamFrame:
+    """How a photo, [H, W, 3], lies in SAM's input: as SamPredictor puts it."""
+    return sam_frame((photo.shape[0], photo.shape[1]), dimensions, 1)
+
+
+def with_sam(
+    features: Features,
+    photo: np.ndarray,
+    engines: Mapping[str, Session],
+    dimensions: DenseDimensions,
+    parameters: DenseParameters,
+    clock: Clock,
+) -> Features:
+    """The features with SAM's beside them, if the photo is to be refined and they are not there yet.
+
+    Args:
+        features: of `encode_crops`.
+        photo: [H, W, 3] uint8 RGB.
+        engines: by stage.
+        dimensions: sizes that the engines fix.
+        parameters: the parameters in force.
+        clock: gets the time of every step.
+
+    Raises:
+        EngineError: the engine failed, or what it returned does not fit.
+    """
+    if not parameters.refine or WHOLE & set(features):
+        return features
+    encoder = engines[ENCODER]
+    made = encode_sam(photo, frame_of(photo, dimensions), encoder, dimensions, parameters, clock)
+    return {**features, **kept(made, encoder)}
+
+
 def ask_crops(features: Features, text: np.ndarray, head: Session, most: int, clock: Clock) -> list[Answered]:
     """The logits of words on each crop.
 
@@ -65,7 +112,7 @@ def ask_crops(features: Features, text: np.ndarray, head: Session, most: int, cl
     """
     answered = []
     for number in range(len(features["dense"])):
-        crop = {name: array[number : number + 1] for name, array in features.items()}
+        crop = {name: features[name][number : number + 1] for name in FEATURES}
         words = np.arange(len(text)) if len(text) <= most else likest(to_host(crop["dense"])[0], text, most)
         with clock(head.contract.stage):
             answered.append(Answered(words, head.run({**crop, "text": text[words]})["logits"]))

@@ -7,10 +7,10 @@ from typing import Annotated
 import msgspec
 
 from ...geometry.limits import LONGEST_SIDE, SHORT_SIDE
-from ...recipe.parameters import Batch, Fraction, Pixels, Window
+from ...recipe.parameters import Batch, Fraction, Pixels, RefinementParameters, Window
 
 
-class DenseParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DenseParameters(RefinementParameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes are in pixels, probabilities in [0, 1]. Defaults are those of CAT-Seg's evaluation."""
 
     short_side: Annotated[int, msgspec.Meta(ge=0, le=SHORT_SIDE)] = 640

@@ -6,6 +6,7 @@ from ...errors import RecipeError
 from ...recipe.pipeline import Interface, Pipeline
 from ...recipe.recipe import Recipe
 from ..base import Segmenter
+from ..promptable.refining import has_sam
 from ..sweeps import CLASSES, SIZES
 from .models import ROLE, describe, row_of
 from .parameters import DenseParameters
@@ -39,6 +40,7 @@ PIPELINE = Pipeline(
     trial=SEGMENTING,
     axes=axes_of,
     fixed=FIXED,
+    defaults=lambda recipe: {"refine": has_sam(recipe)},
     check=_check,
     describe=describe,
     sweeps={"size": SIZES, "classes": CLASSES},

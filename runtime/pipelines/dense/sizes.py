@@ -6,17 +6,19 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ...geometry.dimensions import SamDimensions
 from ...geometry.limits import CLASSES, CONTEXT, EMBEDDING, GRID, MODEL_SIDE
 from ...recipe.pipeline import FixedAxis
 from ...recipe.recipe import Recipe
 from ...stage.contract import Axis
 from ..promptable.axes import batch_axis
+from ..promptable.fixed import FIXED as OF_SAM
 from ..worded.stages import TEMPLATES, TEXT
 from .models import AGGREGATE, ESCNET
 from .stages import ESCNET_BLOCKS, TOWER
 
 
-class DenseDimensions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DenseDimensions(SamDimensions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The sizes of the dense pipeline's engines."""
 
     crop_side: Annotated[int, msgspec.Meta(ge=1, le=MODEL_SIDE)]
@@ -40,6 +42,7 @@ def axes_of(recipe: Recipe, dimensions: DenseDimensions) -> dict[str, Axis]:
     most = dimensions.most_words
     return {
         "B": batch_axis(recipe.parameters.crop_batch, example=min(2, recipe.parameters.crop_batch)),
+        "R": batch_axis(recipe.parameters.prompt_batch, example=min(3, recipe.parameters.prompt_batch)),
         "P": batch_axis(TEMPLATES, example=3),
         "T": Axis(smallest=1, usual=min(USUAL_WORDS, most), largest=most, example=min(7, most)),
     }
@@ -74,5 +77,6 @@ FIXED = (
     *(FixedAxis(stage, "dense", 1, _embedding, "embedding") for stage in (TOWER, *HEADS)),
     *(FixedAxis(stage, "text", 1, _embedding, "embedding") for stage in HEADS),
     *(FixedAxis(stage, "logits", axis, _logits, "grid") for stage in HEADS for axis in (1, 2)),
+    *OF_SAM,
 )
-"""Crops, features, words and logits."""
+"""Crops, features, words and logits, and SAM's own."""

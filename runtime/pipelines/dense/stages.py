@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from ...recipe.pipeline import StageUse
 from ...recipe.recipe import Recipe
+from ..promptable.refining import has_sam
+from ..promptable.stages import DECODER, ENCODER, PROMPTS_BAKED, WHOLE
 from ..worded.stages import TEXT
 from .models import AGGREGATE, ESCNET, ROLE, head_of
 
@@ -27,10 +29,14 @@ STAGES = (
         roles=(ROLE,),
         after=(TOWER,),
         when=_with_head(AGGREGATE),
-        baked={"pooling": "the aggregate engine is built with it"},
+        baked={"pooling": "the engine of the head is built with it"},
         whole=frozenset(FEATURES),
     ),
     StageUse(name=ESCNET, roles=(ROLE,), after=(TOWER,), when=_with_head(ESCNET), whole=frozenset(FEATURES)),
+    StageUse(name=ENCODER, roles=("sam",), when=has_sam, int8=True),
+    StageUse(
+        name=DECODER, roles=("sam",), after=(ENCODER, AGGREGATE, ESCNET), when=has_sam, baked=PROMPTS_BAKED, whole=WHOLE
+    ),
     StageUse(
         name=ESCNET_BLOCKS,
         roles=(ROLE,),

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...recipe.pipeline import FixedAxis
 from ...recipe.recipe import Recipe
-from .stages import ENCODER, HIGH_RES, PROMPT_DECODER
+from .stages import DECODER, ENCODER, HIGH_RES, PROMPT_DECODER
 
 
 def _four_times(recipe: Recipe, sizes: Any) -> int:
@@ -33,8 +33,9 @@ FIXED = (
         for axis in (2, 3)
     ),
     *(
-        FixedAxis(PROMPT_DECODER, "mask_prompts", axis, lambda recipe, sizes: sizes.mask_side, "sam_grid")
+        FixedAxis(stage, "mask_prompts", axis, lambda recipe, sizes: sizes.mask_side, "sam_grid")
+        for stage in (PROMPT_DECODER, DECODER)
         for axis in (2, 3)
     ),
 )
-"""The encoder's input and features, and the decoder's."""
+"""The encoder's input and features, and the decoders'."""

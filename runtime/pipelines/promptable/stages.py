@@ -11,6 +11,12 @@ AnyArray = TypeVar("AnyArray")
 ENCODER, PROMPT_DECODER = "sam_encoder", "sam_prompt_decoder"
 """The stage that encodes a photo, and the one that answers points, boxes and masks."""
 
+DECODER = "sam_decoder"
+"""The stage that refines regions: one mask for each region's prompts."""
+
+PROMPTS_BAKED = {"prompts": "the sam_decoder engine takes these prompts"}
+"""What its export fixes in every pipeline."""
+
 HIGH_RES = ("high_res_0", "high_res_1")
 """Features at four and at two times the grid, of models whose decoders take them: SAM 2's and EdgeTAM's."""
 

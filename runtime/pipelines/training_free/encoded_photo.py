@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from ...labelling.remembering import RememberingDecoder
 from ...recipe.parameters import Parameters
 from ...stage.arrays import Array
 from ..engines import Engines
+from ..promptable.encoded_photo import RefinableEncodedPhoto
 from ..promptable.stages import WHOLE
-from ..worded.encoded_photo import WordedEncodedPhoto
 from .stages import SAM
 
 WINDOWS, AFFINITY = "windows", "affinity"
@@ -61,25 +59,14 @@ class Made(NamedTuple):
         return cls(arrays[WINDOWS], tuple(arrays[name] for name in parts), features)
 
 
-class TrainingFreeEncodedPhoto(WordedEncodedPhoto[Made]):
-    """See `EncodedPhoto`. SAM's features are put to what was made when they are first needed."""
+class TrainingFreeEncodedPhoto(RefinableEncodedPhoto[Made]):
+    """See `EncodedPhoto`."""
 
     FORM = "ovdeploy/encoded-photo/1"
-
-    def __init__(self, *encoded: Any) -> None:
-        """As `WordedEncodedPhoto`."""
-        super().__init__(*encoded)
-        self.decoder: RememberingDecoder | None = None
-        self.turn = threading.RLock()
 
     def arrays(self) -> dict[str, Array]:
         """Windows, affinities, SAM's features."""
         return self.made.arrays()
-
-    @property
-    def nbytes(self) -> int:
-        """See `EncodedPhoto.nbytes`; the decoder's answers count."""
-        return super().nbytes + (self.decoder.nbytes if self.decoder else 0)
 
 
 def encoding_values(parameters: Parameters, engines: Engines) -> dict[str, Any]:

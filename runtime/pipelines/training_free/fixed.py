@@ -8,7 +8,7 @@ from ...recipe.pipeline import FixedAxis
 from ...recipe.recipe import Recipe
 from ..promptable import fixed as promptable
 from ..worded.stages import TEXT
-from .stages import CLIP, DECODER, DINO, HEAD, SAM
+from .stages import CLIP, DINO, HEAD, SAM
 
 
 def _crop(recipe: Recipe, sizes: Any) -> int:
@@ -44,6 +44,5 @@ FIXED = (
     *(FixedAxis(SAM, "affinity", axis, _tokens, "sam_grid") for axis in (0, 1)),
     FixedAxis(SAM, "valid_tokens", 0, _tokens, "sam_grid"),
     *(FixedAxis(HEAD, "affinity", axis, _tokens, "sam_grid") for axis in (0, 1)),
-    *(FixedAxis(DECODER, "mask_prompts", axis, lambda recipe, sizes: sizes.mask_side, "sam_grid") for axis in (2, 3)),
 )
-"""Windows, features, words, affinity and prompts."""
+"""Windows, features, words and affinity, and what is SAM's."""

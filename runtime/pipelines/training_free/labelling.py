@@ -6,28 +6,19 @@ Apart from the first half, since it can be done again with other thresholds with
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ...answers.region import photo_regions
 from ...answers.result import Result
 from ...backends.base import Session
-from ...labelling.coarse import Coarse, coarse_mask
-from ...labelling.refinement import Prompted, merge_prompted, prompt_regions
+from ...labelling.coarse import coarse_mask
 from ...recipe.parameters import Parameters
 from ...reporting import Clock
 from ...words.vocabulary import Vocabulary
+from ..promptable.refining import Labelled, ask_about_regions, finish
 from .encoding import Encoded
 from .plan import Plan
-
-
-class Labelled(NamedTuple):
-    """A photo behind the last engine."""
-
-    coarse: Coarse
-    prompted: Prompted | None
-    """None without refinement."""
 
 
 def label_coarsely(
@@ -62,38 +53,7 @@ def label_coarsely(
             probability_threshold=parameters.probability_threshold,
             halve=parameters.refine,
         )
-    if not parameters.refine:
-        return Labelled(coarse, None)
-    assert plan.sam is not None and encoded.sam_features is not None and decoder is not None, "checked by the caller"
-    return Labelled(coarse, prompt_regions(coarse, encoded.sam_features, plan.sam, decoder, parameters, clock, turn))
-
-
-def finish(
-    labelled: Labelled, photo: np.ndarray, plan: Plan, vocabulary: Vocabulary, parameters: Parameters, clock: Clock
-) -> Result:
-    """Merge what the decoder answered; needs no engine.
-
-    Args:
-        labelled: from `label_coarsely`.
-        photo: [H, W, 3] uint8 RGB, for the result.
-        plan: the plan for the photo's size.
-        vocabulary: the classes.
-        parameters: the parameters in force.
-        clock: has the times of all steps so far.
-    """
-    coarse, prompted = labelled
-    names = vocabulary.names
-    if prompted is None:
-        told = clock.timings()
-        return Result(
-            coarse.labels, coarse.labels, coarse.scores, names, (), told, photo, background=vocabulary.background
-        )
-    assert plan.sam is not None, "checked with the parameters"
-    labels, scores = merge_prompted(coarse, prompted, plan.sam, parameters, clock)
-    np.copyto(scores, coarse.scores, where=scores == 0)  # there the coarse label stays, and so does its probability
-    regions = photo_regions(prompted.regions, prompted.iou, parameters.iou_threshold, names, plan.photo_hw)
-    told = clock.timings()
-    return Result(labels, coarse.labels, scores, names, regions, told, photo, background=vocabulary.background)
+    return ask_about_regions(coarse, encoded.sam_features, plan.sam, decoder, parameters, clock, turn)
 
 
 def label_photo(
@@ -107,4 +67,4 @@ def label_photo(
 ) -> Result:
     """Both steps together; arguments and errors are theirs."""
     labelled = label_coarsely(encoded, plan, vocabulary, decoder, parameters, clock)
-    return finish(labelled, photo, plan, vocabulary, parameters, clock)
+    return finish(labelled, photo, plan.sam, vocabulary, parameters, clock)

@@ -6,37 +6,45 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ...answers.result import Result
+from ...backends.base import Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle
-from ...errors import BundleError, ParameterError, hearing
+from ...errors import BundleError, hearing
 from ...photo.arrays import RGB
 from ...photo.reading import Photo, as_photo, origin_of
 from ...recipe.parameters import Parameters
 from ...reporting import Clock, logger
+from ...stage.arrays import Array, to_host
 from ...words.vocabulary import Vocabulary
 from ..engines import Engines
 from ..promptable.interactive import Prompter
-from ..promptable.stages import PROMPT_DECODER
+from ..promptable.refining import refuse_without_sam
+from ..promptable.stages import DECODER, PROMPT_DECODER, WHOLE
 from ..prompted import PromptablePhoto
 from ..text_embedder import text_embedder
 from ..worded.encoded_photo import read_saved, refuse_other_encoding
-from ..worded.segmenter import WordedSegmenter
+from ..worded.replaying import LOGITS
+from ..worded.segmenter import Turns, WordedSegmenter
 from ..worded.stages import TEXT
 from .encoded_photo import Made, TrainingFreeEncodedPhoto, encoding_values
+from .encoding import Encoded, encode_photo
+from .labelling import label_photo
 from .methods import method_of
-from .stages import DECODER, SAM
-from .steps import Turns, check_made, encode_once, segment_encoded, segment_photo
+from .stages import SAM
+from .steps import check_made, encode_once, plan_of, segment_encoded, segment_photo
 
 log = logger("pipelines")
 
 
 class TrainingFreeSegmenter(WordedSegmenter):
     """A method of the training-free pipeline on engines."""
+
+    SIZE: ClassVar[str] = "short_side"
 
     parameters: Parameters
 
@@ -103,6 +111,30 @@ class TrainingFreeSegmenter(WordedSegmenter):
         told = self._told(result, (*of_words, *of_photo))
         return replace(told, path=encoded.path, bundle=self.engines.bundle)
 
+    def answers(self, photo: np.ndarray, vocabulary: Vocabulary) -> dict[str, Array]:
+        """See `Replaying.answers`."""
+        settings, manifest = self.parameters, self.manifest
+        plan, method = plan_of(photo, manifest, settings), method_of(manifest.recipe)
+        made = encode_photo(
+            photo, vocabulary.embeddings, plan, self.engines, method, manifest.dimensions, settings, Clock()
+        )
+        return {LOGITS: made.logits, **((made.sam_features or {}) if settings.refine else {})}
+
+    def decided(
+        self,
+        answers: Mapping[str, Array],
+        photo: np.ndarray,
+        vocabulary: Vocabulary,
+        decoder: Session | None,
+        parameters: Mapping[str, Any],
+    ) -> Result:
+        """See `Replaying.decided`."""
+        settings = self._overridden(self.parameters, parameters)
+        features = {name: array for name, array in answers.items() if name in WHOLE}
+        made = Encoded(to_host(answers[LOGITS]), features or None)
+        plan = plan_of(photo, self.manifest, self.parameters)
+        return label_photo(made, photo, plan, vocabulary, decoder, settings, Clock())
+
     @public("photo", "color")
     def prompt(self, photo: Photo, *, color: str = RGB) -> PromptablePhoto:
         """Encode a photo once for interactive prompts: see `Segmenter.prompt`."""
@@ -125,11 +157,7 @@ class TrainingFreeSegmenter(WordedSegmenter):
 
     def _overridden(self, base: Parameters, overrides: Mapping[str, Any] | None) -> Parameters:
         settings: Parameters = super()._overridden(base, overrides)
-        if settings.refine and not {SAM, DECODER} <= set(self.engines):
-            raise ParameterError(
-                f"refine=True needs SAM, and this bundle of {self.manifest.recipe.name!r} has none. "
-                f"Add a [sam] table with a model to the recipe and run export-engines again."
-            )
+        refuse_without_sam(settings, self.engines, self.manifest.recipe)
         return settings
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ...recipe.pipeline import StageUse
 from ...recipe.recipe import Recipe
-from ..promptable.stages import ENCODER, PROMPT_DECODER, PROMPTS, WHOLE
+from ..promptable.stages import DECODER, ENCODER, PROMPT_DECODER, PROMPTS, PROMPTS_BAKED, WHOLE
 from ..worded.stages import TEXT
 from .methods import method_of
 
-DINO, CLIP, HEAD, DECODER, LAYERS = "dino", "clip_image", "head", "sam_decoder", "clip_layers"
+DINO, CLIP, HEAD, LAYERS = "dino", "clip_image", "head", "clip_layers"
 SAM = ENCODER
 
 WINDOWS = {"crop": "the shape of the dino and clip_image engines' input depends on it"}
@@ -51,10 +51,7 @@ STAGES = (
         roles=("sam",),
         after=(SAM, HEAD),
         when=_has_sam,
-        baked={
-            "prompts": "the sam_decoder engine takes these prompts",
-            "as_published": "the sam_decoder engine is built one way or the other",
-        },
+        baked={**PROMPTS_BAKED, "as_published": "the sam_decoder engine is built one way or the other"},
         whole=WHOLE,
     ),
     StageUse(

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...answers.result import Result
-from ...backends.base import Session
 from ...bundle.bundle import Manifest
 from ...errors import PhotoError
 from ...labelling.remembering import RememberingDecoder
@@ -20,8 +16,10 @@ from ...reporting import Clock
 from ...stage.arrays import Array
 from ...words.vocabulary import Vocabulary
 from ..engines import Engines
+from ..promptable.refining import finish, kept
 from ..promptable.sam_encoder import encode_sam
-from ..promptable.stages import WHOLE, features_in
+from ..promptable.stages import DECODER, WHOLE
+from ..worded.segmenter import Turns
 from .encoded_photo import Made, TrainingFreeEncodedPhoto
 from .encoding import (
     Encoded,
@@ -33,19 +31,10 @@ from .encoding import (
     refuse_logits,
     seen_by_sam,
 )
-from .labelling import finish, label_coarsely
+from .labelling import label_coarsely
 from .methods import method_of
 from .plan import Plan, plan_photo
-from .stages import CLIP, DECODER, HEAD, SAM
-
-
-class Turns(NamedTuple):
-    """Locks that a photo holds, so that photos of several threads do not get in each other's way."""
-
-    photo: AbstractContextManager[Any]
-    """Held from the first engine to the last, also while none runs, for a GPU's buffers are used again."""
-    engines: AbstractContextManager[Any]
-    """Held while an engine runs, for memory and cores do not suffice for any number."""
+from .stages import CLIP, HEAD, SAM
 
 
 def segment_photo(
@@ -82,7 +71,7 @@ def segment_photo(
             encoded = encode_photo(image, vocabulary.embeddings, plan, sessions, method, dimensions, parameters, clock)
         decoder = sessions[DECODER] if parameters.refine else None
         labelled = label_coarsely(encoded, plan, vocabulary, decoder, parameters, clock, turns.engines)
-    return finish(labelled, image, plan, vocabulary, parameters, clock)
+    return finish(labelled, image, plan.sam, vocabulary, parameters, clock)
 
 
 def plan_of(photo: np.ndarray, manifest: Manifest, parameters: Parameters) -> Plan:
@@ -146,11 +135,6 @@ def whole_features(
     return kept(made, sessions[SAM])
 
 
-def kept(made: Mapping[str, Array], encoder: Session) -> dict[str, Array]:
-    """The features among what SAM's encoder made, as its decoder takes them, where no later photo is written."""
-    return {name: encoder.keep(array) for name, array in features_in(made).items()}
-
-
 def segment_encoded(
     encoded: TrainingFreeEncodedPhoto,
     vocabulary: Vocabulary,
@@ -185,4 +169,4 @@ def segment_encoded(
                 encoded.decoder = RememberingDecoder(sessions[DECODER], WHOLE)
         made = Encoded(logits, encoded.made.features)
         labelled = label_coarsely(made, plan, vocabulary, encoded.decoder, parameters, clock)
-    return finish(labelled, photo, plan, vocabulary, parameters, clock)
+    return finish(labelled, photo, plan.sam, vocabulary, parameters, clock)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,15 @@ from ...words.vocabulary import Vocabulary, as_list, check_vocabulary, check_wor
 from ..base import Segmenter
 from ..engines import Engines
 from ..text_embedder import TextEmbedder
+
+
+class Turns(NamedTuple):
+    """Locks that a photo holds, so that photos of several threads do not get in each other's way."""
+
+    photo: AbstractContextManager[Any]
+    """Held from the first engine to the last, also while none runs, for a GPU's buffers are used again."""
+    engines: AbstractContextManager[Any]
+    """Held while an engine runs, for memory and cores do not suffice for any number."""
 
 
 class WordedSegmenter(Segmenter):

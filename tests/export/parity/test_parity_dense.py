@@ -17,11 +17,13 @@ from ovdeploy.export.bundling.fingerprint import fingerprint_of
 from ovdeploy.export.bundling.half import HalfConversion
 from ovdeploy.export.cli.parity import parity
 from ovdeploy.export.parity.check import check_parity
-from ovdeploy.runtime import Bundle
+from ovdeploy.runtime import Bundle, Segmenter
 from ovdeploy.runtime.cli.evaluate import evaluate
 from ovdeploy.runtime.cli.lint import lint
+from ovdeploy.runtime.words.vocabulary import random_vocabulary
 from support.parity import run, scale_layer
 from support.samples import draw_photos
+from support.segmenting import assert_same
 
 STAGES = {"text_encoder", "clip_dense", "aggregate"}
 
@@ -88,11 +90,26 @@ def test_it_is_evaluated_against_its_reference(micro_dense_bundle, tmp_path):
     assert "coarse" in json.dumps(json.loads(result.stdout))
 
 
-@pytest.mark.parametrize("goal", [(), ("--budget-ms", "50")])
-def test_settings_of_other_methods_cannot_be_tuned(micro_dense_bundle, tmp_path, goal):
-    how = (*goal, "--dataset", "scenes", "--photos", "4", "--output", str(tmp_path / "tuned.toml"))
-    result = CliRunner().invoke(tune, [str(micro_dense_bundle), *how])
-    assert result.exit_code == 1 and "this bundle's model was trained" in result.output
+@pytest.mark.parametrize("goal", [(), ("--budget-ms", "100000", "--trials", "2")])
+def test_its_thresholds_and_its_pace_are_tuned(micro_refined_bundle, tmp_path, goal):
+    how = (*goal, "--dataset", "scenes", "--photos", "4", "--trials", "4", "--backend", "onnxruntime", "--json")
+    result = CliRunner().invoke(
+        tune, [str(micro_refined_bundle), *how, "--output", str(tmp_path / "t.toml"), "--cache", str(tmp_path / "c")]
+    )
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    expected = {"side", "stride", "refine"} if goal else {"region_threshold", "iou_threshold", "min_area"}
+    assert set(told["chosen"]) == expected
+
+
+def test_recorded_answers_give_the_masks_of_segment(micro_refined_bundle, photo):
+    every = {"iou_threshold": -100.0, "region_threshold": 0.0}
+    with Segmenter.load(micro_refined_bundle, backend="onnxruntime", parameters=every) as segmenter:
+        vocabulary = random_vocabulary(4, 64)
+        answers = segmenter.answers(photo, vocabulary)
+        for point in ({}, {"min_area": 400.0}, {"refine": False}):
+            came = segmenter.decided(answers, photo, vocabulary, segmenter.engines["sam_decoder"], point)
+            assert_same(came, segmenter.segment(photo, vocabulary, parameters=point))
 
 
 def test_its_tower_is_calibrated(micro_dense_bundle, tmp_path):

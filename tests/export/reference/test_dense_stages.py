@@ -13,7 +13,7 @@ from ovdeploy.export.models.weights import random_state
 from ovdeploy.export.reference.dense.reference import DenseReference, merge
 from ovdeploy.runtime import Segmenter
 from ovdeploy.runtime.pipelines.dense.encoding import likest
-from ovdeploy.runtime.pipelines.dense.merging import Answered, planes
+from ovdeploy.runtime.pipelines.dense.merging import Answered, Planes
 from ovdeploy.runtime.pipelines.dense.parameters import DenseParameters
 from ovdeploy.runtime.words.vocabulary import random_vocabulary
 
@@ -114,7 +114,8 @@ def test_the_runtimes_merge_is_the_references(side, crop, stride, hw):
     logits = 6 * drawn(per_axis**2 + 1, 3, 24, 24)
     expected = merge(logits.double(), hw, settings).numpy()
     crops = [Answered(np.arange(3), each.numpy()) for each in logits]
-    assert np.abs(np.stack(list(planes(crops, 3, hw, settings))) - expected).max() < MERGED
+    planes = Planes(crops, range(3), hw, settings)
+    assert np.abs(np.stack([planes.whole(word) for word in range(3)]) - expected).max() < MERGED
 
 
 def folded(logits, hw, settings):

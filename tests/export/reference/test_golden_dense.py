@@ -14,7 +14,7 @@ from ovdeploy.export.reference.networks import Networks
 from ovdeploy.runtime import Segmenter, Vocabulary, load_recipe
 from ovdeploy.runtime.bundle.bundle import Provenance
 from ovdeploy.runtime.pipelines.dense.encoding import likest
-from ovdeploy.runtime.pipelines.dense.merging import Answered, label, planes
+from ovdeploy.runtime.pipelines.dense.merging import Answered, Planes, label
 from support.learned import error, head_of, read_case, tower_of, whole_of
 
 LAYERS = 1e-5  # float32 in another order through two layers and a decoder; measured up to 3.4e-6
@@ -120,7 +120,8 @@ def test_the_runtimes_merge_gives_what_the_public_code_gives(whole):
     arrays, hw = whole.case.arrays, tuple(whole.case.meta["output_hw"])
     words = np.arange(len(whole.text))
     crops = [Answered(words, logits) for logits in arrays["crop_logits"]]
-    assert error(np.stack(list(planes(crops, len(words), hw, whole.settings))), arrays["probabilities"]) < MERGED
+    planes = Planes(crops, range(len(words)), hw, whole.settings)
+    assert error(np.stack([planes.whole(word) for word in words]), arrays["probabilities"]) < MERGED
     labels, scores = label(crops, words.tolist(), hw, whole.settings)
     sure = arrays["margin"] > 1e-5
     assert (labels == arrays["labels"])[sure].all() and np.abs(

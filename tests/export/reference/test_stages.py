@@ -13,10 +13,10 @@ from segment_anything.modeling.image_encoder import window_partition
 from ovdeploy.export.reference.embed import resample_positions
 from ovdeploy.export.reference.promptable import sam_blocks
 from ovdeploy.export.reference.promptable.sam_blocks import window_order
+from ovdeploy.export.reference.promptable.sam_decoder import SamDecoder
 from ovdeploy.export.reference.training_free.attention import above_mean
 from ovdeploy.export.reference.training_free.dino import Dino
 from ovdeploy.export.reference.training_free.head import FeatureHead
-from ovdeploy.export.reference.training_free.sam_decoder import SamDecoder
 from ovdeploy.export.reference.training_free.sam_encoder import SamEncoder, SamImage
 from ovdeploy.runtime import Bundle
 from ovdeploy.runtime.geometry.sizes import bilinear_matrix

@@ -145,7 +145,7 @@ def test_a_damaged_or_foreign_file_is_no_encoded_photo(dense, photo, tmp_path):
 
 
 def test_pooling_is_baked(dense, photo):
-    with pytest.raises(ParameterError, match="pooling=2 cannot be set here: the aggregate engine is built with it"):
+    with pytest.raises(ParameterError, match="pooling=2 cannot be set here: the engine of the head is built with it"):
         dense.segment(photo, words(dense), parameters={"pooling": 2})
 
 

@@ -11,8 +11,8 @@ from torch import nn
 from ....runtime.stage.contract import TensorSpec
 from ..embed import Upstream
 from ..maker import StageMaker, tensor
-from ..promptable.manners import manner_of
-from ..promptable.tensors import taken
+from .manners import manner_of
+from .tensors import taken
 
 if TYPE_CHECKING:
     from ..networks import Networks

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ....runtime.geometry.sizes import HW, round_half_up
-from ....runtime.recipe.parameters import Parameters
+from ....runtime.recipe.parameters import RefinementParameters
 
 
 class PlainRegion(NamedTuple):
@@ -34,7 +34,7 @@ class Prompted(NamedTuple):
     """[R]."""
 
 
-def find_regions(labels: np.ndarray, probabilities: np.ndarray, settings: Parameters) -> list[PlainRegion]:
+def find_regions(labels: np.ndarray, probabilities: np.ndarray, settings: RefinementParameters) -> list[PlainRegion]:
     """Algorithm 2, with OpenCV's labels, put in the order of their first pixels.
 
     Args:
@@ -66,7 +66,12 @@ def _describe(index: int, mask: np.ndarray, probability: np.ndarray) -> PlainReg
 
 
 def prompts_for(
-    regions: list[PlainRegion], halves: torch.Tensor, photo_hw: HW, valid_hw: HW, side: int, settings: Parameters
+    regions: list[PlainRegion],
+    halves: torch.Tensor,
+    photo_hw: HW,
+    valid_hw: HW,
+    side: int,
+    settings: RefinementParameters,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Points [R, 2], boxes [R, 4] and mask prompts [R, 1, m, m] in SAM's frame.
 
@@ -100,7 +105,7 @@ def merge_masks(
     probabilities: torch.Tensor,
     prompted: Prompted,
     seen: torch.Tensor,
-    settings: Parameters,
+    settings: RefinementParameters,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The refined labels and scores, each [H, W].
 
