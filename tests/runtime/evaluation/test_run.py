@@ -13,8 +13,8 @@ import pytest
 from ovdeploy.runtime import DatasetError, PhotoError
 from ovdeploy.runtime.datasets import FolderDataset, load_spec
 from ovdeploy.runtime.evaluation.journal import Journal
-from ovdeploy.runtime.evaluation.report import results, write_report
 from ovdeploy.runtime.evaluation.predictors import Predicted
+from ovdeploy.runtime.evaluation.report import results, write_report
 from ovdeploy.runtime.evaluation.run import evaluate
 from ovdeploy.runtime.evaluation.summary import summarise
 from support import evaluating
