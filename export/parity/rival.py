@@ -11,9 +11,7 @@ import numpy as np
 
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.datasets.sample import Sample
-from ...runtime.evaluation.predictors import Predictor, Settings, Words, kinds, refines
-from ...runtime.pipelines.text_embedder import ensemble
-from ...runtime.words.tokenizer import ClipTokenizer
+from ...runtime.evaluation.predictors import Predicted, Predictor, Settings, Words, kinds, refines, things_to_dataset
 from ...runtime.words.vocabulary import parse_classes
 from ..models.extra import require_export_extra
 
@@ -59,29 +57,19 @@ class TorchPredictor:
         self._reference = reference
         self._parameters = settings.parameters
         self.identity = {"weights": {role: each.sha256 for role, each in networks.provenance.items()}}
-        tokenizer = ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
         templates = settings.templates or bundle.manifest.text.templates
 
         def embed(entries: Sequence[str]) -> np.ndarray:
             words = [word for synonyms in parse_classes(entries) for word in synonyms]
-            return np.stack([embed_word(networks, tokenizer, word, templates) for word in words])
+            return np.stack([networks.family.embed_word(networks, bundle, word, templates) for word in words])
 
         self._words = Words(settings.dataset, embed)
 
-    def predict(self, sample: Sample) -> dict[str, np.ndarray]:
-        """`refined` where the recipe or an override says so, and `coarse`."""
+    def predict(self, sample: Sample) -> Predicted:
+        """`refined` where the recipe or an override says so, and `coarse`; things, if its pipeline finds them."""
         vocabulary = self._words.given(sample)
         trace = self._reference.segment(sample.photo, vocabulary, parameters=self._parameters)
         assert trace.mask is not None and trace.coarse is not None
-        return kinds(trace.mask, trace.coarse, refines(trace.settings), sample)
-
-
-def embed_word(networks: Any, tokenizer: ClipTokenizer, word: str, templates: Sequence[str]) -> np.ndarray:
-    """A name's embedding by the reference's text encoder: [E] float32, unit length."""
-    import torch
-
-    from ...runtime.pipelines.worded.stages import TEXT
-
-    tokens = torch.from_numpy(tokenizer([template.replace("{}", word) for template in templates]))
-    with torch.no_grad():
-        return ensemble(networks.modules[TEXT](tokens).numpy())
+        things = trace.things()
+        masks = kinds(trace.mask, trace.coarse, refines(trace.settings), sample)
+        return Predicted(masks, None if things is None else things_to_dataset(things, sample))

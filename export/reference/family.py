@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -17,6 +17,7 @@ from ...runtime.errors import ExportError, one_of
 from .checks import Check, Limits
 from .maker import StageMaker
 from .trace import Trace
+from .words import clip_embedding
 
 if TYPE_CHECKING:
     from .networks import Networks
@@ -56,6 +57,8 @@ class Family:
     """Label maps [H, W] that sessions make of a trace's photo, and the trace's own."""
     check: Callable[[Networks], None] = lambda networks: None
     """Refuses models that the stages cannot wrap."""
+    embed_word: Callable[[Networks, Bundle, str, Sequence[str]], np.ndarray] = clip_embedding
+    """A name's embedding, [E] float32, by PyTorch's text encoder and the bundle's tokenizer; takes templates last."""
     write_text: Callable[[Networks, Path], tuple[str, ...]] | None = None
     """Writes `tokenizer.json` and gives the prompt templates; None of a pipeline that takes no words."""
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ...runtime.answers.instance import Instance
+
 if TYPE_CHECKING:
     from .networks import Networks
 
@@ -44,6 +46,10 @@ class Trace:
     def regions(self) -> int:
         """How many regions were prompted."""
         return 0
+
+    def things(self) -> tuple[Instance, ...] | None:
+        """Single things, of pipelines that find them."""
+        return None
 
     def case(self, stage: str) -> tuple[Arrays, Arrays]:
         """Inputs and outputs of a stage, as arrays."""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
 from ...runtime.bundle.bundle import TOKENIZER, Bundle
+from ...runtime.pipelines.text_embedder import ensemble
+from ...runtime.pipelines.worded.stages import TEXT
 from ...runtime.words.tokenizer import ClipTokenizer
 from ...runtime.words.vocabulary import Vocabulary
 from ..models.text_assets import clip_tokenizer, write_tokenizer
 from .embed import Upstream
 from .trace import Tensors
+
+if TYPE_CHECKING:
+    from .networks import Networks
 
 CLASSES, ROUNDS = 6, 10
 TEXTS = ("a photo of a cup.", "a bad photo of the “naïve” façade &amp; sky!", "")
@@ -54,6 +61,14 @@ def _far_apart(points: np.ndarray, count: int) -> list[int]:
 def _gaps(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """[N, K] distances."""
     return np.stack([np.linalg.norm(points - centre, axis=1) for centre in centres], axis=1)
+
+
+@torch.no_grad()
+def clip_embedding(networks: Networks, bundle: Bundle, word: str, templates: Sequence[str]) -> np.ndarray:
+    """A name's embedding by the reference's text encoder: [E] float32, unit length."""
+    tokenizer = ClipTokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
+    tokens = torch.from_numpy(tokenizer([template.replace("{}", word) for template in templates]))
+    return ensemble(networks.modules[TEXT](tokens).numpy())
 
 
 def text_case(clip: Upstream, encoder: nn.Module, bundle: Bundle | None) -> tuple[Tensors, Tensors]:

@@ -7,12 +7,17 @@ from pathlib import Path
 import click
 
 from ..datasets import Dataset, FolderDataset, ScenesDataset, available_specs, load_spec
+from ..evaluation.coco import CocoDataset
 from ..geometry.limits import PHOTOS, SEEDS
 from ..scenes import FIRST_TEST_SEED
 from .common import Choice, together
 
 SCENES = "scenes"
-EPILOG = f"Datasets: {SCENES}, {', '.join(available_specs())}; or the path of a TOML file."
+COCO = ".json"
+EPILOG = (
+    f"Datasets: {SCENES}, {', '.join(available_specs())}; or the path of a TOML file, or of a JSON file with COCO's "
+    f"annotations of instances."
+)
 
 dataset_options = together(
     click.option("--dataset", "dataset_name", required=True, help="The labelled photos; see below."),
@@ -51,6 +56,10 @@ def open_dataset(
         if data is not None:
             raise click.UsageError("scenes are drawn; --data is for benchmarks")
         return ScenesDataset(photos or 300, first_seed=first_seed, held_out=held_out, all_names=given == "all")
+    if Path(name).suffix == COCO:
+        if data is None:
+            raise click.UsageError(f"give --data, the folder of the photos that {name} is about")
+        return CocoDataset(name, data, photos=photos)
     spec = load_spec(name)
     if data is None:
         raise click.UsageError(f"give --data, the folder that {spec.name} lies in")

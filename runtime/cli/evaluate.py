@@ -41,6 +41,7 @@ from .progress import progress_bar
 TOLD = 10
 """Errors of single photos that are told as they come; all are in the table of photos."""
 FIGURES = {"miou": "mIoU", "accuracy": "pixel accuracy", "boundary_f": "boundary F"}
+PRECISIONS = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "small": "small", "medium": "medium", "large": "large"}
 
 
 @click.command(epilog=EPILOG)
@@ -189,11 +190,24 @@ def _print(found: dict[str, Any], folder: Path) -> None:
         told = ", ".join(f"{title} {_percent(gains[name], '+')}" for name, title in FIGURES.items())
         same = f"; equal on {100 * gains['agreement']:.3f} % of pixels" if "agreement" in gains else ""
         console.print(f"{escape(gains['column'])} less {escape(gains['against'])}: {told}{same}", highlight=False)
+    if found["things"]:
+        console.print(_things_table(found["things"]))
     if found["failed"]:
         console.print(f"[bold]{found['failed']} photos failed[/]; they do not count", highlight=False)
     times = ", ".join(f"{escape(name)} {value:.0f} ms" for name, value in found["milliseconds"].items())
     console.print(f"a photo took: {times}" if times else "no photo was done", highlight=False)
     console.print(f"all of it: {escape(str(folder))}", highlight=False, soft_wrap=True)
+
+
+def _things_table(rows: list[dict[str, Any]]) -> Table:
+    """Average precision of things, and the bundle's less each rival's."""
+    table = Table("things", *PRECISIONS.values(), box=None)
+    for row in rows:
+        table.add_row(f"{row['predictor']}, {row['compared']}", *(_percent(row[name]) for name in PRECISIONS))
+        if "less" in row:
+            less = (_percent(row["less"][name], "+") for name in PRECISIONS)
+            table.add_row(f"{BUNDLE} less {row['predictor']}", *less)
+    return table
 
 
 def _class_table(found: dict[str, Any]) -> Table:

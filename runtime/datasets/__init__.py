@@ -7,7 +7,7 @@ load_spec("voc21").entries  # "sky; wall; …", "aeroplane", …: what Segmenter
 from __future__ import annotations
 
 from .folders import FolderDataset
-from .sample import IGNORED, Dataset, Sample
+from .sample import IGNORED, Dataset, Sample, Thing
 from .scenes import ScenesDataset
 from .spec import DatasetSpec, LabelFiles, available_specs, load_spec
 
@@ -19,6 +19,7 @@ __all__ = [
     "LabelFiles",
     "Sample",
     "ScenesDataset",
+    "Thing",
     "available_specs",
     "load_spec",
 ]

@@ -13,6 +13,22 @@ IGNORED = 65_535
 
 
 @dataclass(frozen=True, eq=False)
+class Thing:
+    """A thing that is there, as COCO tells of one. Things may overlap."""
+
+    class_index: int
+    """Of its class among the dataset's."""
+    mask: np.ndarray
+    """[H, W] bool."""
+    area: float
+    """By which COCO calls it small, medium or large, in pixels: of its polygons, where that is what was drawn."""
+    box_xywh: tuple[float, float, float, float]
+    """x₀, y₀, width, height in pixels."""
+    crowd: bool = False
+    """Whether it stands for many that nobody parted: what is found in it counts neither way."""
+
+
+@dataclass(frozen=True, eq=False)
 class Sample:
     """A photo and what its pixels are."""
 
@@ -22,6 +38,8 @@ class Sample:
     """[H, W] uint16 class index, or `IGNORED`."""
     given: tuple[int, ...] | None = None
     """The classes, ascending, whose names are given for this photo; None means all of the dataset's."""
+    things: tuple[Thing, ...] | None = None
+    """The single things; None where only pixels are labelled."""
 
 
 class Dataset(Protocol):

@@ -11,7 +11,12 @@ from ..boundary.arguments import public
 from ..errors import DatasetError, one_of, shown
 from ..geometry.limits import PHOTOS, SEEDS
 from ..scenes import ALL_NAMES, FIRST_TEST_SEED, HELD_OUT, SEEN, STUFF, draw_scene
+from ..scenes.names import THINGS
 from .sample import Sample
+from .things import parts_of
+
+SMALLEST = 24
+"""Pixels of a single thing. What is seen of a thing behind others may be less, and is nothing to look for."""
 
 
 class ScenesDataset:
@@ -85,4 +90,5 @@ class ScenesDataset:
         scene = draw_scene(self._seeds[name], held_out=self._held_out)
         names = set(ALL_NAMES) if self._all_names else {*scene.names, *STUFF}
         given = tuple(index for index, each in enumerate(ALL_NAMES) if each in names)
-        return Sample(scene.photo, scene.labels.astype(np.uint16), given)
+        things = parts_of(scene.labels, range(len(THINGS)), SMALLEST)
+        return Sample(scene.photo, scene.labels.astype(np.uint16), given, things)

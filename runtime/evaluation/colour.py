@@ -10,7 +10,7 @@ import numpy as np
 
 from ..datasets.sample import IGNORED, Dataset, Sample
 from ..errors import OF_ONE_PHOTO
-from .predictors import Predictor, Settings, to_dataset
+from .predictors import Predicted, Predictor, Settings, to_dataset
 
 
 class Colour:
@@ -28,7 +28,7 @@ class Colour:
         self._means = means
         self.identity: dict[str, Any] = {"means": [[round(value, 6) for value in mean] for mean in means.tolist()]}
 
-    def predict(self, sample: Sample) -> dict[str, np.ndarray]:
+    def predict(self, sample: Sample) -> Predicted:
         """One mask, of the kind `colour`."""
         given = list(range(len(self._means))) if sample.given is None else list(sample.given)
         photo = sample.photo.astype(np.float32)
@@ -38,7 +38,7 @@ class Colour:
             gap = np.square(photo - mean).sum(axis=2)
             closer = gap < nearest
             mask[closer], nearest[closer] = place, gap[closer]
-        return {"colour": to_dataset(mask, sample)}
+        return Predicted({"colour": to_dataset(mask, sample)})
 
 
 @contextmanager

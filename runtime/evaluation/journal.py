@@ -21,8 +21,12 @@ from ..files import atomic_path, write_bytes
 from ..kept.journal import append, appended
 from ..kept.lines import Lines
 from ..kept.trust import UnfitError, log, open_kept
+from .precision import Matches
 
 RUN, JOURNAL = "run.json", "journal.jsonl"
+
+COMPARED = {"masks": True, "boxes": False}
+"""What of instances is compared with things, and whether that is masks."""
 
 BUNDLE = "bundle"
 """Name of the predictor that is measured; what it is compared with goes by other names."""
@@ -47,6 +51,15 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return column_name(self.predictor, self.kind)
 
 
+class Matched(msgspec.Struct, frozen=True, kw_only=True):
+    """How a predictor's instances of one photo match the things that are there."""
+
+    predictor: str
+    compared: str
+    """A key of `COMPARED`."""
+    classes: list[Matches]
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A photo that was done, or that failed."""
 
@@ -56,6 +69,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The bundle's masks first, the one that counts before the others."""
     milliseconds: dict[str, float] = {}
     """By predictor."""
+    matched: list[Matched] = []
+    """Of predictors that find single things, where the things are known."""
 
 
 def column_name(predictor: str, kind: str) -> str:

@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
+from ..answers.instance import Instance
 from ..bundle.bundle import MANIFEST
 from ..bundle.places import place_of
 from ..datasets.sample import Dataset, Sample
@@ -31,14 +32,23 @@ KINDS = ("refined", "coarse")
 """The masks that a pipeline gives, the one that counts first."""
 
 
+class Predicted(NamedTuple):
+    """What is said of a sample."""
+
+    masks: dict[str, np.ndarray]
+    """[H, W] class index by the mask's kind (`refined`, `coarse`, …), the one that counts first."""
+    things: Sequence[Instance] | None = None
+    """Single things with scores, of the dataset's classes; None of what finds none."""
+
+
 class Predictor(Protocol):
-    """Turns samples into masks."""
+    """Turns samples into masks, and maybe single things."""
 
     identity: dict[str, Any]
     """Plain values that differ where the masks may; never a path."""
 
-    def predict(self, sample: Sample) -> dict[str, np.ndarray]:
-        """[H, W] class index by the mask's kind (`refined`, `coarse`, …), the one that counts first."""
+    def predict(self, sample: Sample) -> Predicted:
+        """What it says of a sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +106,12 @@ def to_dataset(mask: np.ndarray, sample: Sample) -> np.ndarray:
     return indices
 
 
+def things_to_dataset(things: Sequence[Instance], sample: Sample) -> tuple[Instance, ...]:
+    """Instances of the names given, as those of the dataset's classes."""
+    given = sample.given
+    return tuple(things if given is None else (replace(each, class_index=given[each.class_index]) for each in things))
+
+
 def kinds(mask: np.ndarray, coarse: np.ndarray, refined: bool, sample: Sample) -> dict[str, np.ndarray]:
     """The masks of a pipeline by kind: `refined` first where there was refinement, `coarse`."""
     found = dict(zip(KINDS, (mask, coarse), strict=True))
@@ -115,6 +131,7 @@ class BundlePredictor:
             return segmenter.vocabulary(entries, templates=settings.templates).embeddings
 
         self._segmenter = segmenter
+        self._things = segmenter.manifest.recipe.family.things
         self._words = Words(settings.dataset, embed)
         self.identity = {
             "bundle": hashlib.sha256((settings.bundle / MANIFEST).read_bytes()).hexdigest(),
@@ -124,10 +141,11 @@ class BundlePredictor:
             "templates": settings.templates,
         }
 
-    def predict(self, sample: Sample) -> dict[str, np.ndarray]:
-        """`refined` where the recipe or an override says so, and `coarse`."""
+    def predict(self, sample: Sample) -> Predicted:
+        """`refined` where the recipe or an override says so, and `coarse`; things, if its pipeline finds them."""
         result = self._segmenter.segment(sample.photo, self._words.given(sample))
-        return kinds(result.mask, result.coarse_mask, refines(self._segmenter.parameters), sample)
+        masks = kinds(result.mask, result.coarse_mask, refines(self._segmenter.parameters), sample)
+        return Predicted(masks, things_to_dataset(result.instances(), sample) if self._things else None)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from ..datasets.sample import Dataset
 from ..files import write_bytes
 from .journal import BUNDLE, column_name
 from .metrics import class_accuracy, class_iou, mean_known
+from .precision import precision_of, precisions
 from .summary import Summary, Totals
 
 SCHEMA = "ovdeploy/evaluation/1"
@@ -36,6 +37,7 @@ def results(dataset: Dataset, summary: Summary, identity: dict[str, Any]) -> dic
         "failed": len(summary.failed),
         "columns": {column: figures_of(dataset, totals) for column, totals in summary.columns.items()},
         "differences": differences(summary),
+        "things": things_rows(dataset, summary),
         "milliseconds": summary.milliseconds,
         "classes": class_rows(dataset, summary),
         "run": identity,
@@ -68,6 +70,22 @@ def differences(summary: Summary) -> list[dict[str, Any]]:
             if other in totals.agreement:
                 gains["agreement"] = totals.agreement[other] / max(int(totals.counts.sum()), 1)
             found.append({"column": column, "against": other, **gains})
+    return found
+
+
+def things_rows(dataset: Dataset, summary: Summary) -> list[dict[str, Any]]:
+    """The average precision of every predictor's things, by what was compared; `classes` has that of each class.
+
+    `less` has the bundle's figures less a rival's.
+    """
+    found: list[dict[str, Any]] = []
+    for (predictor, compared), photos in summary.matched.items():
+        classes = precisions(photos)
+        figures = precision_of(classes.values())._asdict()
+        own = next((row for row in found if row["predictor"] == BUNDLE and row["compared"] == compared), None)
+        less = {"less": {name: own[name] - value for name, value in figures.items()}} if own else {}
+        of_classes = {dataset.classes[number]: float(made[0].mean()) for number, made in classes.items()}
+        found.append({"predictor": predictor, "compared": compared, **figures, **less, "classes": of_classes})
     return found
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ..answers.instance import Instance
 from ..datasets.sample import IGNORED, Dataset, Sample
 from ..errors import OF_ONE_PHOTO, DatasetError, ParameterError, printable
 from .boundary import boundary_scores
-from .journal import BUNDLE, Entry, Journal, Measured, column_name
+from .journal import BUNDLE, COMPARED, Entry, Journal, Matched, Measured, column_name
 from .metrics import confusion
+from .precision import matches
 from .predictors import Predictor
 
 TURNS = 3
@@ -63,24 +65,43 @@ def _entry(
         if name != printable(name):
             raise DatasetError(f"{printable(name)}: the name is not UTF-8; rename the file")
         sample = dataset.read(name)
-        masks, milliseconds = predict_all(predictors, sample)
-        entry = Entry(photo=name, measured=measure(sample, masks, len(dataset.classes)), milliseconds=milliseconds)
+        masks, things, milliseconds = predict_all(predictors, sample)
+        entry = Entry(
+            photo=name, measured=measure(sample, masks, len(dataset.classes)), milliseconds=milliseconds,
+            matched=match_all(sample, things),
+        )  # fmt: skip
         keep(name, sample, masks, entry)
     except OF_ONE_PHOTO as error:
         entry = Entry(photo=printable(name), error=printable(error))
     return entry
 
 
-def predict_all(predictors: Mapping[str, Predictor], sample: Sample) -> tuple[Masks, dict[str, float]]:
-    """Every predictor's masks, and its milliseconds."""
+def predict_all(
+    predictors: Mapping[str, Predictor], sample: Sample
+) -> tuple[Masks, dict[str, Sequence[Instance]], dict[str, float]]:
+    """Every predictor's masks, the things of those that find some, and milliseconds."""
     masks: Masks = {}
+    things: dict[str, Sequence[Instance]] = {}
     milliseconds = {}
     for name, predictor in predictors.items():
         start = time.perf_counter()
         found = predictor.predict(sample)
         milliseconds[name] = round((time.perf_counter() - start) * 1e3, 3)
-        masks.update({(name, kind): mask for kind, mask in found.items()})
-    return masks, milliseconds
+        masks.update({(name, kind): mask for kind, mask in found.masks.items()})
+        if found.things is not None:
+            things[name] = found.things
+    return masks, things, milliseconds
+
+
+def match_all(sample: Sample, things: Mapping[str, Sequence[Instance]]) -> list[Matched]:
+    """How every predictor's things match those of a sample; nothing where these are not known."""
+    if sample.things is None:
+        return []
+    return [
+        Matched(predictor=name, compared=compared, classes=matches(found, sample.things, masks=masks))
+        for name, found in things.items()
+        for compared, masks in COMPARED.items()
+    ]
 
 
 def measure(sample: Sample, masks: Masks, classes: int) -> list[Measured]:

@@ -11,6 +11,7 @@ import numpy as np
 from ..datasets.sample import Dataset
 from .journal import Entry, Measured
 from .metrics import class_accuracy, class_iou, mean_known, pixel_accuracy
+from .precision import Matches
 
 
 class Totals:
@@ -72,11 +73,13 @@ class Summary:
         columns: totals by column; the bundle's come first, and of these the one that counts.
         photos: figures of every photo, in the dataset's order; those that failed have an `error`.
         milliseconds: means by predictor.
+        matched: how things were matched, photo by photo, by predictor and what was compared.
     """
 
     columns: dict[str, Totals] = field(default_factory=dict)
     photos: dict[str, dict[str, Any]] = field(default_factory=dict)
     milliseconds: dict[str, float] = field(default_factory=dict)
+    matched: dict[tuple[str, str], list[list[Matches]]] = field(default_factory=dict)
 
     @property
     def main(self) -> str:
@@ -114,6 +117,8 @@ def summarise(dataset: Dataset, entries: Iterable[Entry]) -> Summary:
 def _add(summary: Summary, entry: Entry, classes: int, spent: dict[str, list[float]]) -> None:
     for measured in entry.measured:
         summary.columns.setdefault(measured.column, Totals(measured.predictor, classes)).add(measured)
+    for each in entry.matched:
+        summary.matched.setdefault((each.predictor, each.compared), []).append(each.classes)
     for name, value in entry.milliseconds.items():
         spent.setdefault(name, []).append(value)
 

@@ -93,6 +93,9 @@ class Pipeline:
     """What the sizes must be, for the engines' contracts show it."""
     defaults: Callable[[Recipe], Mapping[str, Any]] = lambda recipe: {}
     """Defaults of parameters that depend on the recipe."""
+    things: bool = False
+    """Whether it finds single things, which may overlap, with a score each: `Result.things`. Their precision is what is
+    measured and tuned."""
     check: Callable[[Recipe], None] = lambda recipe: None
     """Refuses a recipe, its parameters typed, that this pipeline cannot have, by a RecipeError that says what to do."""
     describe: Callable[[Recipe], str] = lambda recipe: ""

@@ -8,37 +8,19 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-
-import numpy as np
+from dataclasses import replace
 
 from ovdeploy.runtime import Segmenter
-from ovdeploy.runtime.answers.components import find_instances
-from ovdeploy.runtime.answers.instance import Instance
-from ovdeploy.runtime.answers.rle import Rle
-from ovdeploy.runtime.answers.visible import box_of
+from ovdeploy.runtime.datasets import ScenesDataset
 from ovdeploy.runtime.evaluation.precision import average_precision
-from ovdeploy.runtime.scenes import draw_scene
-from ovdeploy.runtime.scenes.names import ALL_NAMES, FIRST_TEST_SEED, SEEN, THINGS
-
-SMALLEST = 24
+from ovdeploy.runtime.scenes.names import ALL_NAMES, SEEN
 
 
-def truth_of(scene, names):
-    """The things of a scene, under their numbers in `names`."""
-    numbers = np.array([names.index(name) if name in names else 0 for name in ALL_NAMES], np.uint16)
-    mask = np.where(scene.labels < len(THINGS), numbers[scene.labels], 0).astype(np.uint16)
-    ones = np.ones(mask.shape, np.float32)
-    return find_instances(mask, ones, tuple(names), background=True, min_area=SMALLEST)
-
-
-def instances_in(trace, names):
-    """The reference's things as instances."""
-    made = []
-    for number, score, mask in zip(trace.found.classes.tolist(), trace.found.scores.tolist(), trace.masks, strict=True):
-        if mask.any():
-            made.append(Instance(len(made) + 1, number, names[number], box_of(mask), int(mask.sum()), score,
-                                 Rle.encode(mask)))  # fmt: skip
-    return made
+def numbered(things, names):
+    """A scene's things, under their numbers in `names`; those of other names are left out."""
+    of_names = [replace(each, class_index=names.index(ALL_NAMES[each.class_index])) for each in things
+                if ALL_NAMES[each.class_index] in names]  # fmt: skip
+    return tuple(of_names)
 
 
 def main() -> None:
@@ -51,8 +33,9 @@ def main() -> None:
     given = parser.parse_args()
     overrides = {name: float(value) for name, value in (each.split("=") for each in given.set)}
     names = ["background", *SEEN]
-    scenes = [draw_scene(FIRST_TEST_SEED + index) for index in range(given.scenes)]
-    truths = [truth_of(scene, names) for scene in scenes]
+    dataset = ScenesDataset(given.scenes)
+    scenes = [dataset.read(name) for name in dataset.names]
+    truths = [numbered(scene.things, names) for scene in scenes]
     with Segmenter.load(given.bundle, backend=given.backend, parameters=overrides) as segmenter:
         words = segmenter.vocabulary(names)
         start = time.perf_counter()
@@ -65,7 +48,7 @@ def main() -> None:
             reference = networks.family.reference(networks)
             start = time.perf_counter()
             traces = [reference.segment(scene.photo, words, parameters=overrides) for scene in scenes]
-            told("PyTorch", [instances_in(trace, names) for trace in traces], truths, time.perf_counter() - start)
+            told("PyTorch", [trace.things() for trace in traces], truths, time.perf_counter() - start)
 
 
 def told(what, found, truths, seconds):

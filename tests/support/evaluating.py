@@ -11,6 +11,7 @@ import numpy as np
 from ovdeploy.runtime import DatasetError, EngineError, PhotoError
 from ovdeploy.runtime.datasets import IGNORED, Sample
 from ovdeploy.runtime.evaluation.journal import Journal
+from ovdeploy.runtime.evaluation.predictors import Predicted
 from ovdeploy.runtime.evaluation.run import evaluate
 
 CLASSES = ("background", "cup", "table", "spoon")
@@ -45,17 +46,17 @@ class NoisePredictor:
         self.identity = {"seed": seed}
         self.calls = 0
 
-    def predict(self, sample: Sample) -> dict[str, np.ndarray]:
+    def predict(self, sample: Sample) -> Predicted:
         self.calls += 1
         if self.calls in self._fails:
             raise EngineError(f"call {self.calls} failed")
         rng = np.random.default_rng([self._seed, int(sample.photo.sum())])
         noise = rng.integers(0, len(CLASSES), (len(self._kinds), *sample.labels.shape))
         wrong = rng.random(noise.shape) < rng.random()
-        return {
+        return Predicted({
             kind: np.where(wrong[k] | (sample.labels == IGNORED), noise[k], sample.labels).astype(np.uint16)
             for k, kind in enumerate(self._kinds)
-        }
+        })  # fmt: skip
 
 
 ERRORS = {"photo": PhotoError, "label": DatasetError}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -75,12 +75,9 @@ def _above(shares: torch.Tensor, boxes: torch.Tensor, text: Text, photo_hw: tupl
 def words_for(networks: Networks, trace: Trace) -> Vocabulary:
     """Six classes of two tokens each, whatever these say."""
     random = np.random.default_rng(0)
-    stage, rows = networks.modules[GROUND_TEXT], []
+    rows = []
     for first, second in random.integers(FIRST_WORD, networks.models[ROLE].config.text_config.vocab_size, (6, 2)):
-        told = text_inputs([3])
-        tokens = torch.tensor([[101, first, second, 1012, 102]], dtype=torch.int32)
-        features = stage(tokens, torch.from_numpy(told.position_ids), torch.from_numpy(told.attends))[0].numpy()
-        rows.append(np.pad(features, ((0, TOKENS - len(features)), (0, 0))).ravel())
+        rows.append(_embedding(networks, np.array([[101, first, second, 1012, 102]], np.int32)))
     return Vocabulary([f"class {index}" for index in range(len(rows))], np.stack(rows))
 
 
@@ -98,6 +95,22 @@ def text_of(networks: Networks, trace: Trace, bundle: Bundle | None) -> None:
     reference = torch.tensor([whole], dtype=torch.int32)
     features = networks.modules[GROUND_TEXT](reference, inputs["position_ids"], inputs["attends"])
     trace.stages[GROUND_TEXT] = inputs, {"text_features": features}
+
+
+@torch.no_grad()
+def embed_word(networks: Networks, bundle: Bundle, word: str, templates: Sequence[str]) -> np.ndarray:
+    """As `Family.embed_word`: the features of the phrase's tokens, one after the other; zeros follow."""
+    tokens = PhraseTokenizer(bundle.tokenizer_path(), TOKENS)(templates[0].replace("{}", word))
+    return _embedding(networks, tokens)
+
+
+def _embedding(networks: Networks, tokens: np.ndarray) -> np.ndarray:
+    """[1, L] int32, a phrase with what begins and ends a text → [T · D]."""
+    told = text_inputs([tokens.shape[1] - 2])
+    inputs = map(torch.from_numpy, (tokens, told.position_ids, told.attends))
+    features = networks.modules[GROUND_TEXT](*inputs)[0].numpy()
+    embedding: np.ndarray = np.pad(features, ((0, TOKENS - len(features)), (0, 0))).ravel()
+    return embedding
 
 
 def write_text(networks: Networks, path: Path) -> tuple[str, ...]:
@@ -135,4 +148,7 @@ def _makers(networks: Networks) -> Mapping[str, StageMaker]:
     return {GROUND_TEXT: text, GROUND_DETECTOR: detector}
 
 
-DINO_KIND = Kind(makers=_makers, sizes=_sizes, write_text=write_text, vocabulary=words_for, detect=detect, text=text_of)
+DINO_KIND = Kind(
+    makers=_makers, sizes=_sizes, write_text=write_text, embed_word=embed_word, vocabulary=words_for, detect=detect,
+    text=text_of,
+)  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,10 @@ def _sizes(networks: Networks) -> GroundedDimensions:
 
 def _write_text(networks: Networks, path: Path) -> tuple[str, ...]:
     return _kind(networks).write_text(networks, path)
+
+
+def _embed_word(networks: Networks, bundle: Bundle, word: str, templates: Sequence[str]) -> np.ndarray:
+    return _kind(networks).embed_word(networks, bundle, word, templates)
 
 
 def _prove(bundle: Bundle, networks: Networks, trace: Any, open_engine: Opener, limits: Limits) -> Iterator[Check]:
@@ -87,5 +91,6 @@ FAMILY = Family(
     trace=trace_photo,
     prove=_prove,
     masks=_masks,
+    embed_word=_embed_word,
     write_text=_write_text,
 )

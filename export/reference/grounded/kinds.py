@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from ....runtime.bundle.bundle import Bundle
@@ -35,6 +36,8 @@ class Kind(NamedTuple):
     """The fields of `GroundedDimensions` beside SAM's."""
     write_text: Callable[[Networks, Path], tuple[str, ...]]
     """As `Family.write_text`."""
+    embed_word: Callable[[Networks, Bundle, str, Sequence[str]], np.ndarray]
+    """As `Family.embed_word`."""
     vocabulary: Callable[[Networks, Trace], Vocabulary]
     """Classes that the boxes of a trace's photo fall into, whatever the weights mean."""
     detect: Callable[[Networks, Trace, Vocabulary], Found]

@@ -18,7 +18,7 @@ from ...models.text_assets import write_tokenizer
 from ..networks import Networks
 from ..text_encoder import text_maker
 from ..trace import Trace
-from ..words import separating_vocabulary, text_case
+from ..words import clip_embedding, separating_vocabulary, text_case
 from . import owl_detector
 from .kinds import Found, Kind
 
@@ -96,6 +96,7 @@ OWL_KIND = Kind(
     },
     sizes=_sizes,
     write_text=_write_text,
+    embed_word=clip_embedding,
     vocabulary=words_for,
     detect=detect,
     text=text_of,

@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from torchvision.ops import batched_nms
 
+from ....runtime.answers.instance import Instance
+from ....runtime.answers.rle import Rle
+from ....runtime.answers.visible import box_of
 from ....runtime.bundle.bundle import Bundle
 from ....runtime.photo.reading import as_photo
 from ....runtime.pipelines.grounded.models import row_of
@@ -36,6 +39,7 @@ class GroundedTrace(Trace):
         found: the boxes that were asked about, the surest first.
         masks: [N, H, W] bool, their masks, some maybe empty.
         iou: [N] estimates.
+        thing_scores: [N] float64, of the boxes as things.
         prompts: the predictor's answers to prompts of all kinds.
     """
 
@@ -43,12 +47,26 @@ class GroundedTrace(Trace):
     found: Found | None = None
     masks: np.ndarray | None = None
     iou: list[float] = field(default_factory=list)
+    thing_scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
     prompts: PromptTrace | None = None
 
     @property
     def regions(self) -> int:
         """How many boxes were asked about."""
         return 0 if self.found is None else len(self.found.boxes)
+
+    def things(self) -> tuple[Instance, ...]:
+        """The boxes in which SAM sees something."""
+        if self.found is None or self.masks is None or self.vocabulary is None:
+            return ()
+        rows = zip(self.found.classes.tolist(), self.thing_scores.tolist(), self.masks, strict=True)
+        return tuple(
+            Instance(
+                id=index + 1, class_index=number, class_name=self.vocabulary.names[number], box_xyxy=box_of(mask),
+                area=int(mask.sum()), score=score, mask=Rle.encode(mask),
+            )
+            for index, (number, score, mask) in enumerate(rows) if mask.any()
+        )  # fmt: skip
 
 
 class GroundedReference:
@@ -86,6 +104,7 @@ class GroundedReference:
         scores = trace.found.scores.numpy().astype(np.float64)
         if trace.settings.score_by_sam:
             scores = scores * np.clip(trace.iou, 0, 1)
+        trace.thing_scores = scores
         trace.mask = np.zeros(trace.photo.shape[:2], np.int64)
         trace.scores = np.zeros(trace.photo.shape[:2], np.float32)
         for index in np.argsort(-scores, kind="stable")[::-1]:

@@ -37,6 +37,7 @@ PIPELINE = Pipeline(
     stages=STAGES,
     interfaces={Segmenter: SEGMENTING, Prompter: PROMPTING},
     trial=SEGMENTING,
+    things=True,
     axes=axes_of,
     fixed=FIXED,
     defaults=lambda recipe: row_of(recipe).defaults if ROLE in recipe.models else {},

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ovdeploy.export.parity.rival import embed_word, torch_reference
+from ovdeploy.export.parity.rival import torch_reference
 from ovdeploy.runtime import Bundle, Segmenter
 from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.datasets import ScenesDataset
 from ovdeploy.runtime.errors import WeightsError
 from ovdeploy.runtime.evaluation.predictors import Settings
-from ovdeploy.runtime.words.tokenizer import ClipTokenizer
 
 TEMPLATES = ("a photo of a {}.", "a drawing of a {}.")
 
@@ -45,10 +44,7 @@ def test_engines_and_torch_give_the_same_figures(micro_bundle, tmp_path):
 def test_words_are_embedded_as_by_the_engine(micro_networks, micro_bundle):
     with Segmenter.load(micro_bundle) as segmenter:
         expected = segmenter.vocabulary(["red striped"], templates=TEMPLATES).embeddings[0]
-        tokenizer = ClipTokenizer(
-            Bundle.load(micro_bundle).tokenizer_path(), segmenter.manifest.dimensions.context_length
-        )
-    came = embed_word(micro_networks, tokenizer, "red striped", TEMPLATES)
+    came = micro_networks.family.embed_word(micro_networks, Bundle.load(micro_bundle), "red striped", TEMPLATES)
     assert came.dtype == np.float32 and np.linalg.norm(came) == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(came, expected, atol=1e-5)  # unit vectors of float32 through some layers
 

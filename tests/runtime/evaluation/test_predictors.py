@@ -88,7 +88,7 @@ def test_a_bundles_masks_are_those_of_its_segmenter(settings, scenes, micro_bund
     with open_bundle(settings) as predictor, Segmenter.load(micro_bundle, parameters={"refine": False}) as segmenter:
         for name in scenes.names:
             one = scenes.read(name)
-            found = predictor.predict(one)
+            found = predictor.predict(one).masks
             vocabulary = segmenter.vocabulary([ALL_NAMES[index] for index in one.given], templates=["a {}."])
             expected = np.array(one.given)[segmenter.segment(one.photo, vocabulary).mask]
             assert list(found) == ["coarse"] and (found["coarse"] == expected).all()
@@ -124,8 +124,8 @@ def test_mean_colours_are_those_of_the_labels():
 def test_the_colour_baseline_takes_the_nearest_class_that_is_given():
     baseline = Colour(np.array([[0, 0, 0], [100, 0, 0], [np.nan] * 3, [255, 255, 255]]))
     photo = [[[10, 0, 0], [90, 0, 0], [200, 255, 255]]]
-    assert baseline.predict(sample([[0, 0, 0]], None, photo))["colour"].tolist() == [[0, 1, 3]]
-    assert baseline.predict(sample([[0, 0, 0]], (0, 2, 3), photo))["colour"].tolist() == [[0, 0, 3]]
+    assert baseline.predict(sample([[0, 0, 0]], None, photo)).masks["colour"].tolist() == [[0, 1, 3]]
+    assert baseline.predict(sample([[0, 0, 0]], (0, 2, 3), photo)).masks["colour"].tolist() == [[0, 0, 3]]
 
 
 def test_the_colour_baseline_is_right_where_colours_tell_all(scenes):
@@ -140,4 +140,4 @@ def test_the_colour_baseline_is_right_where_colours_tell_all(scenes):
         for name in dataset.names:
             one = Painted(4).read(name)
             counted = one.labels != IGNORED
-            assert (baseline.predict(one)["colour"] == one.labels)[counted].all()
+            assert (baseline.predict(one).masks["colour"] == one.labels)[counted].all()

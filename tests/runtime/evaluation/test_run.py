@@ -13,6 +13,7 @@ import pytest
 from ovdeploy.runtime import DatasetError, PhotoError
 from ovdeploy.runtime.datasets import FolderDataset, load_spec
 from ovdeploy.runtime.evaluation.journal import Journal
+from ovdeploy.runtime.evaluation.predictors import Predicted
 from ovdeploy.runtime.evaluation.report import results, write_report
 from ovdeploy.runtime.evaluation.run import evaluate
 from ovdeploy.runtime.evaluation.summary import summarise
@@ -43,7 +44,7 @@ class Shifted:
     def predict(self, sample):
         mask = np.where(sample.labels < self._classes, sample.labels, 0)
         mask[::5] = (mask[::5] + 1) % self._classes
-        return {"coarse": mask.astype(np.uint16)}
+        return Predicted({"coarse": mask.astype(np.uint16)})
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -133,7 +134,7 @@ def test_a_mistake_of_the_program_is_not_taken_for_a_bad_photo(tmp_path):
         identity: dict = {}  # noqa: RUF012
 
         def predict(self, sample):
-            return {"coarse": sample.labels[:-1]}
+            return Predicted({"coarse": sample.labels[:-1]})
 
     with pytest.raises(ValueError, match="differ in shape"):
         run(NoiseDataset(1), tmp_path, {"bundle": Broken()})
@@ -175,7 +176,7 @@ def _agreement(dataset, one, other):
     for name in dataset.names:
         sample = dataset.read(name)
         counts = sample.labels < len(CLASSES)
-        equal += (one.predict(sample)["coarse"] == other.predict(sample)["coarse"])[counts].sum()
+        equal += (one.predict(sample).masks["coarse"] == other.predict(sample).masks["coarse"])[counts].sum()
         counted += counts.sum()
     return equal / counted
 
