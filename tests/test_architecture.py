@@ -224,7 +224,7 @@ def test_the_runtime_loses_no_public_name():
 
 
 GROUPS = {
-    "ovdeploy.commands": 17,
+    "ovdeploy.commands": 18,
     "ovdeploy.pipelines": 5,
     "ovdeploy.methods": 1,
     "ovdeploy.references": 5,

@@ -26,6 +26,7 @@ ARGUMENTS = {
     "batch": ("photos", "table", "--bundle", "bundle", *WORDS),
     "prompt": ("photos/0.png", "--bundle", "bundle", "--point", "10,10"),
     "everything": ("photos/0.png", "--bundle", "bundle", "--points-per-side", "2"),
+    "track": ("photos", "--bundle", "clips", "--point", "10,10", "--no-overlay"),
     "inspect": ("bundle",),
     "lint": ("bundle",),
     "doctor": (),

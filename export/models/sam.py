@@ -95,4 +95,5 @@ SAM = ModelFamily(
     pretrained_sam,
     licence_of,
     lambda name: Reading((TRANSFORMERS_SAM2, *SAM_NAMINGS), unused=BUILDS[name].unused),
+    package={TINY: {"sam": ""}, "tiny_sam2": {"sam2": ""}},
 )

@@ -23,6 +23,7 @@ SUMMARIES = {
     "batch": "Make a table of a million photos, and resume.",
     "prompt": "Segment one object by points, a box or a mask.",
     "everything": "Find every thing in photos, without words.",
+    "track": "Follow things through a video, pointed out or named.",
     "inspect": "Show what a bundle holds, and verify every file.",
     "doctor": "Tell what works here, and how to install the rest.",
     "evaluate": "Measure accuracy on labelled photos.",

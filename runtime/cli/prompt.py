@@ -17,6 +17,7 @@ from ..files import atomic_path, check_folder
 from ..pipelines.promptable.interactive import Prompter
 from ..pipelines.prompted import PromptedMasks
 from .common import bundle_option, engine_options, fail_cleanly, gpu_options
+from .object_options import numbers
 
 SCHEMA = "ovdeploy/prompt/1"
 COLOUR, OPACITY = (230, 60, 60), 0.45
@@ -64,11 +65,11 @@ def prompt(
       ovdeploy prompt photo.jpg --bundle engines/trident-b16 --point 300,200 --point 40,40,0
       ovdeploy prompt photo.jpg --bundle engines/trident-b16 --box 80,60,400,390 --mask ovdeploy-out/photo.prompt.npy
     """
-    clicked = [_numbers(text, (2, 3), "--point X,Y or X,Y,LABEL") for text in points]
+    clicked = [numbers(text, (2, 3), "--point X,Y or X,Y,LABEL") for text in points]
     prompts: dict[str, Any] = {
         "points": [point[:2] for point in clicked] or None,
         "labels": [point[2] if len(point) == 3 else 1 for point in clicked] or None,
-        "box": _numbers(box, (4,), "--box X0,Y0,X1,Y1") if box else None,
+        "box": numbers(box, (4,), "--box X0,Y0,X1,Y1") if box else None,
         "mask": _best_logits(mask) if mask else None,
     }
     check_folder(output)
@@ -87,16 +88,6 @@ def prompt(
         mark = "*" if index == answer.best else " "
         click.echo(f"{mark} mask {index}  IoU {entry['iou']:.3f}  {entry['area']} pixels  box {entry['box_xyxy']}")
     click.echo(f"written to {stem}.*", err=True)
-
-
-def _numbers(text: str, counts: tuple[int, ...], expected: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in counts:
-        raise click.BadParameter(f"{text!r}: expected {expected}")
-    return numbers
 
 
 def _best_logits(path: Path) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from ..answers.instance import Instance
 from ..answers.rle import Rle, compressed
 from ..boundary.arguments import public
-from ..errors import ParameterError
+from ..errors import ParameterError, shown
 
 SCHEMA = "ovdeploy/clip/1"
 
@@ -70,11 +70,13 @@ def seen_as(
         The instance; None for an empty mask.
 
     Raises:
-        ParameterError: the identity or the class is out of range, or the mask has other axes.
+        ParameterError: the identity, the class or the score is out of range, or the mask has other axes.
     """
     if not 1 <= identity <= np.iinfo(np.uint16).max or not 0 <= class_index < len(names):
         told = f"identity={identity} and class_index={class_index} of {len(names)} names"
         raise ParameterError(f"{told}: expected an identity from 1 to 65,535, and a class that there is")
+    if not 0 <= score <= 1:
+        raise ParameterError(f"score={shown(score)}: expected 0 to 1")
     rle = Rle.encode(mask)
     if not rle.area:
         return None

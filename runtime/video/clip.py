@@ -24,9 +24,11 @@ class Clip(ABC):
             the damage were given.
         rate: frames in a second on average, as the file says; None where it does not.
         hw: height and width of the upright frames; None before the first was read.
+        count: frames that it has, wanted or not, as far as the file says; None where it does not.
     """
 
     rate: float | None = None
+    count: int | None = None
 
     def __init__(self, path: Path, choice: Choice, max_pixels: int) -> None:
         self.path, self.choice, self.max_pixels = path, choice, max_pixels

@@ -43,6 +43,7 @@ class FileClip(Clip):
         super().__init__(path, choice, max_pixels)
         with self._opened() as (_, stream):
             self.rate = float(stream.average_rate) if stream.average_rate else None
+            self.count = stream.frames or None
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
@@ -74,9 +75,12 @@ class FileClip(Clip):
         import av
 
         with self._opened() as (container, stream):
-            index, start, last = 0, None, 0.0
+            index, start, last, lost = 0, None, 0.0, 0
             try:
                 for frame in container.decode(stream):
+                    if frame.is_corrupt and not index:  # of a recording that begins between two key frames
+                        lost += 1
+                        continue
                     if frame.is_corrupt:
                         raise DamageError(f"frame {index} is damaged")
                     start = frame.time if start is None else start
@@ -85,7 +89,11 @@ class FileClip(Clip):
                     index, last = index + 1, seconds or 0.0
             except (av.FFmpegError, OSError, EOFError) as error:
                 raise DamageError(f"it is damaged behind frame {index - 1} ({error})") from error
-            if index < stream.frames and last < _length(stream) * (1 - 1.5 / stream.frames):  # not left out on purpose
+            if lost and not index:
+                raise DamageError(f"all of its {lost} frames are damaged")
+            if index + lost < stream.frames and last < _length(stream) * (
+                1 - 1.5 / stream.frames
+            ):  # not left out on purpose
                 raise DamageError(f"it is cut off: it says that it has {stream.frames} frames, and {index} can be read")
 
     def _image(self, index: int, frame: av.VideoFrame) -> np.ndarray:

@@ -24,6 +24,7 @@ class FolderClip(Clip):
         self.names = [n for n in names if is_photos_name(n) and not n.startswith(".") and not n.endswith(RESULTS)]
         if not self.names:
             raise VideoError(f"{path}: no photos in this folder, which should be a clip's frames")
+        self.count = len(self.names)
 
     def _frames(self) -> Iterator[Frame]:
         for index, name in enumerate(self.names):

@@ -46,6 +46,10 @@ class Choice(NamedTuple):
         """Whether this frame is wanted."""
         return index >= self.first and (index - self.first) % self.every == 0 and not self.is_past(index)
 
+    def among(self, count: int) -> int:
+        """How many of so many frames are wanted."""
+        return len(range(self.first, count if self.end is None else min(count, self.end), self.every))
+
     def is_past(self, index: int) -> bool:
         """Whether neither this frame nor any behind it is wanted."""
         return index >= FRAMES or (self.end is not None and index >= self.end)

@@ -3,52 +3,27 @@
 On each key frame the tracker goes first. Things that the segmenter finds there and that lie where a thing of the same
 class is followed already (by the masks' IoU, the largest first) are that thing; the others join, each prompted by its
 mask. Whoever has joined keeps its identity, seen by the segmenter again or not.
+
+A thing out of sight stays followed, since it may come back. Where there is no room for one more, the thing that has
+been out of sight the longest is let go of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..answers.instance import Instance
 from ..boundary.arguments import public
-from ..errors import ParameterError, shown
+from ..errors import ParameterError, shown, warn
 from ..evaluation.tracks import region_score
 from .answer import FrameAnswer, seen_as
+from .follower import Follower
 from .frame import Frame
-
-
-class Seen(Protocol):
-    """A thing in a frame, as a tracker answers."""
-
-    @property
-    def id(self) -> int:
-        """The number that it was prompted with."""
-
-    @property
-    def mask(self) -> np.ndarray:
-        """[H, W] bool at the frame's size; empty where it is not in sight."""
-
-
-class Stepped(Protocol):
-    """A frame's answer."""
-
-    @property
-    def objects(self) -> Sequence[Seen]:
-        """The things that are followed."""
-
-
-class Follower(Protocol):
-    """What follows things: a `Tracker`, or anything that does the same."""
-
-    def prompt(self, frame: Any, object_id: int, *, mask: np.ndarray, index: int) -> Seen:
-        """Have a thing join, on the frame that was stepped last."""
-
-    def step(self, frame: Any, *, index: int) -> Stepped:
-        """Follow all things into the next frame. It is not called before one has joined."""
+from .prompts import IDENTITIES
 
 
 class Joining(NamedTuple):
@@ -61,7 +36,11 @@ class Joining(NamedTuple):
     min_area: int = 1
     """Pixels of a thing that may join."""
     most: int = 64
-    """Things that are followed; later ones are left out."""
+    """Things that are followed at once."""
+    rejoin: bool = False
+    """Whether a newcomer is taken for a thing of its class that is out of sight, the one seen last, where there is one.
+    That is a guess: right for a clip with one thing of each name, wrong where a second cat comes when the first is
+    gone."""
 
     def check(self) -> Joining:
         """The same.
@@ -69,7 +48,7 @@ class Joining(NamedTuple):
         Raises:
             ParameterError: a number is out of range.
         """
-        if self.every < 1 or self.min_area < 1 or not 1 <= self.most <= np.iinfo(np.uint16).max:
+        if self.every < 1 or self.min_area < 1 or not 1 <= self.most <= IDENTITIES:
             raise ParameterError(f"{shown(self)}: expected every, min_area and most from 1 on")
         if not 0 < self.least_iou <= 1:
             raise ParameterError(f"least_iou={shown(self.least_iou)}: expected more than 0, at most 1")
@@ -113,24 +92,66 @@ def follow_words(
 def _follow(
     frames: Iterable[Frame], find: Callable[[np.ndarray], Sequence[Instance]], follower: Follower, joining: Joining
 ) -> Iterator[tuple[Frame, FrameAnswer]]:
-    known: dict[int, _Known] = {}
+    things = _Things(follower, joining)
     for count, frame in enumerate(frames):
-        masks: dict[int, np.ndarray] = {}
-        if known:
-            masks = {each.id: each.mask for each in follower.step(frame.image, index=count).objects}
+        masks = things.step(frame, count)
         if count % joining.every == 0:
-            for found in newcomers(find(frame.image), masks, known, joining):
-                identity = len(known) + 1
-                known[identity] = _Known(found.class_index, found.class_name, found.score)
-                joined = follower.prompt(frame.image, identity, mask=found.mask.decode(), index=count)
-                masks[identity] = joined.mask
-        yield frame, _answer(frame, masks, known)
+            new = newcomers(find(frame.image), masks, things.known, joining)
+            if sum(things.take(each, frame, count) for each in new):
+                masks = things.step(frame, count)  # so that who joins and who was there are one answer
+        yield frame, _answer(frame, masks, things.known)
+
+
+class _Things:
+    """The things that are followed."""
+
+    def __init__(self, follower: Follower, joining: Joining) -> None:
+        self.known: dict[int, _Known] = {}
+        self._follower, self._joining = follower, joining
+        self._given = 0
+        self._seen: dict[int, int] = {}
+        """By thing, the last frame that it was in sight in."""
+
+    def step(self, frame: Frame, count: int) -> dict[int, np.ndarray]:
+        """Their masks in a frame."""
+        if not self.known:
+            return {}
+        masks = {each.id: each.mask for each in self._follower.step(frame.image, index=count).objects}
+        self._seen |= {identity: count for identity, mask in masks.items() if mask.any()}
+        return masks
+
+    def take(self, found: Instance, frame: Frame, count: int) -> bool:
+        """Have a newcomer join; False if there is no room."""
+        identity = self._identity_of(found, count)
+        if identity is None:
+            warn(f"more things are found than are followed at once ({self._joining.most}); the smaller are left out")
+            return False
+        self.known[identity] = _Known(found.class_index, found.class_name, found.score)
+        self._follower.prompt(frame.image, identity, mask=found.mask.decode(), index=count)
+        self._seen[identity] = count
+        return True
+
+    def _identity_of(self, found: Instance, count: int) -> int | None:
+        lost = sorted((seen, identity) for identity, seen in self._seen.items() if seen < count)
+        own = [identity for _, identity in lost if self.known[identity].class_index == found.class_index]
+        if own and self._joining.rejoin:
+            return own[-1]
+        if self._given == IDENTITIES or (len(self.known) >= self._joining.most and not lost):
+            return None
+        if len(self.known) >= self._joining.most:
+            self._forget(lost[0][1])
+        self._given += 1
+        return self._given
+
+    def _forget(self, identity: int) -> None:
+        self._follower.forget(identity)
+        del self.known[identity], self._seen[identity]
 
 
 def newcomers(
     found: Sequence[Instance], masks: dict[int, np.ndarray], known: dict[int, Any], joining: Joining
 ) -> list[Instance]:
-    """Those of the found that are followed by nobody yet, the largest first, as many as may join.
+    """Those of the found that are followed by nobody yet and may join, the largest first.
 
     Args:
         found: on a key frame.
@@ -151,7 +172,7 @@ def newcomers(
             matched.add(number)
             taken.add(identity)
     new = [each for number, each in enumerate(found) if number not in matched and each.area >= joining.min_area]
-    return sorted(new, key=lambda each: -each.area)[: max(0, joining.most - len(known))]
+    return sorted(new, key=lambda each: -each.area)
 
 
 def _answer(frame: Frame, masks: dict[int, np.ndarray], known: dict[int, _Known]) -> FrameAnswer:

@@ -2,97 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from ..answers.instance import Subject
-from ..boundary.reading import to_json
-from ..errors import needing
+from ..boundary.reading import is_folder, listed, to_json
+from ..errors import OutputError
 from ..files import atomic_path
 from ..pictures.overlay import draw_instances
 from .answer import SCHEMA, FrameAnswer
+from .film import Film, film
 from .frame import Frame
 
-if TYPE_CHECKING:
-    from av.container import OutputContainer
-    from av.video.stream import VideoStream
-
 OPACITY = 0.5
-MILLISECOND = Fraction(1, 1000)
-USUAL_RATE = 25.0
-"""Frames in a second of a film that is made of a folder."""
-
-CODECS = ("libx264", "mpeg4")
-"""What films are packed with: the first that this FFmpeg has."""
-
-
-class Film:
-    """A film being written, one picture after another, each shown from its own time on."""
-
-    def __init__(self, container: OutputContainer, rate: float) -> None:
-        self._container, self._rate = container, rate
-        self._stream: VideoStream | None = None
-        self._last = -1
-
-    def add(self, picture: np.ndarray, number: int, seconds: float | None) -> None:
-        """Add a picture.
-
-        Args:
-            picture: [H, W, 3] uint8 RGB, of the same size each time; odd sides get a line or column more.
-            number: of the frame; tells the time where `seconds` is None.
-            seconds: when it is shown.
-        """
-        import av
-
-        even = np.pad(picture, ((0, len(picture) % 2), (0, picture.shape[1] % 2), (0, 0)), mode="edge")
-        if self._stream is None:
-            self._stream = self._begun(even.shape)
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-        at = round(1000 * (number / self._rate if seconds is None else seconds))
-        self._last = frame.pts = max(at, self._last + 1)
-        frame.time_base = MILLISECOND
-        self._container.mux(self._stream.encode(frame))
-
-    def end(self) -> None:
-        """Write what is still held."""
-        if self._stream is not None:
-            self._container.mux(self._stream.encode())
-
-    def _begun(self, shape: tuple[int, ...]) -> VideoStream:
-        import av
-
-        codec = next(name for name in CODECS if name in av.codecs_available)
-        rate = Fraction(self._rate).limit_denominator(1000)
-        stream: VideoStream = self._container.add_stream(codec, rate=rate)  # type: ignore[assignment]  # none of sound
-        stream.height, stream.width, stream.pix_fmt = shape[0], shape[1], "yuv420p"
-        stream.codec_context.time_base = MILLISECOND
-        return stream
-
-
-@contextmanager
-def film(path: str | Path, rate: float | None) -> Iterator[Film]:
-    """An MP4 that is there, whole, when the block has ended; nothing if it fails.
-
-    Args:
-        path: the file.
-        rate: frames in a second on average; None where nobody knows.
-
-    Raises:
-        MissingExtraError: PyAV is not installed.
-        FileError: the system refuses the file.
-    """
-    with needing("av", "video", "writing films"):
-        import av
-    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        writer = Film(container, rate or USUAL_RATE)
-        yield writer
-        writer.end()
+NUMBERED = re.compile(r"[0-9]{6,}\.png")
+"""Names of masks."""
 
 
 class ClipWriter:
@@ -105,20 +35,31 @@ class ClipWriter:
 
     def __init__(self, lines: BinaryIO, masks: Path | None, overlay: Film | None) -> None:
         self._lines, self._masks, self._overlay = lines, masks, overlay
+        self._written: set[str] = set()
 
     def add(self, frame: Frame, answer: FrameAnswer) -> None:
         """Write what was found in a frame."""
         self._lines.write(to_json(answer.to_dict()) + b"\n")
         if self._masks is not None:
-            with atomic_path(self._masks / f"{frame.number:06}.png") as temporary:
+            path = self._masks / f"{frame.number:06}.png"
+            with atomic_path(path) as temporary:
                 Image.fromarray(answer.identities(frame.image.shape[:2])).save(temporary, format="PNG")
+            self._written.add(path.name)
         if self._overlay is not None:
             self._overlay.add(overlay_of(frame.image, answer), frame.number, frame.seconds)
+
+    def end(self) -> None:
+        """Remove masks of an earlier answer, about frames that are not in this one."""
+        if self._masks is None or not is_folder(self._masks):
+            return
+        for path in listed(self._masks, OutputError):
+            if NUMBERED.fullmatch(path.name) and path.name not in self._written:
+                path.unlink()
 
 
 def overlay_of(image: np.ndarray, answer: FrameAnswer) -> np.ndarray:
     """A frame with things in their colours, which an identity keeps: [H, W, 3] uint8."""
-    identities: Sequence[int] = [each.id for each in answer.instances]
+    identities = [each.id for each in answer.instances]
     masks = (each.mask.decode() for each in answer.instances)
     return np.asarray(draw_instances(image, masks, opacity=OPACITY, numbers=identities))
 
@@ -149,4 +90,6 @@ def clip_writer(
             "names": list(subject.names),
         }
         lines.write(to_json(head) + b"\n")
-        yield ClipWriter(lines, Path(f"{stem}.masks") if masks else None, shown)
+        writer = ClipWriter(lines, Path(f"{stem}.masks") if masks else None, shown)
+        yield writer
+        writer.end()

@@ -68,7 +68,7 @@ class TrackingTrace(Trace):
         prompts: SamPredictor's answers, where the recipe's prompts are exported.
     """
 
-    tracked: Tracked = field(default_factory=lambda: Tracked(0, ()))
+    tracked: Tracked = field(default_factory=lambda: Tracked(0, (), (1, 1)))
     prompts: PromptTrace | None = None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -37,28 +38,38 @@ class Tracked:
     Attributes:
         index: the frame's.
         objects: one for each that is tracked, present or not.
+        hw: the frame's height and width.
         timings: milliseconds per step, and in total.
     """
 
     index: int
     objects: tuple[TrackedObject, ...]
+    hw: tuple[int, int]
     timings: dict[str, float] = field(default_factory=dict)
 
     def labels(self) -> np.ndarray:
         """[H, W] uint16: 1 for the first object, and so on; 0 where none is. Where masks overlap, the first is told
         of those whose masks say so, unless the parameter `overlap` keeps them apart."""
-        labels = np.zeros(self.objects[0].mask.shape if self.objects else (0, 0), np.uint16)
+        labels = np.zeros(self.hw, np.uint16)
         for place, each in reversed(list(enumerate(self.objects))):
             labels[each.mask] = place + 1
         return labels
 
 
-def apart(logits: np.ndarray) -> np.ndarray:
-    """Masks that share no pixel: [K, H, W] logits → bool; each pixel is of the largest, if that is above 0."""
-    if not len(logits):
-        return logits > 0
-    winner = logits.argmax(axis=0)
-    return np.stack([(logits[k] > 0) & (winner == k) for k in range(len(logits))])
+def apart(logits: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Masks that share no pixel: [H, W] logits of each object → bool; each pixel is of the largest, if that is above 0.
+
+    Logits are taken one after another, and not held.
+    """
+    masks: list[np.ndarray] = []
+    best: Any = 0.0
+    for each in logits:
+        mine = each > best  # of equals the first has it
+        for mask in masks:
+            mask &= ~mine
+        masks.append(mine)
+        best = np.maximum(best, each)
+    return masks
 
 
 def same_photo(one: np.ndarray | None, other: np.ndarray) -> bool:

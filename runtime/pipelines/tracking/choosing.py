@@ -82,8 +82,11 @@ def _resized(plane: np.ndarray, side: int) -> np.ndarray:
 
 
 def filled(logits: np.ndarray, most: int) -> np.ndarray:
-    """A mask's logits [m, m] with its holes of at most so many pixels filled; those of 8 neighbours are one hole."""
-    if not most:
+    """A mask's logits [m, m] with its holes of at most so many pixels filled; those of 8 neighbours are one hole.
+
+    An empty mask has none.
+    """
+    if not most or not (logits > 0).any():
         return logits
     _, marks, stats, _ = cv2.connectedComponentsWithStats((logits <= 0).astype(np.uint8), connectivity=8)
     small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] <= most)

@@ -10,6 +10,8 @@ from ...recipe.parameters import Batch, Pixels
 
 FRAMES = 1 << 24
 """No video has more."""
+HOLES = 1_024
+"""Pixels of a hole that may be filled: of the 65,536 of a published model's masks. More would fill what is no hole."""
 PROMPTED_LIMIT = 10
 """Prompted frames that a call reads at most."""
 
@@ -32,7 +34,7 @@ class TrackingParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     binarise_all: bool = False
     """Whether on a frame with a prompt the masks of all objects are remembered as hard ones, as transformers does it;
     Meta's code does so with those that were prompted."""
-    fill_holes: Annotated[int, msgspec.Meta(ge=0, le=FRAMES)] = 0
+    fill_holes: Annotated[int, msgspec.Meta(ge=0, le=HOLES)] = 0
     """Holes of so many low-resolution pixels or fewer are filled in what is told (8 in Meta's code). Memories keep
     them."""
     overlap: bool = True

@@ -5,8 +5,8 @@ The loop and its results are those of transformers' `Sam2VideoModel`, on engines
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ class Tracker(Reopened):
         self._calls.clock = Clock()
         photo = as_photo(frame, self._calls.parameters.max_pixels, color)
         place = Place(self._index_of_prompt(photo, index, -1 if reverse else 1), reverse)
-        with self._turn:
+        with self._turn, self._unmoved():
             seen = self._see(photo, place.frame)
             moment = self._following.prompt(seen, place, object_id, Prompt(points, labels, box), mask)
         return self._told(seen, {object_id: moment})[0]
@@ -177,13 +177,13 @@ class Tracker(Reopened):
         with clock("decode"):
             photo = as_photo(frame, self._calls.parameters.max_pixels, color)
         at = index if index is not None else self._next(-1 if reverse else 1)
-        with self._turn:
+        with self._turn, self._unmoved():
             seen = self._see(photo, at)
             moments = self._following.step(seen, Place(at, reverse))
         self._stepped = True
         with clock("masks"):
             objects = self._told(seen, moments)
-        return Tracked(at, objects, clock.timings())
+        return Tracked(at, objects, (photo.shape[0], photo.shape[1]), clock.timings())
 
     @public()
     def forget(self, object_id: int) -> None:
@@ -219,6 +219,16 @@ class Tracker(Reopened):
         present = self._seen is not None and same_photo(self._seen.photo, photo)
         return self._index if present else self._next(way)
 
+    @contextmanager
+    def _unmoved(self) -> Iterator[None]:
+        """The video stands where it stood, if this fails."""
+        before = self._seen, self._index, self._stepped
+        try:
+            yield
+        except BaseException:
+            self._seen, self._index, self._stepped = before
+            raise
+
     def _see(self, photo: np.ndarray, index: int) -> Seen:
         """The frame, encoded unless it is the present one."""
         if self._seen is None or not same_photo(self._seen.photo, photo):
@@ -233,8 +243,8 @@ class Tracker(Reopened):
             return ()
         settings, frame = self._calls.parameters, seen.frame
         low = np.stack([filled(each.logits, settings.fill_holes) for each in moments.values()])
-        full = resize(frame.mask_rows, frame.mask_columns, low)
-        masks = full > 0 if settings.overlap else apart(full)
+        full = (resize(frame.mask_rows, frame.mask_columns, each[None])[0] for each in low)
+        masks = [each > 0 for each in full] if settings.overlap else apart(full)
         return tuple(
             TrackedObject(key, mask, moment.score, logits)
             for (key, moment), mask, logits in zip(moments.items(), masks, low, strict=True)

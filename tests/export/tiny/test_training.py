@@ -139,7 +139,7 @@ def test_the_command_trains_all_models_side_by_side(tmp_path, monkeypatch, train
         assert result.exit_code == 0, result.output
     assert {path.stem for path in (tmp_path / "all").glob("*.safetensors")} == set(BUILDERS)
     assert len({(tmp_path / name / "dino.safetensors").read_bytes() for name in ("all", "dino")}) == 1
-    assert submitted == [("sam", "escnet"), ("clip", "dino", "dense", "detector")]
+    assert submitted == [("sam", "escnet"), ("clip", "dino", "dense", "detector", "sam2")]
 
 
 def test_a_model_that_fails_beside_others_does_not_stop_them(tmp_path, monkeypatch, training_folder):

@@ -20,8 +20,8 @@ from ovdeploy.runtime.errors import EngineError, MissingExtraError
 from ovdeploy.runtime.reporting import logged, logger
 
 NO_BUNDLE = ("doctor", "scenes")
-BY_PLACE = ("segment", "batch", "prompt", "everything")
-"""Commands that take photos by their place, and so the bundle by its option alone."""
+BY_PLACE = ("segment", "batch", "prompt", "everything", "track")
+"""Commands that take photos or a video by their place, and so the bundle by its option alone."""
 
 
 def invoke(*arguments):

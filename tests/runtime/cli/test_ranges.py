@@ -39,7 +39,7 @@ def test_every_number_has_both_ends(name):
 
 @pytest.mark.parametrize("value", [HUGE, "-1", "inf", "nan", "1e400"])
 @pytest.mark.parametrize(
-    "name", ["bench", "evaluate", "scenes", "profile", "segment", "build-plans", "tune", "calibrate"]
+    "name", ["bench", "evaluate", "scenes", "profile", "segment", "track", "build-plans", "tune", "calibrate"]
 )
 def test_numbers_out_of_range_end_the_command_in_words(name, value):
     command = load(name)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovdeploy.runtime.answers.rle import Rle
-from ovdeploy.runtime.errors import ParameterError
+from ovdeploy.runtime.errors import OvdeployWarning, ParameterError
 from ovdeploy.runtime.evaluation.tracks import identified
 from ovdeploy.runtime.scenes import draw_clip
 from ovdeploy.runtime.video.answer import seen_as
@@ -33,6 +33,9 @@ class Knowing:
         self.of[object] = int(np.bincount(self.clip.owners[index][mask]).argmax())
         self.prompted.append((index, object))
         return SimpleNamespace(id=object, mask=mask)
+
+    def forget(self, object):
+        del self.of[object]
 
     def step(self, frame, *, index):
         owners = self.clip.owners[index]
@@ -141,11 +144,56 @@ def test_another_class_at_the_same_place_is_another_thing():
     assert newcomers(found, {1: mask}, {1: SimpleNamespace(class_index=1)}, Joining()) == []
 
 
-def test_small_things_and_those_past_the_most_do_not_join():
+def test_small_things_do_not_join_and_the_largest_come_first():
     large, small = np.ones((4, 4), bool), np.eye(4, dtype=bool)
     found = [seen_as(1, small), seen_as(2, large)]
     assert [each.mask for each in newcomers(found, {}, {}, Joining(min_area=5))] == [Rle.encode(large)]
-    assert [each.mask for each in newcomers(found, {}, {}, Joining(most=1))] == [Rle.encode(large)]
+    assert [each.mask for each in newcomers(found, {}, {}, Joining())] == [Rle.encode(large), Rle.encode(small)]
+
+
+class Fading:
+    """A tracker that sees a thing in the frame it joined on, and in none behind it."""
+
+    def __init__(self):
+        self.masks, self.forgotten = {}, []
+
+    def prompt(self, frame, object_id, *, mask, index):
+        self.masks[object_id] = (index, mask)
+
+    def step(self, frame, *, index):
+        return SimpleNamespace(
+            objects=[SimpleNamespace(id=i, mask=m & (at == index)) for i, (at, m) in self.masks.items()]
+        )
+
+    def forget(self, object_id):
+        self.forgotten.append(object_id)
+        del self.masks[object_id]
+
+
+def identities(follower, joining, count=3, side=4):
+    frames = [Frame(n, None, np.zeros((side, side, 3), np.uint8)) for n in range(count)]
+    answers = follow_words(frames, lambda image: [seen_as(1, np.ones((side, side), bool))], follower, joining)
+    return [[each.id for each in answer.instances] for _, answer in answers]
+
+
+def test_a_lost_thing_is_a_new_one_unless_a_guess_is_wanted():
+    assert identities(Fading(), Joining(every=1)) == [[1], [2], [3]]
+    assert identities(Fading(), Joining(every=1, rejoin=True)) == [[1], [1], [1]]
+
+
+def test_most_counts_the_living_and_the_longest_lost_makes_room():
+    follower = Fading()
+    assert identities(follower, Joining(every=1, most=2), count=5) == [[1], [2], [3], [4], [5]]
+    assert follower.forgotten == [1, 2, 3]
+
+
+def test_where_all_are_in_sight_no_more_join_and_that_is_told():
+    halves = [np.zeros((4, 4), bool) for _ in range(2)]
+    halves[0][:, :3], halves[1][:, 3:] = True, True
+    frames = [Frame(0, None, np.zeros((4, 4, 3), np.uint8))]
+    with pytest.warns(OvdeployWarning, match="more things are found"):
+        ((_, answer),) = follow_words(frames, lambda image: things(halves), Fading(), Joining(most=1))
+    assert [each.area for each in answer.instances] == [12]
 
 
 @pytest.mark.parametrize("wrong", [{"every": 0}, {"least_iou": 0.0}, {"least_iou": 1.1}, {"min_area": 0}, {"most": 0}])

@@ -62,7 +62,8 @@ def test_a_frame_that_was_prompted_is_the_one_that_is_stepped_on(networks):
     tracker.prompt(frames[1], 1, points=POINT)
     assert tracker.step(frames[1]).index == 1 and tracker.next_index == 2
     tracker.forget(1)
-    assert not tracker.object_ids and tracker.step(frames[2]).labels().size == 0
+    empty = tracker.step(frames[2]).labels()
+    assert not tracker.object_ids and empty.shape == (256, 256) and not empty.any()
     tracker.reset()
     assert tracker.next_index == 0
 
@@ -106,6 +107,15 @@ def test_a_mask_comes_alone_and_has_the_frames_size(networks):
     with pytest.raises(PromptError, match="prompt is empty"):
         tracker.prompt(frame, 1)
     assert not tracker.object_ids, "what was refused is not tracked"
+
+
+def test_a_refused_prompt_leaves_the_video_where_it_is(networks):
+    tracker, frames = torch_tracker(networks), clip(3)
+    tracker.prompt(frames[0], 1, points=POINT)
+    tracker.step(frames[0])
+    with pytest.raises(PromptError):
+        tracker.prompt(frames[2], 2, points=[[-5, 3]], index=9)
+    assert tracker.next_index == 1 and tracker.step(frames[1]).index == 1
 
 
 def test_a_closed_tracker_says_so_also_where_no_engine_would_run(networks):
@@ -178,3 +188,4 @@ def test_small_holes_are_filled():
     logits[6, :] = -5
     came = filled(logits, 4)
     assert (came[2:4, 2:4] > 0).all() and (came[6] < 0).all() and filled(logits, 0) is logits
+    assert (filled(-logits.clip(1), 1000) < 0).all(), "what is not there has no holes"
