@@ -55,8 +55,8 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "detector": partial(build_behind, OWLV2),
     "sam2": build_tiny_video,
 }
-"""By file. Of CAT-Seg, ESC-Net and OWLv2 the heads are trained, on the folder's CLIP, or else the package's. SAM 2 draws
-its own clips."""
+"""By file. Of CAT-Seg, ESC-Net and OWLv2 the heads are trained, on the folder's CLIP, or else the package's. SAM 2
+draws its own clips."""
 
 BUDGETS = {
     "clip": Budget((Cycle(2200),), 1.2e-3),
