@@ -174,6 +174,22 @@ def micro_video_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.
 
 
 @pytest.fixture(scope="session")
+def micro_edgetam_video_networks():
+    """The models of the recipe `edgetam-video-micro`."""
+    return networks_of("edgetam-video-micro")
+
+
+@pytest.fixture(scope="session")
+def edgetam_memory_bundle(micro_edgetam_video_networks: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two stages of `edgetam-video-micro` that other bundles have otherwise. Shared: copy it before changing it."""
+    from ovdeploy.export.bundling.build import build_bundle
+
+    path = tmp_path_factory.mktemp("bundles") / "edgetam-video-micro"
+    build_bundle(micro_edgetam_video_networks, path, stages=["sam_memory_encoder", "sam_memory_attention"])
+    return path
+
+
+@pytest.fixture(scope="session")
 def micro_escnet_networks():
     """The models of the recipe `micro-escnet`."""
     return networks_of("micro-escnet")

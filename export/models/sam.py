@@ -16,7 +16,7 @@ from ...runtime.pipelines.promptable.models import licence_of
 from .checkpoints.fitting import Reading
 from .checkpoints.reading import kept_if_read
 from .checkpoints.releases import release_file
-from .checkpoints.sam2_names import TRANSFORMERS_SAM2
+from .checkpoints.sam2_names import TRANSFORMERS_EDGETAM, TRANSFORMERS_SAM2
 from .checkpoints.sam_names import SAM_NAMINGS
 from .families import MICRO, TINY, ModelFamily, StateDict
 from .miniature.networks import build_sam as build_miniature
@@ -64,6 +64,8 @@ BUILDS: Mapping[str, Build] = {
         for name, sizes in sam2.SIZES.items()
     },
     "micro_sam2_video": Build(video.build_micro_video),
+    "edgetam_video": Build(video.build_edgetam_video, edgetam.RELEASE, hashed=False),
+    "micro_edgetam_video": Build(video.build_micro_edgetam_video),
     "tiny_sam2": Build(video.build_tiny_video),
 }
 """By the name that a [sam] table gives. What a recipe may ask of each: `runtime.pipelines.promptable.models`."""
@@ -94,6 +96,6 @@ SAM = ModelFamily(
     build_sam,
     pretrained_sam,
     licence_of,
-    lambda name: Reading((TRANSFORMERS_SAM2, *SAM_NAMINGS), unused=BUILDS[name].unused),
+    lambda name: Reading((TRANSFORMERS_SAM2, TRANSFORMERS_EDGETAM, *SAM_NAMINGS), unused=BUILDS[name].unused),
     package={TINY: {"sam": ""}, "tiny_sam2": {"sam2": ""}},
 )

@@ -87,6 +87,17 @@ def test_small_promptable_models_are_built(recipe, tmp_path):
     check_plans(built(networks, tmp_path / "b"), networks.recipe.stages)
 
 
+@pytest.mark.parametrize("name", ["micro_video", "edgetam_memory"])
+def test_the_stages_of_tracking_are_built(name, request, tmp_path):
+    """EdgeTAM's other stages are like SAM 2's, or built above."""
+    folder = shutil.copytree(request.getfixturevalue(f"{name}_bundle"), tmp_path / "b")
+    bundle = Bundle.load(folder)
+    networks = Networks.load(bundle.recipe)
+    stages = list(bundle.manifest.stages)
+    build_bundle(networks, folder, conversion=HalfConversion(networks, "fp16"), stages=stages)
+    check_plans(build_plans(Bundle.load(folder), precision="fp16", stages=stages, library=RTX), stages)
+
+
 def test_the_detector_is_built(micro_grounded_networks, tmp_path):
     """SAM's stages are built elsewhere."""
     stages = ["text_encoder", "detector_image"]

@@ -45,6 +45,8 @@ class Row(NamedTuple):
     part: int = 0
     """Rows with the same `ours` are stacked along the first axis in this order: queries, keys, values. Those with 0 are
     copies of one tensor."""
+    parts: int = 3
+    """How many are stacked."""
     added: bool = False
     """Rows with the same `ours` are summed instead."""
     zero: str = ""
@@ -151,7 +153,7 @@ def _joined(parts: list[tuple[Row, torch.Tensor]]) -> torch.Tensor | None:
         return _sum(ordered)
     if not any(numbers):
         return _only(parts)
-    if numbers == [1, 2, 3] and len({tensor.shape[1:] for tensor in ordered}) == 1:
+    if numbers == list(range(1, parts[0][0].parts + 1)) and len({tensor.shape[1:] for tensor in ordered}) == 1:
         return torch.cat(ordered)
     return None
 

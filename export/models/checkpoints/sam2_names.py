@@ -1,4 +1,4 @@
-"""Names of SAM 2's tensors in transformers' files. Those of Meta's files are the model's own."""
+"""Names of SAM 2's and EdgeTAM's tensors in transformers' files. Those of Meta's files are the model's own."""
 
 from __future__ import annotations
 
@@ -44,13 +44,17 @@ def _mlp(theirs: str, ours: str) -> tuple[Row, ...]:
     )
 
 
+AROUND = (
+    Row("vision_encoder.neck.convs.{n}.{w}", "image_encoder.neck.convs.{n}.conv.{w}"),
+    Row("no_memory_embedding", "no_mem_embed"),
+)
+
 IMAGE = (
     Row("vision_encoder.backbone.pos_embed", "image_encoder.trunk.pos_embed"),
     Row("vision_encoder.backbone.pos_embed_window", "image_encoder.trunk.pos_embed_window"),
     Row("vision_encoder.backbone.patch_embed.projection.{w}", "image_encoder.trunk.patch_embed.proj.{w}"),
     *block_rows("vision_encoder.backbone.blocks.{n}", "image_encoder.trunk.blocks.{n}", HIERA),
-    Row("vision_encoder.neck.convs.{n}.{w}", "image_encoder.neck.convs.{n}.conv.{w}"),
-    Row("no_memory_embedding", "no_mem_embed"),
+    *AROUND,
 )
 
 PROMPTS = (
@@ -100,8 +104,10 @@ DECODER = (
 )
 
 SAMPLER = "memory_encoder.mask_downsampler"
+MLP = ("linear1", "linear2")
+"""Of the memory attention."""
 
-MEMORY = (
+REMEMBERED = (  # what both have alike
     *(
         row
         for name in ("self_attn", "cross_attn_image")
@@ -109,11 +115,7 @@ MEMORY = (
     ),
     *(
         Row(f"memory_attention.layers.{{n}}.{theirs}.{{w}}", f"memory_attention.layers.{{n}}.{ours}.{{w}}")
-        for theirs, ours in (
-            ("linear1", "linear1"),
-            ("linear2", "linear2"),
-            *((f"layer_norm{k}", f"norm{k}") for k in (1, 2, 3)),
-        )
+        for theirs, ours in (*((f"layer_norm{k}", f"norm{k}") for k in (1, 2, 3)),)
     ),
     Row("memory_attention.layer_norm.{w}", "memory_attention.norm.{w}"),
     *(
@@ -146,9 +148,71 @@ MEMORY = (
     Row("temporal_positional_encoding_projection_layer.{w}", "obj_ptr_tpos_proj.{w}"),
 )
 
+MEMORY = (
+    *REMEMBERED,
+    *(
+        Row(f"memory_attention.layers.{{n}}.{name}.{{w}}", f"memory_attention.layers.{{n}}.{name}.{{w}}")
+        for name in MLP
+    ),
+)
+
 TRANSFORMERS_SAM2 = Naming(
     "transformers' Sam2VideoModel",
     "transformers' models/sam2_video, as in facebook/sam2.1-hiera-tiny",
     ("shared_image_embedding.positional_embedding", "vision_encoder.backbone.pos_embed"),
     (*IMAGE, *PROMPTS, *DECODER, *MEMORY),
+)
+
+PERCEIVER = "spatial_perceiver.layers.{n}"
+
+
+def _products(theirs: str, ours: str) -> tuple[Row, ...]:
+    """An attention of the perceiver: transformers has its keys and values apart."""
+    return (
+        Row(f"{PERCEIVER}.{theirs}.q_proj.weight", f"{PERCEIVER}.{ours}.to_q.weight"),
+        Row(f"{PERCEIVER}.{theirs}.k_proj.weight", f"{PERCEIVER}.{ours}.to_kv.weight", part=1, parts=2),
+        Row(f"{PERCEIVER}.{theirs}.v_proj.weight", f"{PERCEIVER}.{ours}.to_kv.weight", part=2, parts=2),
+        Row(f"{PERCEIVER}.{theirs}.o_proj.weight", f"{PERCEIVER}.{ours}.to_out.weight"),
+    )
+
+
+def _perceptron(theirs: str, ours: str) -> tuple[Row, ...]:
+    """One of its perceptrons."""
+    return (
+        Row(f"{PERCEIVER}.{theirs}.layer_norm.{{w}}", f"{PERCEIVER}.{ours}.0.{{w}}"),
+        Row(f"{PERCEIVER}.{theirs}.up_proj.weight", f"{PERCEIVER}.{ours}.1.weight"),
+        Row(f"{PERCEIVER}.{theirs}.down_proj.weight", f"{PERCEIVER}.{ours}.3.weight"),
+    )
+
+
+EDGE_MEMORY = (
+    *REMEMBERED,
+    *(
+        Row(f"memory_attention.layers.{{n}}.mlp.{theirs}.{{w}}", f"memory_attention.layers.{{n}}.{ours}.{{w}}")
+        for theirs, ours in zip(("up_proj", "down_proj"), MLP, strict=True)
+    ),
+    Row("spatial_perceiver.latents_1d", "spatial_perceiver.latents"),
+    Row("spatial_perceiver.latents_2d", "spatial_perceiver.latents_2d"),
+    *_products("cross_attention", "attn"),
+    *_products("self_attention", "self_attn"),
+    *_perceptron("mlp", "ff"),
+    *_perceptron("self_mlp", "self_ff"),
+    *(
+        Row(f"{PERCEIVER}.layer_norm_{theirs}.{{w}}", f"{PERCEIVER}.{ours}.{{w}}")
+        for theirs, ours in (("input", "attn.norm_x"), ("latents", "attn.norm_latents"), ("self", "self_attn.norm"))
+    ),
+    Row("spatial_perceiver.layer_norm.{w}", "spatial_perceiver.norm.{w}"),
+)
+
+TRANSFORMERS_EDGETAM = Naming(
+    "transformers' EdgeTamVideoModel",
+    "transformers' models/edgetam_video, as in yonigozlan/EdgeTAM-hf",
+    ("shared_image_embedding.positional_embedding", "vision_encoder.backbone.timm_model.stem.conv1.c.weight"),
+    (
+        Row("vision_encoder.backbone.timm_model.{rest}", "image_encoder.trunk.body.{rest}"),
+        *AROUND,
+        *PROMPTS,
+        *DECODER,
+        *EDGE_MEMORY,
+    ),
 )

@@ -29,11 +29,11 @@ class MemoryEncoderStage(nn.Module):
         features: torch.Tensor,
         mask_logits: torch.Tensor,
         binarise: torch.Tensor,
-        object_score: torch.Tensor,
+        *object_score: torch.Tensor,
     ) -> torch.Tensor:
-        """[1, C, g, g], [O, 1, K, K], [O] bool and [O, 1] → [O, g², D]."""
+        """[1, C, g, g], [O, 1, K, K], [O] bool and, if memories tell of it, [O, 1] → [O, T, D]."""
         bare = features - self.sam.no_mem_embed.view(1, -1, 1, 1)
-        memory: torch.Tensor = self.sam.remember(bare, mask_logits, binarise, object_score)
+        memory: torch.Tensor = self.sam.remember(bare, mask_logits, binarise, *object_score)
         return memory
 
 
@@ -53,7 +53,7 @@ class MemoryAttentionStage(nn.Module):
         pointers: torch.Tensor,
         pointer_distance: torch.Tensor,
     ) -> torch.Tensor:
-        """[1, C, g, g], [O, M, g², D], [M] int32, [O, P, C] and [P] → [O, C, g, g]."""
+        """[1, C, g, g], [O, M, T, D], [M] int32, [O, P, C] and [P] → [O, C, g, g]."""
         bare = features - self.sam.no_mem_embed.view(1, -1, 1, 1)
         seen: torch.Tensor = self.sam.recall(bare, memory, memory_age, pointers, pointer_distance)
         return seen
@@ -65,25 +65,27 @@ def _features(networks: Networks) -> TensorSpec:
 
 
 def _encoder_inputs(networks: Networks) -> tuple[TensorSpec, ...]:
+    score = tensor("object_score", ("O", 1), "object, one", "above 0 where it is there")
     return (
         _features(networks),
         tensor("mask_logits", ("O", 1, "K", "K"), "object, mask, y, x", "logits, of the mask's or the image's size"),
         tensor("binarise", ("O",), "object", "true or false", "bool"),
-        tensor("object_score", ("O", 1), "object, one", "above 0 where it is there"),
+        *((score,) if networks.models["sam"].memory_sizes.occlusion else ()),
     )
 
 
 def _encoder_outputs(networks: Networks) -> tuple[TensorSpec, ...]:
-    tokens, width = networks.dimensions.sam_grid**2, networks.models["sam"].memory_sizes.width
-    return (tensor("memory", ("O", tokens, width), "object, token, channel"),)
+    sizes = networks.models["sam"].memory_sizes
+    return (tensor("memory", ("O", sizes.tokens, sizes.width), "object, token, channel"),)
 
 
 def _attention_inputs(networks: Networks) -> tuple[TensorSpec, ...]:
-    tokens, sam = networks.dimensions.sam_grid**2, networks.models["sam"]
+    sam = networks.models["sam"]
+    sizes = sam.memory_sizes
     channels = sam.prompt_encoder.embed_dim
     return (
         _features(networks),
-        tensor("memory", ("O", "M", tokens, sam.memory_sizes.width), "object, frame, token, channel"),
+        tensor("memory", ("O", "M", sizes.tokens, sizes.width), "object, frame, token, channel"),
         tensor("memory_age", ("M",), "frame", "0 of a prompted frame, else 1 to 6 frames ago", "int32"),
         tensor("pointers", ("O", "P", channels), "object, frame, channel"),
         tensor("pointer_distance", ("P",), "frame", "frames ago, as shares of the longest distance"),

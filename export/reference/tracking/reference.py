@@ -18,7 +18,7 @@ from ....runtime.photo.reading import as_photo
 from ....runtime.pipelines.promptable.stages import PROMPT_DECODER
 from ....runtime.pipelines.tracking.answers import Tracked
 from ....runtime.pipelines.tracking.tracker import STAGES, Tracker
-from ....runtime.pipelines.tracking.trial import two_frames
+from ....runtime.pipelines.tracking.trial import moved_frames
 from ....runtime.stage.contract import StageContract
 from ..checks import Check, Limits
 from ..family import Opener
@@ -64,7 +64,7 @@ class TrackingTrace(Trace):
     """Values that the reference computed on the way.
 
     Attributes:
-        tracked: the second of the trial's frames.
+        tracked: the last of the trial's frames.
         prompts: SamPredictor's answers, where the recipe's prompts are exported.
     """
 
@@ -73,7 +73,7 @@ class TrackingTrace(Trace):
 
 
 class TrackReference:
-    """The trial's two frames in PyTorch."""
+    """The trial's frames in PyTorch."""
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
@@ -83,7 +83,7 @@ class TrackReference:
         settings = self.networks.recipe.override(parameters)
         image = as_photo(photo, settings.max_pixels)
         sessions = torch_sessions(self.networks)
-        found = two_frames(Tracker(self.networks.dimensions, sessions, settings), image)
+        found = moved_frames(Tracker(self.networks.dimensions, sessions, settings), image)
         trace = TrackingTrace(photo=image, settings=settings, tracked=found, timings=dict(found.timings))
         trace.stages.update({stage: session.last for stage, session in sessions.items()})
         trace.mask = trace.coarse = found.labels()
@@ -101,19 +101,28 @@ def trace_photo(networks: Networks, photo: Any, bundle: Bundle | None = None) ->
 
 def masks(networks: Networks, trace: Any, sessions: Mapping[str, Session]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The label map that sessions make of a trace's photo, and the trace's."""
-    found = two_frames(Tracker(networks.dimensions, sessions, networks.recipe.parameters), trace.photo)
+    found = moved_frames(Tracker(networks.dimensions, sessions, networks.recipe.parameters), trace.photo)
     yield found.labels(), trace.mask
 
 
 def prove(bundle: Bundle, networks: Networks, trace: Any, open_engine: Opener, limits: Limits) -> Iterator[Check]:
-    """The objects on the second frame, each mask and each score."""
+    """The objects on the last frame, each mask and each score; and that there is something to compare."""
     if set(STAGES) - set(bundle.manifest.stages):
         return
     sessions = {stage: open_engine(stage) for stage in STAGES}
     with Tracker(networks.dimensions, sessions, networks.recipe.parameters) as tracker:
-        found = two_frames(tracker, trace.photo)
+        found = moved_frames(tracker, trace.photo)
     for ours, theirs in zip(found.objects, trace.tracked.objects, strict=True):
         share = float((ours.mask == theirs.mask).mean())
         measures = {"agreement": share, "score_gap": abs(ours.score - theirs.score), "margin": abs(theirs.score)}
         told = f"the modules': agreement ≥ {limits.prompted[0]:g}"
         yield Check("track", f"object {ours.id}", measures, told, share >= limits.prompted[0])
+    yield something_found(trace.tracked)
+
+
+def something_found(tracked: Tracked) -> Check:
+    """Whether masks that agree say anything: of an object that is absent, or all of a frame, any engines would tell the
+    same."""
+    count = sum(each.present and 0 < each.mask.mean() < 1 for each in tracked.objects)
+    told = "≥ 1 object of the reference there, with an edge; else masks prove nothing: give another photo"
+    return Check("track", "objects found", {"objects": count}, told, count >= 1)

@@ -49,7 +49,7 @@ EDGETAM = PromptableModel(stretches=True, source="Zhou et al., EdgeTAM: On-Devic
 
 SAM2 = PromptableModel(stretches=True, source="Ravi et al., SAM 2: Segment Anything in Images and Videos, ICLR 2025")
 
-SAM2_VIDEO = msgspec.structs.replace(SAM2, remembers=True)
+SAM2_VIDEO, EDGETAM_VIDEO = (msgspec.structs.replace(row, remembers=True) for row in (SAM2, EDGETAM))
 
 SAM2_SIZES = ("tiny", "small", "base_plus", "large")
 
@@ -61,6 +61,7 @@ MODELS: Mapping[str, PromptableModel] = {
     **dict.fromkeys((*(f"sam2.1_hiera_{size}" for size in SAM2_SIZES), "micro_sam2"), SAM2),
     **dict.fromkeys((f"sam2{release}_hiera_{size}_video" for release in ("", ".1") for size in SAM2_SIZES), SAM2_VIDEO),
     **dict.fromkeys(("micro_sam2_video", "tiny_sam2"), SAM2_VIDEO),
+    **dict.fromkeys(("edgetam_video", "micro_edgetam_video"), EDGETAM_VIDEO),
 }
 """By the name that a [sam] table gives."""
 

@@ -104,8 +104,10 @@ class Calls:
             "binarise": binarise,
             "object_score": scores.astype(np.float32)[:, None],
         }
+        encoder = self.sessions[MEMORY_ENCODER]
+        taken = {name: feeds[name] for name in encoder.contract.input_names}  # SAM 2.0 and EdgeTAM read no score
         with self.clock(MEMORY_ENCODER):
-            memory = self.sessions[MEMORY_ENCODER].run(feeds)["memory"]
+            memory = encoder.run(taken)["memory"]
         return to_bfloat16(memory) if self.parameters.round_memory else memory
 
     def _prompt(self, seen: Seen, prompt: Prompt) -> dict[str, np.ndarray]:

@@ -17,13 +17,20 @@ from .sizes import MemorySizes
 class Attention(nn.Module):
     """Attention of one head, its queries and the keys of a grid turned by their places."""
 
-    def __init__(self, width: int, keys: int, side: int) -> None:
+    def __init__(self, width: int, keys: int, side: int, placed: int) -> None:
         super().__init__()
         self.q_proj = nn.Linear(width, width)
         self.k_proj = nn.Linear(keys, width)
         self.v_proj = nn.Linear(keys, width)
         self.out_proj = nn.Linear(width, width)
-        self.rotation = Rotation(width, side)
+        self.rotation, self.rotation_of_keys = Rotation(width, side), Rotation(width, placed)
+
+    def turned(self, keys: torch.Tensor) -> torch.Tensor:
+        """Keys [..., K, C], of which the last lie on a grid and turn."""
+        free = keys.shape[-2] - self.rotation_of_keys.cos.shape[0]
+        if not free:
+            return self.rotation_of_keys(keys)
+        return torch.cat([keys[..., :free, :], self.rotation_of_keys(keys[..., free:, :])], dim=-2)
 
     def attend(self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Turned queries [O, T, C] and keys [O, K, C] with values [O, K, C] → [O, T, C]."""
@@ -38,8 +45,8 @@ class MemoryLayer(nn.Module):
     def __init__(self, sizes: MemorySizes) -> None:
         super().__init__()
         width = sizes.channels
-        self.self_attn = Attention(width, width, sizes.grid)
-        self.cross_attn_image = Attention(width, sizes.width, sizes.grid)
+        self.self_attn = Attention(width, width, sizes.grid, sizes.grid)
+        self.cross_attn_image = Attention(width, sizes.width, sizes.grid, sizes.placed)
         self.linear1 = nn.Linear(width, sizes.mlp)
         self.linear2 = nn.Linear(sizes.mlp, width)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
@@ -50,21 +57,21 @@ class MemoryLayer(nn.Module):
         """One layer.
 
         Args:
-            tokens: [O or 1, T, C], the frame's.
+            tokens: [O or 1, g², C], the frame's.
             memory: [O, M, T, D], of frames.
             places: [1, M, T, D], where and when each of its tokens was.
             read: [O, L, D], the pointers' tokens.
             told: [1, L, D], when each of them was.
 
         Returns:
-            [O, T, C].
+            [O, g², C].
         """
         own, cross = self.self_attn, self.cross_attn_image
         normed = self.norm1(tokens)
-        queries, keys = own.rotation(own.q_proj(normed)), own.rotation(own.k_proj(normed))
+        queries, keys = own.rotation(own.q_proj(normed)), own.turned(own.k_proj(normed))
         tokens = tokens + own.attend(queries, keys, own.v_proj(normed))
         queries = cross.rotation(cross.q_proj(self.norm2(tokens)))
-        keys = cross.rotation(cross.k_proj(memory + places)).flatten(1, 2)
+        keys = cross.turned(cross.k_proj(memory + places)).flatten(1, 2)
         keys = torch.cat([keys, cross.k_proj(read + told)], dim=1)
         values = cross.v_proj(torch.cat([memory.flatten(1, 2), read], dim=1))
         tokens = tokens + cross.attend(queries, keys, values)
@@ -96,7 +103,7 @@ def in_halves(attention: MemoryAttention) -> MemoryAttention:
                 rows = torch.cat([torch.arange(first, projection.out_features, 2) for first in (0, 1)])
                 projection.weight.data = projection.weight.data[rows]
                 projection.bias.data = projection.bias.data[rows]
-            part.rotation.paired = False
+            part.rotation.paired = part.rotation_of_keys.paired = False
     return attention
 
 

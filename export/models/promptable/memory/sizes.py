@@ -22,3 +22,17 @@ class MemorySizes(NamedTuple):
     """Whether pointers tell when they were made (SAM 2.1; not SAM 2.0)."""
     occlusion: bool = True
     """Whether a memory tells that the object was hidden (likewise)."""
+    latents: int = 0
+    """Tokens that each read all of a frame's memory; 0 where the memory is the grid itself (SAM 2)."""
+    windows: int = 0
+    """Beside them, windows along a side, with a token each."""
+
+    @property
+    def placed(self) -> int:
+        """Side of the grid that a memory's last tokens lie on."""
+        return self.windows if self.latents else self.grid
+
+    @property
+    def tokens(self) -> int:
+        """Of a frame's memory."""
+        return self.latents + self.placed**2

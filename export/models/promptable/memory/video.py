@@ -1,4 +1,4 @@
-"""SAM 2 for videos: its image side and its memory, under the names of the published checkpoints.
+"""SAM 2 and EdgeTAM for videos: image side and memory, under the names of the published checkpoints.
 
 Each step is a method that is differentiable and takes all objects of a frame at once, so that training and engines
 share it. The order of the steps is the tracker's (`runtime.pipelines.tracking`).
@@ -15,10 +15,12 @@ from segment_anything.modeling.mask_decoder import MLP
 from torch import nn
 
 from ..hiera import Hiera, HieraSizes
+from ..repvit import RepViT, RepViTSizes
 from ..sam import SMALLEST, DecoderSizes
 from ..sam2 import MICRO, Sam2
 from .attention import MemoryAttention, rows_of
 from .encoder import MemoryEncoder
+from .perceiver import Perceiver
 from .positions import SineTimes, sine_places
 from .sizes import MemorySizes
 
@@ -68,9 +70,11 @@ class VideoSam2(Sam2):
             self.obj_ptr_tpos_proj = nn.Linear(channels, width)
         if memory.occlusion:
             self.no_obj_embed_spatial = nn.Parameter(torch.zeros(1, width))
+        if memory.latents:
+            self.spatial_perceiver = Perceiver(memory)
         self.times = SineTimes(channels)
         self.register_buffer("image_places", sine_places(channels, memory.grid), persistent=False)
-        self.register_buffer("memory_places", sine_places(width, memory.grid), persistent=False)
+        self.register_buffer("memory_places", memory_places(memory), persistent=False)
 
     def encode(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """A photo [1, 3, S, S] RGB in [0, 255] → its bare features [1, C, g, g], and those at four and two times."""
@@ -94,7 +98,7 @@ class VideoSam2(Sam2):
 
         Args:
             features: [1, C, g, g], bare.
-            memory: [O, M, g², D].
+            memory: [O, M, T, D].
             ages: [M] int32, 0 of frames that were prompted.
             pointers: [O, P, C], P ≥ 1.
             distances: [P] float32, in frames by 15 (or by one less than the video has, where it has fewer than 16).
@@ -103,7 +107,7 @@ class VideoSam2(Sam2):
             [O, C, g, g].
         """
         tokens = (features + 0.1 * self.image_places).flatten(2).transpose(1, 2)
-        where = self.memory_places.flatten(2).transpose(1, 2)[:, None]  # [1, 1, T, D]
+        where = self.memory_places[:, None]  # [1, 1, T, D]
         when = rows_of(self.maskmem_tpos_enc.flatten(1), ages)[None, :, None]  # [1, M, 1, D]
         width = self.memory_sizes.width
         cut = self.memory_sizes.channels // width
@@ -121,7 +125,7 @@ class VideoSam2(Sam2):
         return distances[:, None] * torch.zeros(1, self.memory_sizes.width)
 
     def remember(
-        self, features: torch.Tensor, logits: torch.Tensor, binarise: torch.Tensor, score: torch.Tensor
+        self, features: torch.Tensor, logits: torch.Tensor, binarise: torch.Tensor, score: torch.Tensor | None = None
     ) -> torch.Tensor:
         """What a frame leaves behind of each object.
 
@@ -129,16 +133,20 @@ class VideoSam2(Sam2):
             features: [1, C, g, g], bare.
             logits: [O, 1, h, w], the object's mask; it is resized to the image's size.
             binarise: [O] bool, whether only its sign counts, as on frames that were prompted.
-            score: [O, 1], the logit that the object is there.
+            score: [O, 1], the logit that the object is there; read only where memories tell of occlusion.
 
         Returns:
-            [O, g², D] float32. The loop rounds it to bfloat16.
+            [O, T, D] float32: of each cell of the grid, or fewer (EdgeTAM). The loop rounds it to bfloat16.
         """
         side = self.image_encoder.img_size
         large = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
         mask = torch.where(binarise[:, None, None, None], (large > 0).float(), large.sigmoid())
-        memory = self.memory_encoder(features, mask * SCALE + BIAS).flatten(2).transpose(1, 2)
-        if self.memory_sizes.occlusion:
+        memory = self.memory_encoder(features, mask * SCALE + BIAS)
+        if self.memory_sizes.latents:
+            read: torch.Tensor = self.spatial_perceiver(memory)
+            return read
+        memory = memory.flatten(2).transpose(1, 2)
+        if self.memory_sizes.occlusion and score is not None:
             memory = memory + (score <= 0).float()[:, :, None] * self.no_obj_embed_spatial
         return memory
 
@@ -165,6 +173,12 @@ class VideoSam2(Sam2):
         return Answer(torch.where(there[..., None, None], masks, NOTHING), iou, pointers, score)
 
 
+def memory_places(sizes: MemorySizes) -> torch.Tensor:
+    """Where the tokens of a memory lie: [1, T, D], 0 for those that lie nowhere."""
+    grid = sine_places(sizes.width, sizes.placed).flatten(2).transpose(1, 2)
+    return torch.cat([torch.zeros(1, sizes.latents, sizes.width), grid], dim=1)
+
+
 def build_video(sizes: HieraSizes, **memory: Any) -> nn.Module:
     """SAM 2 for videos as published; SAM 2.0 has no `timed_pointers` and no `occlusion`."""
     return VideoSam2(Hiera(sizes), memory=MemorySizes(**memory))
@@ -187,3 +201,19 @@ def build_tiny_video() -> nn.Module:
     trunk = Hiera(HieraSizes(side=128, width=16, depths=(1, 2, 3, 1), everywhere=(4,), windows=(8, 4, 4, 4)))
     decoder = DecoderSizes(frame=128, grid=8, channels=64, heads=4, mlp=128, iou=64)
     return VideoSam2(trunk, decoder, MemorySizes(channels=64, grid=8, width=32, layers=2, mlp=128))
+
+
+EDGE: Mapping[str, Any] = {**OLD, "layers": 2}
+"""What EdgeTAM has otherwise, beside its perceiver."""
+
+
+def build_edgetam_video() -> nn.Module:
+    """EdgeTAM for videos as published."""
+    return VideoSam2(RepViT(), memory=MemorySizes(**EDGE, latents=256, windows=16))
+
+
+def build_micro_edgetam_video() -> nn.Module:
+    """Its architecture at its smallest, on 256 pixels, for tests."""
+    trunk = RepViT(RepViTSizes(widths=(8, 16, 24, 32), depths=(1, 1, 2, 1)))
+    memory = MemorySizes(channels=64, grid=16, width=16, mlp=64, **EDGE, latents=8, windows=4)
+    return VideoSam2(trunk, SMALLEST, memory)
