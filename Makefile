@@ -49,9 +49,13 @@ demo: $(INSTALLED)
 	$(BIN)/ovdeploy segment demo/$(DEMO_SEED).png --bundle demo/tiny --output demo \
 	  --classes "green striped, green dotted, yellow checked, orange checked, black plain, blue plain, sky, wood, sand, water, grass"
 	$(BIN)/ovdeploy prompt demo/$(DEMO_SEED).png --bundle demo/tiny --output demo --point 75,30
+	$(BIN)/export-engines tiny-catseg --output demo/tiny-catseg
+	$(BIN)/export-engines tiny-grounded --output demo/tiny-grounded
+	$(BIN)/python docs/examples/side_by_side.py
 	@echo
 	@echo "what words find      demo/$(DEMO_SEED).overlay.png, with .mask.png (class indices) and .json (areas, boxes, scores)"
 	@echo "what a point is on   demo/$(DEMO_SEED).prompt.overlay.png, with .mask.png for each guess and .json"
+	@echo "what three kinds find   ovdeploy-out/side-by-side.png: a method without training, a learned one, a detector of things"
 	@echo "The recipe 'tiny' is a toy: miniature models, trained on drawn scenes alone. It knows their colours, patterns and"
 	@echo "grounds, and nothing of a photo. For photos take published models: export-engines trident-b16."
 
