@@ -102,10 +102,10 @@ def matches(found: Sequence[Instance], there: Sequence[Thing], *, compared: str 
         compared: a key of `COMPARED`.
 
     Raises:
-        ParameterError: instances have not what is compared.
+        ParameterError: instances have not what is compared, or masks are not all of one size.
         MissingExtraError: pycocotools is not installed.
     """
-    _check(found, compared)
+    _check(found, there, compared)
     with needing("pycocotools", "instances", "average precision"):
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -210,7 +210,8 @@ def average_precision(
     Classes of which no photo has a thing are left out, as COCO does it: what is found of them costs nothing.
 
     Raises:
-        ParameterError: there are not as many photos as truths, or instances have not what is compared.
+        ParameterError: there are not as many photos as truths, instances have not what is compared, or the masks of a
+            photo are not all of one size.
         MissingExtraError: pycocotools is not installed.
     """
     if len(found) != len(truths):
@@ -221,7 +222,13 @@ def average_precision(
     return precision_of(precisions(told).values())
 
 
-def _check(found: Sequence[Instance], compared: str) -> None:
+def _check(found: Sequence[Instance], there: Sequence[Thing], compared: str) -> None:
+    sizes = {(each.mask.height, each.mask.width) for each in found} | {each.mask.shape[:2] for each in there}
+    if len(sizes) > 1:  # pycocotools would say an IoU of -1, and nothing else
+        told = ", ".join(f"{width}×{height}" for height, width in sorted(sizes))
+        raise ParameterError(
+            f"expected masks of one size in a photo, as found and as they are there; got {told}. Resize one side"
+        )
     if compared not in COMPARED:
         raise ParameterError(one_of("comparison", compared, COMPARED))
     if compared not in comparable(found):

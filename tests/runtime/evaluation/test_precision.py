@@ -118,6 +118,15 @@ def test_what_is_compared_must_be_there_and_known():
     assert comparable(instances(CUP)) == ["masks", "boxes"] and comparable([]) == list(COMPARED)
 
 
+@pytest.mark.parametrize("compared", ["masks", "boxes"])
+def test_masks_of_another_size_than_those_that_are_there_are_refused(compared):
+    found = instances(labels=drawn(CUP, hw=(21, 30)))
+    with pytest.raises(ParameterError, match="30×20, 30×21"):
+        average_precision([found], [things(CUP)], compared=compared)
+    with pytest.raises(ParameterError, match="one size"):
+        average_precision([[*instances(TABLE), *found]], [[]], compared=compared)
+
+
 def test_what_is_found_in_a_crowd_counts_neither_way():
     crowd, table = things((0, 0, 0, 30, 10), TABLE)
     found = [*instances((0, 2, 2, 8, 8), score=0.9), *instances(TABLE)]
