@@ -6,8 +6,6 @@ journal keeps; the precision of many photos follows from these alone, by the for
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -96,6 +94,9 @@ def comparable(found: Sequence[Instance]) -> list[str]:
 def matches(found: Sequence[Instance], there: Sequence[Thing], *, compared: str = MASKS) -> list[Matches]:
     """Match the instances of one photo with its things, class by class.
 
+    These are the steps of `COCO.createIndex` and `COCOeval.evaluate` for one photo. Both print, and to silence that
+    would silence all other threads.
+
     Args:
         found: with scores; of each class the `MOST` surest count.
         there: the things, of the same classes.
@@ -113,19 +114,19 @@ def matches(found: Sequence[Instance], there: Sequence[Thing], *, compared: str 
     classes = sorted({each.class_index for each in found} | {each.class_index for each in there})
     if not classes:
         return []
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
-        sides = []
-        for rows in (_things(there), _instances(found, compared)):
-            side = COCO()
-            image = {"id": 1, "height": 1, "width": 1}  # which masks do not depend on
-            side.dataset = {"images": [image], "annotations": rows, "categories": [{"id": c} for c in classes]}
-            side.createIndex()
-            sides.append(side)
-        evaluation = COCOeval(*sides, "segm" if compared == MASKS else "bbox")
-        evaluation.params.maxDets = [MOST]
-        evaluation.evaluate()
-    images, step = evaluation.evalImgs, len(SIZES)
-    return [_matches(number, images[at * step : (at + 1) * step]) for at, number in enumerate(classes)]
+    sides = []
+    for rows in (_things(there), _instances(found, compared)):
+        side = COCO()
+        side.imgs = {1: {"id": 1, "height": 1, "width": 1}}  # sizes that masks do not depend on
+        side.cats = {number: {"id": number} for number in classes}
+        side.dataset = {"categories": list(side.cats.values())}
+        side.anns, side.imgToAnns = {row["id"]: row for row in rows}, {1: rows}
+        sides.append(side)
+    evaluation = COCOeval(*sides, "segm" if compared == MASKS else "bbox")
+    evaluation._prepare()
+    evaluation.ious = {(1, number): evaluation.computeIoU(1, number) for number in classes}
+    areas = evaluation.params.areaRng
+    return [_matches(number, [evaluation.evaluateImg(1, number, area, MOST) for area in areas]) for number in classes]
 
 
 def _matches(number: int, sizes: Sequence[Any]) -> Matches:

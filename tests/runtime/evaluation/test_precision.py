@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -180,6 +181,21 @@ def test_photo_by_photo_it_is_what_pycocotools_says_of_all(compared):
     expected = by_coco(photos, compared)
     assert 0.1 < expected[0] < 0.9, "neither all right nor all wrong"
     assert average_precision(found, made, compared=compared) == pytest.approx(expected, abs=1e-12)
+
+
+def test_nothing_is_printed_and_nobody_else_is_silenced(capsys, monkeypatch):
+    """While COCO computes, standard output stays where it was for other threads."""
+    during, before = [], sys.stdout
+    computed = COCOeval.computeIoU
+
+    def watched(*given):
+        during.append(sys.stdout)
+        return computed(*given)
+
+    monkeypatch.setattr(COCOeval, "computeIoU", watched)
+    average_precision([instances(CUP)], [things(CUP)])
+    assert during and all(each is before for each in during)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_weight_counts_a_photo_so_often():
