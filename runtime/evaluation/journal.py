@@ -25,9 +25,6 @@ from .precision import Matches
 
 RUN, JOURNAL = "run.json", "journal.jsonl"
 
-COMPARED = {"masks": True, "boxes": False}
-"""What of instances is compared with things, and whether that is masks."""
-
 BUNDLE = "bundle"
 """Name of the predictor that is measured; what it is compared with goes by other names."""
 
@@ -56,7 +53,7 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True):
 
     predictor: str
     compared: str
-    """A key of `COMPARED`."""
+    """A key of `precision.COMPARED`."""
     classes: list[Matches]
 
 

@@ -6,9 +6,7 @@ journal keeps; the precision of many photos follows from these alone, by the for
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +15,7 @@ import numpy as np
 from ..answers.instance import Instance
 from ..answers.rle import Rle, compressed
 from ..datasets.sample import Thing
-from ..errors import ParameterError, needing
+from ..errors import ParameterError, needing, one_of
 
 MOST = 100
 """Instances of a photo that count, the surest of each class: COCO's."""
@@ -30,6 +28,19 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 RECALLS = np.linspace(0, 1, 101)
 """At which precision is read."""
+
+MASKS, BOXES, DETECTED = "masks", "boxes", "detected"
+
+Box = Sequence[float]
+"""x₀, y₀, width, height in pixels."""
+
+COMPARED: Mapping[str, Callable[[Instance], Box | None]] = {
+    MASKS: lambda each: each.box_xywh,
+    BOXES: lambda each: each.box_xywh,
+    DETECTED: lambda each: detected_xywh(each),
+}
+"""What of instances is compared with things: their masks, the boxes around these masks, or the boxes in which a
+detector saw them, before there was a mask. With each the box that COCO is told, None of an instance that has none."""
 
 Flags = tuple[int, ...]
 """A number for each instance, whose bit t is about the threshold t."""
@@ -66,17 +77,36 @@ class Precision(NamedTuple):
     """Likewise, of the others."""
 
 
-def matches(found: Sequence[Instance], there: Sequence[Thing], *, masks: bool = True) -> list[Matches]:
+def detected_xywh(instance: Instance) -> Box | None:
+    """The box in which a detector saw an instance, as it is: it may stick out of the photo. None where none did."""
+    corners = getattr(instance, "detected_xyxy", None)
+    if corners is None:
+        return None
+    x0, y0, x1, y1 = map(float, corners)
+    return x0, y0, x1 - x0, y1 - y0
+
+
+def comparable(found: Sequence[Instance]) -> list[str]:
+    """What of instances can be compared: keys of `COMPARED`. Of none, everything can."""
+    return [name for name, box_of in COMPARED.items() if all(box_of(each) is not None for each in found)]
+
+
+def matches(found: Sequence[Instance], there: Sequence[Thing], *, compared: str = MASKS) -> list[Matches]:
     """Match the instances of one photo with its things, class by class.
+
+    These are the steps of `COCO.createIndex` and `COCOeval.evaluate` for one photo. Both print, and to silence that
+    would silence all other threads.
 
     Args:
         found: with scores; of each class the `MOST` surest count.
         there: the things, of the same classes.
-        masks: whether masks are compared; if not, boxes.
+        compared: a key of `COMPARED`.
 
     Raises:
+        ParameterError: instances have not what is compared, or masks are not all of one size.
         MissingExtraError: pycocotools is not installed.
     """
+    _check(found, there, compared)
     with needing("pycocotools", "instances", "average precision"):
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -84,19 +114,19 @@ def matches(found: Sequence[Instance], there: Sequence[Thing], *, masks: bool = 
     classes = sorted({each.class_index for each in found} | {each.class_index for each in there})
     if not classes:
         return []
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
-        sides = []
-        for rows in (_things(there), _instances(found, masks)):
-            side = COCO()
-            image = {"id": 1, "height": 1, "width": 1}  # which masks do not depend on
-            side.dataset = {"images": [image], "annotations": rows, "categories": [{"id": c} for c in classes]}
-            side.createIndex()
-            sides.append(side)
-        evaluation = COCOeval(*sides, "segm" if masks else "bbox")
-        evaluation.params.maxDets = [MOST]
-        evaluation.evaluate()
-    images, step = evaluation.evalImgs, len(SIZES)
-    return [_matches(number, images[at * step : (at + 1) * step]) for at, number in enumerate(classes)]
+    sides = []
+    for rows in (_things(there), _instances(found, compared)):
+        side = COCO()
+        side.imgs = {1: {"id": 1, "height": 1, "width": 1}}  # sizes that masks do not depend on
+        side.cats = {number: {"id": number} for number in classes}
+        side.dataset = {"categories": list(side.cats.values())}
+        side.anns, side.imgToAnns = {row["id"]: row for row in rows}, {1: rows}
+        sides.append(side)
+    evaluation = COCOeval(*sides, "segm" if compared == MASKS else "bbox")
+    evaluation._prepare()
+    evaluation.ious = {(1, number): evaluation.computeIoU(1, number) for number in classes}
+    areas = evaluation.params.areaRng
+    return [_matches(number, [evaluation.evaluateImg(1, number, area, MOST) for area in areas]) for number in classes]
 
 
 def _matches(number: int, sizes: Sequence[Any]) -> Matches:
@@ -169,27 +199,43 @@ def precision_of(classes: Iterable[np.ndarray]) -> Precision:
 
 
 def average_precision(
-    found: Sequence[Sequence[Instance]], truths: Sequence[Sequence[Thing]], *, masks: bool = True
+    found: Sequence[Sequence[Instance]], truths: Sequence[Sequence[Thing]], *, compared: str = MASKS
 ) -> Precision:
     """COCO's AP, AP50 and AP75, and AP by size.
 
     Args:
         found: of each photo, with scores.
         truths: of each photo, in the same order.
-        masks: whether masks are compared; if not, boxes.
+        compared: a key of `COMPARED`.
 
     Classes of which no photo has a thing are left out, as COCO does it: what is found of them costs nothing.
 
     Raises:
-        ParameterError: there are not as many photos as truths.
+        ParameterError: there are not as many photos as truths, instances have not what is compared, or the masks of a
+            photo are not all of one size.
         MissingExtraError: pycocotools is not installed.
     """
     if len(found) != len(truths):
         raise ParameterError(
             f"expected instances of as many photos as there are truths, {len(truths)}, got {len(found)}"
         )
-    told = [matches(one, other, masks=masks) for one, other in zip(found, truths, strict=True)]
+    told = [matches(one, other, compared=compared) for one, other in zip(found, truths, strict=True)]
     return precision_of(precisions(told).values())
+
+
+def _check(found: Sequence[Instance], there: Sequence[Thing], compared: str) -> None:
+    sizes = {(each.mask.height, each.mask.width) for each in found} | {each.mask.shape[:2] for each in there}
+    if len(sizes) > 1:  # pycocotools would say an IoU of -1, and nothing else
+        told = ", ".join(f"{width}×{height}" for height, width in sorted(sizes))
+        raise ParameterError(
+            f"expected masks of one size in a photo, as found and as they are there; got {told}. Resize one side"
+        )
+    if compared not in COMPARED:
+        raise ParameterError(one_of("comparison", compared, COMPARED))
+    if compared not in comparable(found):
+        raise ParameterError(
+            f"expected instances with a box of a detector (detected_xyxy), got some without; compare {MASKS} or {BOXES}"
+        )
 
 
 def _things(things: Sequence[Thing]) -> list[dict[str, Any]]:
@@ -205,15 +251,16 @@ def _things(things: Sequence[Thing]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _instances(instances: Sequence[Instance], masks: bool) -> list[dict[str, Any]]:
+def _instances(instances: Sequence[Instance], compared: str) -> list[dict[str, Any]]:
     """What was found, as COCO has it: the area is that of what is compared."""
+    boxes = [COMPARED[compared](each) or () for each in instances]
     texts = compressed([each.mask for each in instances])
     return [
         {
             "id": index + 1, "image_id": 1, "category_id": each.class_index, "score": each.score,
-            "area": each.area if masks else each.box_xywh[2] * each.box_xywh[3], "iscrowd": 0,
-            "bbox": list(map(float, each.box_xywh)),
+            "area": each.area if compared == MASKS else box[2] * box[3], "iscrowd": 0,
+            "bbox": list(map(float, box)),
             "segmentation": {"size": [each.mask.height, each.mask.width], "counts": text},
         }
-        for index, (each, text) in enumerate(zip(instances, texts, strict=True))
+        for index, (each, text, box) in enumerate(zip(instances, texts, boxes, strict=True))
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from ..datasets.sample import Dataset
 from ..files import write_bytes
 from .journal import BUNDLE, column_name
 from .metrics import class_accuracy, class_iou, mean_known
-from .precision import precision_of, precisions
+from .precision import MASKS, precision_of, precisions
 from .summary import Summary, Totals
 
 SCHEMA = "ovdeploy/evaluation/1"
@@ -76,10 +76,12 @@ def differences(summary: Summary) -> list[dict[str, Any]]:
 def things_rows(dataset: Dataset, summary: Summary) -> list[dict[str, Any]]:
     """The average precision of every predictor's things, by what was compared; `classes` has that of each class.
 
-    `less` has the bundle's figures less a rival's.
+    `less` has the bundle's figures less a rival's. What could not be compared in some photo is left out.
     """
     found: list[dict[str, Any]] = []
     for (predictor, compared), photos in summary.matched.items():
+        if len(photos) < len(summary.matched[predictor, MASKS]):
+            continue  # a photo without instances seems to have a detector's boxes, and others show that there are none
         classes = precisions(photos)
         figures = precision_of(classes.values())._asdict()
         own = next((row for row in found if row["predictor"] == BUNDLE and row["compared"] == compared), None)

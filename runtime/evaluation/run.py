@@ -11,9 +11,9 @@ from ..answers.instance import Instance
 from ..datasets.sample import IGNORED, Dataset, Sample
 from ..errors import OF_ONE_PHOTO, DatasetError, ParameterError, printable
 from .boundary import boundary_scores
-from .journal import BUNDLE, COMPARED, Entry, Journal, Matched, Measured, column_name
+from .journal import BUNDLE, Entry, Journal, Matched, Measured, column_name
 from .metrics import confusion
-from .precision import matches
+from .precision import comparable, matches
 from .predictors import Predictor
 
 TURNS = 3
@@ -98,9 +98,9 @@ def match_all(sample: Sample, things: Mapping[str, Sequence[Instance]]) -> list[
     if sample.things is None:
         return []
     return [
-        Matched(predictor=name, compared=compared, classes=matches(found, sample.things, masks=masks))
+        Matched(predictor=name, compared=compared, classes=matches(found, sample.things, compared=compared))
         for name, found in things.items()
-        for compared, masks in COMPARED.items()
+        for compared in comparable(found)
     ]
 
 

@@ -1,6 +1,7 @@
 """Average precision of a grounded bundle on drawn scenes, and of its PyTorch reference: `grounded.py BUNDLE`.
 
-The same instances are the truth for both: the connected parts of every name in a scene's labels, of 24 pixels at least.
+Masks, the boxes around these masks, and the detector's own boxes are measured. The same instances are the truth
+for all: the connected parts of every name in a scene's labels, of 24 pixels at least.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 
 from ovdeploy.runtime import Segmenter
 from ovdeploy.runtime.datasets import ScenesDataset
-from ovdeploy.runtime.evaluation.precision import average_precision
+from ovdeploy.runtime.evaluation.precision import COMPARED, average_precision
 from ovdeploy.runtime.scenes.names import ALL_NAMES, SEEN
 
 
@@ -53,8 +54,8 @@ def main() -> None:
 
 def told(what, found, truths, seconds):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    for kind, masks in (("masks", True), ("boxes", False)):
-        ap = average_precision(found, truths, masks=masks)
+    for kind in COMPARED:
+        ap = average_precision(found, truths, compared=kind)
         print(f"{what}: {kind} AP {100 * ap.ap:.2f}, AP50 {100 * ap.ap50:.2f}, AP75 {100 * ap.ap75:.2f}")
     print(f"{what}: {len(found)} photos in {seconds:.0f} s, peak {peak:.0f} MB so far")
 

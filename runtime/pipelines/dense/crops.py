@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 from PIL import Image
 
+from ...geometry.limits import RESIZED, refuse_more
 from ...geometry.sizes import HW, window_count, window_starts
 from ...photo.reading import resize
 from .parameters import DenseParameters
@@ -22,6 +23,9 @@ def cut_crops(photo: np.ndarray, parameters: DenseParameters, side: int) -> np.n
 
     Returns:
         [n + 1, 3, side, side] float32 RGB in [0, 1], row by row.
+
+    Raises:
+        PhotoError: the photo would have too many pixels; says what to change.
     """
     pixels = shrunk(photo, parameters).astype(np.float32)
     pixels /= 255
@@ -44,9 +48,16 @@ def crop_count(parameters: DenseParameters) -> int:
 
 
 def shrunk(photo: np.ndarray, parameters: DenseParameters) -> np.ndarray:
-    """The photo with the short side that the parameters say: [h, w, 3] uint8, as detectron2's ResizeShortestEdge."""
+    """The photo with the short side that the parameters say: [h, w, 3] uint8, as detectron2's ResizeShortestEdge.
+
+    Raises:
+        PhotoError: it would have too many pixels; says what to change.
+    """
     hw = (photo.shape[0], photo.shape[1])
     wanted = shrunk_size(hw, parameters.short_side, parameters.max_long_side)
+    h, w = wanted
+    smaller = "Choose a smaller short_side, but not 0, or a smaller max_long_side."
+    refuse_more(h * w, RESIZED, f"the photo resized to {w}×{h}", smaller)
     if wanted == hw:
         return photo
     return np.asarray(Image.fromarray(photo).resize(wanted[::-1], Image.Resampling.BILINEAR))

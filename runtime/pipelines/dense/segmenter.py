@@ -15,7 +15,7 @@ from ...answers.result import Result
 from ...backends.base import Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle
-from ...errors import hearing
+from ...errors import hearing, warn
 from ...labelling.remembering import RememberingDecoder
 from ...photo.arrays import RGB
 from ...photo.reading import Photo, as_photo, origin_of
@@ -73,6 +73,17 @@ class DenseSegmenter(WordedSegmenter):
             return replace(result, warnings=(*of_words, *of_photo))
 
         return segment
+
+    def _checked(self, vocabulary: Vocabulary, settings: DenseParameters) -> list[str]:
+        of_words = super()._checked(vocabulary, settings)
+        with hearing() as of_synonyms:
+            left = [words for words in vocabulary.synonyms if len(words) > 1]
+            if settings.first_synonym and left:
+                warn(
+                    f"of the synonyms of {len(left)} classes the first alone is asked about, as CAT-Seg's authors do "
+                    f"(of {'; '.join(left[0])!r} it is {left[0][0]!r}); set first_synonym=false to ask about each"
+                )
+        return [*of_words, *of_synonyms]
 
     def _features(self, image: np.ndarray, settings: DenseParameters, clock: Clock) -> Features:
         features = encode_crops(image, self.engines[TOWER], self.manifest.dimensions, settings, clock)

@@ -30,8 +30,9 @@ def square_image(photo: np.ndarray, side: int, level: float) -> np.ndarray:
     if reach:
         kernel = _gaussian(sigma, reach)
         above = cv2.sepFilter2D(above, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
-    rows = _resized(above, longest, side)
-    square = _resized(rows.transpose(1, 0, 2), longest, side).transpose(2, 1, 0)
+    upright = height >= width
+    shorter = _resized(above if upright else above.transpose(1, 0, 2), longest, side)  # the longer axis: it may be huge
+    square = _resized(shorter.transpose(1, 0, 2), longest, side).transpose((2, 1, 0) if upright else (2, 0, 1))
     return np.ascontiguousarray(square[None] + np.float32(level))
 
 

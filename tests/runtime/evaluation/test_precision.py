@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+import sys
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -15,11 +16,14 @@ from ovdeploy.runtime.answers.rle import Rle
 from ovdeploy.runtime.answers.visible import box_of
 from ovdeploy.runtime.datasets import Thing
 from ovdeploy.runtime.datasets.things import parts_of
+from ovdeploy.runtime.errors import ParameterError
 from ovdeploy.runtime.evaluation.precision import (
+    COMPARED,
     Matches,
     _instances,
     _things,
     average_precision,
+    comparable,
     matches,
     precision_of,
     precisions,
@@ -76,13 +80,52 @@ def test_an_iou_of_two_thirds_counts_at_a_half_and_not_at_three_quarters():
     assert came.ap == pytest.approx(0.4)  # 0.5, 0.55, 0.6 and 0.65 of ten thresholds
 
 
-@pytest.mark.parametrize("masks", [True, False])
-def test_boxes_are_compared_where_masks_are_not_asked(masks):
+@pytest.mark.parametrize("compared", ["masks", "boxes"])
+def test_boxes_are_compared_where_masks_are_not_asked(compared):
     """A ring has the box of a square, and not its mask."""
     ring = drawn((0, 0, 0, 12, 12))
     ring[1:11, 1:11] = 2
-    came = average_precision([instances(labels=ring)], [things((0, 0, 0, 12, 12))], masks=masks)
-    assert came.ap50 == pytest.approx(0 if masks else 1)
+    came = average_precision([instances(labels=ring)], [things((0, 0, 0, 12, 12))], compared=compared)
+    assert came.ap50 == pytest.approx(0 if compared == "masks" else 1)
+
+
+@dataclass(frozen=True)
+class Seen(Instance):
+    """With a detector's box."""
+
+    detected_xyxy: tuple[float, float, float, float] = (0, 0, 0, 0)
+
+
+def seen(instance, box):
+    return Seen(**{**vars(instance), "detected_xyxy": box})
+
+
+def test_a_detectors_box_is_measured_beside_that_of_the_mask():
+    """The mask is right and the box is not, or the other way round; its edges lie between pixels."""
+    right, wrong = instances(CUP)[0], instances((0, 0, 0, 10, 4))[0]
+    for instance, box, wanted in ((right, (0, 0, 10, 4), (1, 1, 0)), (wrong, (0, 0, 10, 10), (0, 0, 1))):
+        found = [[seen(instance, box)]]
+        came = [average_precision(found, [things(CUP)], compared=kind).ap50 for kind in COMPARED]
+        assert came == pytest.approx(wanted), box
+    exact = average_precision([[seen(wrong, (0.0, 0.0, 10.0, 10.0))]], [things(CUP)], compared="detected")
+    assert exact.ap == pytest.approx(1), "not a pixel larger"
+
+
+def test_what_is_compared_must_be_there_and_known():
+    with pytest.raises(ParameterError, match="detected_xyxy"):
+        average_precision([instances(CUP)], [things(CUP)], compared="detected")
+    with pytest.raises(ParameterError, match="mask"):
+        average_precision([instances(CUP)], [things(CUP)], compared="mask")
+    assert comparable(instances(CUP)) == ["masks", "boxes"] and comparable([]) == list(COMPARED)
+
+
+@pytest.mark.parametrize("compared", ["masks", "boxes"])
+def test_masks_of_another_size_than_those_that_are_there_are_refused(compared):
+    found = instances(labels=drawn(CUP, hw=(21, 30)))
+    with pytest.raises(ParameterError, match="30×20, 30×21"):
+        average_precision([found], [things(CUP)], compared=compared)
+    with pytest.raises(ParameterError, match="one size"):
+        average_precision([[*instances(TABLE), *found]], [[]], compared=compared)
 
 
 def test_what_is_found_in_a_crowd_counts_neither_way():
@@ -104,15 +147,16 @@ def scattered(random, count):
         made.append(Thing(number, mask, float(mask.sum()), (x0, y0, *map(float, size)), bool(random.random() < 0.1)))
         moved = np.roll(mask, random.integers(-2, 3, 2), (0, 1))
         if random.random() < 0.8:
-            seen = int(random.integers(3)) if random.random() < 0.2 else number
-            found.append(Instance(index + 1, seen, "", box_of(moved), int(moved.sum()), score, Rle.encode(moved)))
+            named = int(random.integers(3)) if random.random() < 0.2 else number
+            corners = tuple(np.array([x0, y0, x0 + size[0], y0 + size[1]]) + random.normal(0, 2, 4))
+            found.append(Seen(index + 1, named, "", box_of(moved), int(moved.sum()), score, Rle.encode(moved), corners))
     return found, made
 
 
-def by_coco(photos, masks):
+def by_coco(photos, compared):
     """All six figures as pycocotools gives them for all photos together."""
     sides = []
-    for rows in ([_instances(found, masks) for found, _ in photos], [_things(made) for _, made in photos]):
+    for rows in ([_instances(found, compared) for found, _ in photos], [_things(made) for _, made in photos]):
         side = COCO()
         annotations = [{**row, "image_id": index} for index, photo in enumerate(rows) for row in photo]
         side.dataset = {
@@ -122,21 +166,36 @@ def by_coco(photos, masks):
         }
         side.createIndex()
         sides.append(side)
-    evaluation = COCOeval(sides[1], sides[0], "segm" if masks else "bbox")
+    evaluation = COCOeval(sides[1], sides[0], "segm" if compared == "masks" else "bbox")
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
     return tuple(evaluation.stats[:6])
 
 
-@pytest.mark.parametrize("masks", [True, False])
-def test_photo_by_photo_it_is_what_pycocotools_says_of_all(masks):
+@pytest.mark.parametrize("compared", ["masks", "boxes", "detected"])
+def test_photo_by_photo_it_is_what_pycocotools_says_of_all(compared):
     random = np.random.default_rng(3)
     photos = [scattered(random, count) for count in (7, 0, 12, 1, 20)]
     found, made = zip(*photos, strict=True)
-    expected = by_coco(photos, masks)
+    expected = by_coco(photos, compared)
     assert 0.1 < expected[0] < 0.9, "neither all right nor all wrong"
-    assert average_precision(found, made, masks=masks) == pytest.approx(expected, abs=1e-12)
+    assert average_precision(found, made, compared=compared) == pytest.approx(expected, abs=1e-12)
+
+
+def test_nothing_is_printed_and_nobody_else_is_silenced(capsys, monkeypatch):
+    """While COCO computes, standard output stays where it was for other threads."""
+    during, before = [], sys.stdout
+    computed = COCOeval.computeIoU
+
+    def watched(*given):
+        during.append(sys.stdout)
+        return computed(*given)
+
+    monkeypatch.setattr(COCOeval, "computeIoU", watched)
+    average_precision([instances(CUP)], [things(CUP)])
+    assert during and all(each is before for each in during)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_weight_counts_a_photo_so_often():

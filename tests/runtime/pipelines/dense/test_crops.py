@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ovdeploy.runtime import PhotoError
 from ovdeploy.runtime.pipelines.dense.crops import cut_crops, places, shrunk_size
 from ovdeploy.runtime.pipelines.dense.merging import coverage
 from ovdeploy.runtime.pipelines.dense.parameters import DenseParameters
@@ -27,6 +28,20 @@ def test_the_short_side_is_detectron2s(hw, expected):
 
 def test_a_short_side_of_0_leaves_the_photo_as_it_is():
     assert shrunk_size((333, 500), 0, 10) == (333, 500)
+
+
+@pytest.mark.parametrize(
+    ("hw", "sizes", "told"),
+    [
+        ((100, 800), {"short_side": 8192, "max_long_side": 65_535}, "65535×8192"),
+        ((5794, 5794), {"short_side": 0}, "5794×5794"),
+    ],
+)
+def test_a_photo_that_would_be_resized_to_too_many_pixels_is_refused(hw, sizes, told):
+    """The second is of 2²⁵ pixels and 4,004 more. Neither is made: a view has one pixel in memory."""
+    photo = np.broadcast_to(np.zeros(3, np.uint8), (*hw, 3))
+    with pytest.raises(PhotoError, match=f"resized to {told} would be .* smaller short_side"):
+        cut_crops(photo, DenseParameters(**sizes), 24)
 
 
 @st.composite
