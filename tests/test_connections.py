@@ -50,8 +50,9 @@ NEEDS_TORCH = ("parity",)
 
 
 @pytest.fixture
-def folder(complete_bundle, tmp_path):
+def folder(complete_bundle, micro_video_bundle, tmp_path):
     shutil.copytree(complete_bundle, tmp_path / "bundle")
+    (tmp_path / "clips").symlink_to(micro_video_bundle)
     (tmp_path / "photos").mkdir()
     for index in range(3):
         Image.fromarray(draw_photo((60, 80), seed=index)).save(tmp_path / "photos" / f"{index}.png")

@@ -22,6 +22,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ..boundary.arguments import public
+from ..errors import ParameterError, shown
 from .assignment import best_pairs
 
 BOUND = 0.008
@@ -89,6 +91,7 @@ class Followed(NamedTuple):
         return (self.region + self.contour) / 2
 
 
+@public()
 def followed(answers: Sequence[Masks], truths: Sequence[Masks]) -> dict[int, Followed]:
     """J and F of every thing of the truth, means over frames.
 
@@ -96,7 +99,11 @@ def followed(answers: Sequence[Masks], truths: Sequence[Masks]) -> dict[int, Fol
         answers: of T frames. An identity that is left out has an empty mask.
         truths: of the same frames, by the same identities. Leave out the frame in which a thing was prompted, if that
             should not count, as DAVIS does.
+
+    Raises:
+        ParameterError: there are not as many answers as truths, or masks of a frame are no booleans of one size.
     """
+    _check(answers, truths)
     identities = sorted({identity for truth in truths for identity in truth})
     scores: dict[int, list[tuple[float, float]]] = {identity: [] for identity in identities}
     for answer, truth in zip(answers, truths, strict=True):
@@ -127,6 +134,7 @@ class Identified(NamedTuple):
         return Identified(*(one + another for one, another in zip(self, other, strict=True)))
 
 
+@public()
 def identified(answers: Sequence[Masks], truths: Sequence[Masks], least_iou: float = LEAST_IOU) -> Identified:
     """Count what IDF1 is made of, for one clip.
 
@@ -134,7 +142,13 @@ def identified(answers: Sequence[Masks], truths: Sequence[Masks], least_iou: flo
         answers: of T frames, by identities of any kind of number. Empty masks do not count.
         truths: of the same frames.
         least_iou: of masks that show the same thing.
+
+    Raises:
+        ParameterError: likewise, or `least_iou` is not between 0 and 1.
     """
+    _check(answers, truths)
+    if not 0 < least_iou <= 1:
+        raise ParameterError(f"least_iou={shown(least_iou)}: expected more than 0, at most 1")
     answers, truths = ([_there(masks) for masks in each] for each in (answers, truths))
     ours, theirs = [sorted({i for masks in each for i in masks}) for each in (answers, truths)]
     together = np.zeros((len(ours), len(theirs)), np.int64)
@@ -144,6 +158,21 @@ def identified(answers: Sequence[Masks], truths: Sequence[Masks], least_iou: flo
                 together[ours.index(one), theirs.index(other)] += region_score(mask, meant) >= least_iou
     agreed = sum(int(together[pair]) for pair in best_pairs(together))
     return Identified(agreed, sum(map(len, answers)), sum(map(len, truths)))
+
+
+def _check(answers: Sequence[Masks], truths: Sequence[Masks]) -> None:
+    """Refuse what cannot be compared.
+
+    Raises:
+        ParameterError: says of which frame.
+    """
+    if len(answers) != len(truths):
+        raise ParameterError(f"{len(answers)} frames are answered, and {len(truths)} known; expected one for one")
+    for number, (answer, truth) in enumerate(zip(answers, truths, strict=True)):
+        masks = [*answer.values(), *truth.values()]
+        kinds = {(str(mask.dtype), mask.shape) for mask in masks}
+        if len(kinds) > 1 or any(kind != "bool" or len(shape) != 2 for kind, shape in kinds):
+            raise ParameterError(f"frame {number}: expected masks [H, W] bool of one size, got {sorted(kinds)}")
 
 
 def _there(masks: Masks) -> dict[int, np.ndarray]:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from ovdeploy.runtime.errors import ParameterError
 from ovdeploy.runtime.evaluation.assignment import best_pairs
 from ovdeploy.runtime.evaluation.tracks import (
     Identified,
@@ -152,3 +153,18 @@ def test_counts_add_up_over_clips_and_each_keeps_its_own_pairs():
     there = [{1: square(2, 2)}]
     total = identified([{3: square(2, 2)}], there) + identified([{4: square(2, 2)}], there)
     assert total == Identified(2, 2, 2) and total.f1 == 1
+
+
+@pytest.mark.parametrize("measure", [followed, identified])
+def test_what_cannot_be_compared_is_told(measure):
+    one, other = np.ones((4, 4), bool), np.ones((4, 5), bool)
+    for answers, truths in (
+        ([{1: one}], []),
+        ([{1: one}], [{1: other}]),
+        ([{1: one[0]}], [{}]),
+        ([{1: one * 1}], [{}]),
+    ):
+        with pytest.raises(ParameterError, match="expected"):
+            measure(answers, truths)
+    with pytest.raises(ParameterError, match="least_iou"):
+        identified([], [], least_iou=0.0)

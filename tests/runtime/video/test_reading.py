@@ -1,8 +1,10 @@
 """Reading clips: frames as they were written, times, turns, odd sizes, choices, and files that are broken or none."""
 
 import os
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -157,6 +159,28 @@ def _web(path):
                 packet.stream = stream
                 new.mux(packet)
     return front.read_bytes()
+
+
+@pytest.mark.parametrize("lost", [2, 5])
+def test_damaged_frames_at_the_beginning_are_left_out_and_all_damaged_are_told(lost, tmp_path, monkeypatch):
+    """As a recording has them that begins between two key frames."""
+    clip = open_clip(write_video(tmp_path / "a.mkv", pictures(5, HW)))
+    original, count = type(clip)._opened, iter(range(5))
+
+    @contextmanager
+    def opened(self):
+        with original(self) as (container, stream):
+            frames = (SimpleNamespace(is_corrupt=True) if next(count) < lost else f for f in container.decode(stream))
+            yield SimpleNamespace(decode=lambda _: frames), stream
+
+    monkeypatch.setattr(type(clip), "_opened", opened)
+    if lost == 5:
+        with pytest.raises(VideoError, match="all of its 5 frames"):
+            list(clip)
+        return
+    frames = list(clip)
+    assert [frame.number for frame in frames] == [0, 1, 2] and not clip.damage
+    assert [frame.seconds for frame in frames] == pytest.approx([0.0, 0.04, 0.08])
 
 
 def test_a_damaged_photo_ends_a_folder_and_what_came_before_is_kept(tmp_path):

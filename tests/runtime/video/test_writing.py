@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from ovdeploy.runtime.answers.instance import Subject
-from ovdeploy.runtime.errors import ParameterError
+from ovdeploy.runtime.errors import OutputError, ParameterError
 from ovdeploy.runtime.video.answer import FrameAnswer, seen_as
 from ovdeploy.runtime.video.frame import Frame
 from ovdeploy.runtime.video.reading import open_clip
@@ -101,3 +101,26 @@ def test_an_empty_mask_is_nothing_and_wrong_numbers_are_told():
     for wrong in ({"identity": 0}, {"identity": 65_536}, {"class_index": 1}):
         with pytest.raises(ParameterError, match="expected an identity"):
             seen_as(**{"identity": 1, "mask": block(0, 0), **wrong})
+    for score in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ParameterError, match="expected 0 to 1"):
+            seen_as(1, block(0, 0), score=score)
+
+
+def test_masks_of_an_earlier_longer_answer_go_and_what_else_lies_there_stays(written):
+    (written / "a.masks" / "mine.png").write_bytes(b"kept")
+    with clip_writer(written / "a", SUBJECT, overlay=False) as writer:
+        writer.add(*next(frames_and_answers()))
+    assert sorted(path.name for path in (written / "a.masks").iterdir()) == ["000000.png", "mine.png"]
+
+
+def test_a_film_without_a_frame_is_no_file(written):
+    with clip_writer(written / "a", SUBJECT, masks=False):
+        pass
+    assert not (written / "a.overlay.mp4").exists()
+
+
+def test_without_a_codec_the_film_is_refused_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr("ovdeploy.runtime.video.film.CODECS", ("none",))
+    with pytest.raises(OutputError, match="no codec"), clip_writer(tmp_path / "a", SUBJECT) as writer:
+        writer.add(*next(frames_and_answers()))
+    assert not list(tmp_path.glob("a.overlay*")) and not (tmp_path / "a.jsonl").exists()
