@@ -58,7 +58,7 @@ def attend(
 def projected(project: Upstream, source: torch.Tensor, seen: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     """A convolution and a group norm as they are of the photo without what pads it: [1, D, h, w].
 
-    Transformers does not pad a single photo. So the convolution sees zeros behind the photo's end, as at its own border,
+    Transformers does not pad a single photo. So the convolution sees zeros behind the photo's end, as at a border,
     and means and variances are of the photo's cells (Wu and He, Group Normalization, 2018).
 
     Args:
