@@ -18,7 +18,7 @@ from ..errors import RecipeError, one_of
 from ..files import write_bytes
 from ..toml import read_toml
 from .model import MOVEMENT, View, words
-from .patterns import NORMS, affine_after, ancestors, decomposed_norms
+from .patterns import NORMS, affine_after, ancestors, decomposed_norms, masked_norms
 from .weights import SMALLEST_NORMAL
 
 CHEAP = MOVEMENT | words("Abs Add And Cast Clip Div Max Min Mul Neg Not Or Pow Sqrt Sub Where")
@@ -125,7 +125,7 @@ def _layer_norms(view: View) -> set[str]:
     found = {name for name, node in view.nodes.items() if node.op_type in NORMS}
     for norm in decomposed_norms(view):
         found |= {node.name for node in (*norm.nodes, *affine_after(norm.result, view))}
-    return found
+    return found.union(*masked_norms(view))
 
 
 def _l2_norms(view: View) -> set[str]:

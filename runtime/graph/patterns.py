@@ -14,6 +14,10 @@ CARRIED = MOVEMENT | {"Cast"}
 NORMS = ("LayerNormalization", "GroupNormalization", "InstanceNormalization", "RMSNormalization")
 
 
+MASKED_NORM = frozenset(("Add", "Cast", "Div", "Mul", "Reciprocal", "ReduceMean", "Sqrt", "Sub", "Where"))
+"""What a norm over a part of the places is made of."""
+
+
 class DecomposedNorm(NamedTuple):
     """(x − mean) / √(mean of (x − mean)² + ε), written out."""
 
@@ -75,6 +79,23 @@ def _operand_and_constant(node: NodeProto, view: View) -> tuple[str | None, floa
         if number is not None:
             return node.input[value], number
     return None, None
+
+
+def masked_norms(view: View) -> Iterator[set[str]]:
+    """Names of the nodes of every normalisation whose mean and variance are of a part of the places.
+
+    Such a mean is that of all places, zero where they do not count, times their number over that of those that count.
+    """
+    for node in view.nodes.values():
+        if node.op_type != "Div":
+            continue
+        centred, root = (view.producer.get(name) for name in node.input)
+        shifted = view.producer.get(root.input[0]) if _is(root, "Sqrt") else None
+        if not _is(centred, "Sub") or not _is(shifted, "Add"):
+            continue
+        variance = view.producer.get(_operand_and_constant(shifted, view)[0] or "")
+        if _is(variance, "Mul") and any(_is(view.producer.get(name), "ReduceMean") for name in variance.input):
+            yield ancestors(node, view, MASKED_NORM) | {each.name for each in affine_after(node.output[0], view)}
 
 
 class LateScale(NamedTuple):

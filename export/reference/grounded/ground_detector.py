@@ -14,7 +14,7 @@ from torch import nn
 
 from ..embed import Upstream
 from .ground_encoder import deformed, enhanced, fed, fused
-from .ground_parts import Levels, Sampler, attend, shut, sines, waves
+from .ground_parts import Levels, Sampler, attend, projected, shut, sines, waves
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -93,8 +93,9 @@ class GroundDetector(nn.Module):
             Logits [1, Q, L] before the sigmoid; boxes [1, Q, 4], cx cy w h as shares of the photo.
         """
         model, size = self.whole.model, extent.to(torch.float32)
-        frame = self._frame(size)
-        features = self._features(image, size)
+        inside = [self._inside(level, size) for level in range(len(self.levels.shapes))]
+        frame = self._frame(inside)
+        features = self._features(image, size, inside)
         positions = F.embedding(position_ids[0], self.text_positions)
         words, between = text_features[0], shut(attends[0])
         away, unit = shut(frame.valid[:, 0]), 1 / self.sides[None, None, :, None]
@@ -110,29 +111,34 @@ class GroundDetector(nn.Module):
         states, boxes = self._decoded(features, words, frame, self._proposed(features, words, frame))
         return (states @ words.T)[None], boxes.sigmoid()[None]
 
-    def _features(self, image: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
-        """[S, D], of all levels."""
+    def _inside(self, level: int, size: torch.Tensor) -> torch.Tensor:
+        """[h, w] bool, which cells of a level lie in the photo."""
+        rows, columns = self.levels.rows[level] < size[0], self.levels.columns[level] < size[1]
+        return rows[:, None] & columns
+
+    def _features(self, image: torch.Tensor, size: torch.Tensor, inside: Sequence[torch.Tensor]) -> torch.Tensor:
+        """[S, D], of all levels. A level that the tower lacks is made of the one before."""
         model = self.whole.model
         rows, columns = torch.arange(self.height)[:, None] < size[0], torch.arange(self.width) < size[1]
         pixels = torch.where(rows & columns, (image - self.mean) / self.deviation, 0.0)
-        maps: Sequence[torch.Tensor] = model.backbone.conv_encoder.model(pixels).feature_maps
-        found, last = [], maps[-1]
+        maps: list[torch.Tensor] = list(model.backbone.conv_encoder.model(pixels).feature_maps)
+        found = []
         for level, project in enumerate(model.input_proj_vision):
-            source = maps[level] if level < len(maps) else last
-            projected = project(source)
-            last = projected if level >= len(maps) else maps[-1]
-            found.append(projected[0].flatten(1).T)
+            of = min(level, len(maps) - 1)
+            made = projected(project, maps[of], inside[of], inside[level])
+            found.append(made[0].flatten(1).T)
+            if level >= len(maps):
+                maps.append(made)
         return torch.cat(found)
 
-    def _frame(self, size: torch.Tensor) -> Frame:
-        parts = [self._level(level, size) for level in range(len(self.levels.shapes))]
+    def _frame(self, inside: Sequence[torch.Tensor]) -> Frame:
+        parts = [self._level(level, cells) for level, cells in enumerate(inside)]
         valid, positions, places, ratios = zip(*parts, strict=True)
         return Frame(torch.cat(valid), torch.cat(positions), torch.cat(places), torch.stack(ratios))
 
-    def _level(self, level: int, size: torch.Tensor) -> Frame:
+    def _level(self, level: int, inside: torch.Tensor) -> Frame:
         """The photo on one level, with that level's embedding in its positions."""
-        rows, columns = self.levels.rows[level] < size[0], self.levels.columns[level] < size[1]
-        counts = torch.stack((columns.sum(dtype=torch.float32), rows.sum(dtype=torch.float32)))
+        counts = torch.stack((inside[0].sum(dtype=torch.float32), inside[:, 0].sum(dtype=torch.float32)))
         height, width = self.levels.shapes[level]
         x, y = torch.arange(1.0, width + 1), torch.arange(1.0, height + 1)
         along = sines(self._share(x, counts[0])[:, None], self.grid_waves)
@@ -141,9 +147,8 @@ class GroundDetector(nn.Module):
         places = torch.stack((
             ((x - 0.5) / counts[0])[None].expand(height, -1), ((y - 0.5) / counts[1])[:, None].expand(-1, width)
         ), -1)  # fmt: skip
-        valid = (rows[:, None] & columns).reshape(-1, 1)
         positions = both + self.whole.model.level_embed[level]
-        return Frame(valid, positions, places.flatten(0, 1), counts / self.sides[level])
+        return Frame(inside.reshape(-1, 1), positions, places.flatten(0, 1), counts / self.sides[level])
 
     @staticmethod
     def _share(steps: torch.Tensor, count: torch.Tensor) -> torch.Tensor:

@@ -55,6 +55,28 @@ def attend(
     return joined(shares @ heads(layer.value(values), count))
 
 
+def projected(project: Upstream, source: torch.Tensor, seen: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """A convolution and a group norm as they are of the photo without what pads it: [1, D, h, w].
+
+    Transformers does not pad a single photo. So the convolution sees zeros behind the photo's end, as at a border,
+    and means and variances are of the photo's cells (Wu and He, Group Normalization, 2018).
+
+    Args:
+        project: of `nn.Conv2d` and `nn.GroupNorm`.
+        source: [1, C, H, W].
+        seen: [H, W] bool, which of its cells lie in the photo.
+        inside: [h, w] bool, likewise of the result's; one at least.
+    """
+    convolution, norm = project
+    made = convolution(torch.where(seen, source, 0.0)).unflatten(1, (norm.num_groups, -1))
+    share, axes = 1 / inside.to(torch.float32).mean(), (2, 3, 4)
+    centred = made - torch.where(inside, made, 0.0).mean(axes, keepdim=True) * share
+    kept = torch.where(inside, centred, 0.0)
+    variance = (kept * kept).mean(axes, keepdim=True) * share
+    unit = (centred / (variance + norm.eps).sqrt()).flatten(1, 2)
+    return unit * norm.weight[:, None, None] + norm.bias[:, None, None]
+
+
 class Levels:
     """How an image of one size lies on the levels of features.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
@@ -66,14 +67,43 @@ def feeds(extent=(64, 96), lengths=(3, 5, 2), seed=0):
     )  # fmt: skip
 
 
+class OfThePhoto(torch.nn.Module):
+    """A projection of transformers that sees the photo's cells alone, as if nothing were around them."""
+
+    def __init__(self, project, stride, extent):
+        super().__init__()
+        self.project, self.cells = project, [-(-side // stride) for side in extent]
+
+    def forward(self, source):
+        height, width = self.cells
+        made, padded = self.project(source[..., :height, :width]), self.project(source)
+        out = torch.zeros_like(padded)
+        out[..., : made.shape[2], : made.shape[3]] = made
+        return out
+
+
 def upstream(model, given):
-    """Transformers' logits [1, Q, L] and boxes [1, Q, 4]."""
-    mask = torch.zeros(1, 96, 96, dtype=torch.long)
+    """Transformers' logits [1, Q, L] and boxes [1, Q, 4] of the padded image, with projections of the photo alone."""
+    model = deepcopy(model)
+    projects = model.model.input_proj_vision
+    for level, (project, stride) in enumerate(zip(projects, (8, 16, 16), strict=True)):
+        projects[level] = OfThePhoto(project, stride, given.extent.tolist())
+    return answered(model, given, 96, 96)
+
+
+def unpadded(model, given):
+    """Transformers' own, as its processor gives it a single photo: with nothing around it."""
+    return answered(model, given, *given.extent.tolist())
+
+
+def answered(model, given, height, width):
+    """Transformers' answer to the upper left part of the image."""
+    mask = torch.zeros(1, height, width, dtype=torch.long)
     mask[:, : given.extent[0], : given.extent[1]] = 1
     mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
-    tokens = given.tokens.long()
+    tokens, image = given.tokens.long(), given.image[..., :height, :width]
     answer = model(
-        pixel_values=(given.image / 255 - mean) / deviation * mask[:, None], pixel_mask=mask, input_ids=tokens,
+        pixel_values=(image / 255 - mean) / deviation * mask[:, None], pixel_mask=mask, input_ids=tokens,
         token_type_ids=torch.zeros_like(tokens), attention_mask=torch.ones_like(tokens),
     )  # fmt: skip
     return answer.logits[..., : tokens.shape[1]].numpy(), answer.pred_boxes.numpy()
@@ -92,6 +122,19 @@ def test_both_stages_are_transformers_own_model(extent, model, stages):
     features = text(given.tokens, given.position_ids, given.attends)
     outputs = detector(given.image, given.extent, features, given.position_ids, given.attends)
     assert apart([each.numpy() for each in outputs], upstream(model, given)) < TOLERANCE
+
+
+def test_features_of_a_photo_that_ends_with_swins_windows_are_transformers_without_padding(model):
+    given, detector, seen = feeds((64, 64)), GroundDetector(model, model.image_size), []
+    hooks = [each.register_forward_hook(lambda *told: seen.append(told[2])) for each in model.model.input_proj_vision]
+    unpadded(model, given)
+    for hook in hooks:
+        hook.remove()
+    size = given.extent.float()
+    inside = [detector._inside(level, size) for level in range(3)]
+    made = detector._features(given.image, size, inside)[torch.cat([cells.flatten() for cells in inside])]
+    expected = torch.cat([each[0].flatten(1).T for each in seen])
+    assert (made - expected).abs().max() < TOLERANCE * 3  # sums of float32 in another order
 
 
 def test_what_lies_outside_the_photo_has_no_influence(stages):
