@@ -7,7 +7,7 @@ import pytest
 
 from ovdeploy.export.reference.tracking.reference import torch_tracker
 from ovdeploy.runtime import Tracker
-from ovdeploy.runtime.errors import EngineError, PromptError, RecipeError
+from ovdeploy.runtime.errors import EngineError, ParameterError, PromptError, RecipeError
 from ovdeploy.runtime.pipelines.tracking.choosing import filled
 from ovdeploy.runtime.pipelines.tracking.memory import Moment, ObjectMemory, closest, to_bfloat16
 from ovdeploy.runtime.recipe.recipe import recipe_from
@@ -88,6 +88,18 @@ def test_a_prompt_on_a_new_frame_is_on_the_next_in_the_videos_way(networks):
     assert tracker.step(frames[1], reverse=True).index == 4
     tracker.prompt(frames[2], 3, points=POINT)
     assert tracker.step(frames[2]).index == 5
+
+
+def test_without_an_index_no_frame_is_taken_for_another_that_was_prompted(networks):
+    frames = clip(3)
+    tracker = torch_tracker(networks)
+    tracker.prompt(frames[0], 1, points=POINT, index=0)
+    tracker.prompt(frames[2], 1, points=POINT, index=9)
+    for call in (tracker.step, lambda frame: tracker.prompt(frame, 2, points=POINT)):
+        with pytest.raises(ParameterError, match="frame 9 was prompted and not stepped on yet.*give this one's index"):
+            call(frames[0])
+    assert tracker.object_ids == (1,)
+    assert tracker.step(frames[0], index=0).index == 0 and tracker.step(frames[1]).index == 1
 
 
 def test_objects_kept_apart_share_no_pixel(networks):
