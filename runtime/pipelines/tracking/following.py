@@ -48,14 +48,15 @@ class Following:
         given = mask is not None
         moment = self._given(seen, mask) if given else self._asked(seen, place, known, prompt, first)
         self.objects[key] = known
-        known.keep(place.frame, moment, first=first)
-        if not first:
-            known.corrected = place.frame
+        if first:
+            known.keep(place.frame, moment, first=True)
+        else:
+            known.correct(place.frame, moment)
         return moment
 
     def step(self, seen: Seen, place: Place) -> dict[int, Moment]:
         """All objects on a frame, in the order in which they joined."""
-        own = {key: each for key, each in self.objects.items() if self._has_answer(each, place.frame)}
+        own = {key: each for key, each in self.objects.items() if each.has_answer(place.frame)}
         others = [key for key in self.objects if key not in own]
         hard = self.parameters.binarise_all and bool(own)
         for keys, reads in self._groups(others, place):
@@ -67,10 +68,6 @@ class Following:
                     self.objects[keys[k]].keep(place.frame, moment, first=False)
         found = {key: each.on(place.frame) for key, each in self.objects.items()}
         return {key: moment for key, moment in found.items() if moment is not None}
-
-    @staticmethod
-    def _has_answer(known: ObjectMemory, index: int) -> bool:
-        return index in known.prompted or (known.corrected == index and index in known.tracked)
 
     def _groups(self, keys: Sequence[int], place: Place) -> Iterator[tuple[list[int], list[Read]]]:
         """Objects that read the same frames, together."""

@@ -15,7 +15,7 @@ import numpy as np
 from ...backends.base import Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle
-from ...errors import EngineError, ParameterError, PromptError
+from ...errors import EngineError, ParameterError, PromptError, warn
 from ...geometry.bands import resize
 from ...photo.arrays import RGB
 from ...photo.reading import Photo, as_photo
@@ -240,6 +240,9 @@ class Tracker(Reopened):
     def _see(self, photo: np.ndarray, index: int) -> Seen:
         """The frame, encoded unless it is the present one."""
         if self._seen is None or not same_photo(self._seen.photo, photo):
+            if self._seen is not None and self.object_ids and self._seen.photo.shape != photo.shape:
+                was, now = ("×".join(map(str, each.shape[1::-1])) for each in (self._seen.photo, photo))
+                warn(f"a frame is {now}, the one before was {was}; the objects are followed on. `reset` begins anew")
             self._seen = self._calls.encode(photo.copy())
         if index != self._index:
             self._index, self._stepped = index, False
