@@ -128,6 +128,23 @@ def test_a_mask_too_small_for_the_model_is_told(networks):
         assert not tracker.prompt(frame, 1, mask=mask).present
 
 
+def test_all_are_remembered_as_hard_masks_only_where_a_prompt_is_new(networks, monkeypatch):
+    frames, tracker, hard = clip(2), torch_tracker(networks, {"binarise_all": True}), []
+    remember = tracker._calls.remember
+
+    def heard(seen, logits, binarise, scores):
+        hard.append(bool(binarise[0]))
+        return remember(seen, logits, binarise, scores)
+
+    tracker.prompt(frames[0], 1, points=POINT)
+    tracker.step(frames[0])
+    tracker.prompt(frames[1], 2, points=POINT, index=1)
+    monkeypatch.setattr(tracker._calls, "remember", heard)
+    tracker.step(frames[1])
+    tracker.step(frames[1], index=1)
+    assert hard == [True, False], "object 1 is found anew each time; object 2 keeps its answer"
+
+
 def test_objects_kept_apart_share_no_pixel(networks):
     tracker = torch_tracker(networks, {"overlap": False})
     frames = clip(2)
