@@ -87,7 +87,7 @@ def find_pace(
     names, held_out = split(list(dataset.names), share)
     warm_up(segmenter, dataset, words, points[:1])
 
-    def over(part: list[str], settings: list[dict[str, Any]], what: str) -> list[Candidate]:
+    def over(part: list[str], settings: list[dict[str, Any]], budget: float, what: str) -> list[Candidate]:
         task = progress.add_task(what, total=len(part))
         return run(
             segmenter,
@@ -95,17 +95,18 @@ def find_pace(
             words,
             settings,
             len(dataset.classes),
-            budget=goal.budget,
+            budget=budget,
             advance=lambda photos: progress.update(task, advance=photos),
         )
 
-    tried = over(names, points, f"{len(points)} settings")
+    tried = over(names, points, goal.budget, f"{len(points)} settings")
     if math.isnan(tried[0].miou):
         raise DatasetError("no pixel of the photos to choose on has a label that counts; mIoU is not defined")
     found = goal.choose(tried)
     checked = None
     if held_out and found is not tried[0]:
-        both = over(held_out, [tried[0].values, found.values], "held out")
+        values = [tried[0].values, found.values]
+        both = over(held_out, values, math.inf, "held out")  # none is given up: they are compared photo by photo
         checked = judge(*both) if both[0].times else None
     return Pace(goal, tried, found, checked, failed)
 

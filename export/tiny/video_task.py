@@ -17,11 +17,12 @@ from ..models.promptable.memory.video import NOTHING, VideoSam2
 from ..models.weights import packaged, read_checkpoint
 from ..reference.embed import Upstream
 from .loop import Losses, Part, Task
-from .sam_losses import best_losses, mask_losses, measured_iou
+from .sam_losses import best_losses, best_of_each
 from .sam_user import boxes_of, pick
 from .video_clips import SIDE, Followed, some_clip
 
-BATCH, FRAMES, THINGS = 4, 5, 3
+BATCH, FRAMES, THINGS = 4, 8, 3
+"""Of frames so many that the last reads as many before it as the tracker does."""
 OLD_SIDE = 512
 """Of the square that users' prompts are drawn in, for SAM."""
 THERE = 2.0
@@ -137,9 +138,10 @@ class VideoTask(Task):
         count = len(targets)
         masks, iou, score, tokens = self._tell(features, high, self._nothing(count), None)
         there = (targets.sum((-2, -1)) >= THERE).float()[:, None]
-        mask, estimate = _losses_of_those_there(masks[:, 0], iou[:, 0], targets, there[:, 0])
-        logits = torch.where(there[..., None, None] > 0, masks[:, :1], NOTHING)
-        pointer = torch.where(there > 0, model.obj_ptr_proj(tokens[:, 0]), model.no_obj_ptr)
+        mask, estimate = _losses_of_those_there(masks, iou, targets, there[:, 0])
+        rows, best = torch.arange(count), 1 + iou[:, 1:].argmax(1)  # as the tracker chooses where nothing is asked
+        logits = torch.where(there[..., None, None] > 0, masks[rows, best, None], NOTHING)
+        pointer = torch.where(there > 0, model.obj_ptr_proj(tokens)[rows, best], model.no_obj_ptr)
         kept = Kept(model.remember(bare, logits, torch.zeros(count, dtype=torch.bool), there - 0.5), pointer)
         return mask, estimate, F.binary_cross_entropy_with_logits(score, there), kept
 
@@ -155,7 +157,7 @@ class VideoTask(Task):
 def _losses_of_those_there(
     masks: torch.Tensor, iou: torch.Tensor, targets: torch.Tensor, there: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Means over the things that are there, of masks [O, m, m] and estimates [O]; 0 without any."""
+    """`best_losses` of the things that are there [O], of masks [O, 4, m, m] and estimates [O, 4]; 0 without any."""
     share = there / there.sum().clamp(min=1)
-    error = (iou - measured_iou(masks.detach(), targets)) ** 2
-    return (mask_losses(masks, targets) * share).sum(), (error * share).sum()
+    mask, error = best_of_each((masks, iou), targets)
+    return (mask * share).sum(), (error * share).sum()

@@ -37,13 +37,14 @@ Masks = Mapping[int, np.ndarray]
 
 
 def region_score(mask: np.ndarray, truth: np.ndarray) -> float:
-    """J: intersection over union of two masks [H, W] bool; 1 if both are empty."""
+    """J: intersection over union of two masks [H, W], of bool or numbers that are not 0 inside; 1 if both are empty."""
+    mask, truth = mask != 0, truth != 0
     union = int((mask | truth).sum())
     return int((mask & truth).sum()) / union if union else 1.0
 
 
 def contour_score(mask: np.ndarray, truth: np.ndarray, bound: float = BOUND) -> float:
-    """F of two masks [H, W] bool; 1 if neither has a contour, 0 if one has none.
+    """F of two masks [H, W], as of `region_score`; 1 if neither has a contour, 0 if one has none.
 
     Args:
         mask: the answer.
@@ -60,7 +61,8 @@ def contour_score(mask: np.ndarray, truth: np.ndarray, bound: float = BOUND) -> 
 
 
 def contour(mask: np.ndarray) -> np.ndarray:
-    """[H, W] bool: pixels that differ from the one to the right, below, or right below."""
+    """[H, W] bool: pixels of a mask [H, W] that differ from the one to the right, below, or right below."""
+    mask = mask != 0
     padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     edges: np.ndarray = (mask != padded[:-1, 1:]) | (mask != padded[1:, :-1]) | (mask != padded[1:, 1:])
     return edges
@@ -132,6 +134,10 @@ class Identified(NamedTuple):
         if not isinstance(other, Identified):
             return NotImplemented
         return Identified(*(one + another for one, another in zip(self, other, strict=True)))
+
+    def __radd__(self, other: object) -> Identified:
+        """The same, on the 0 that `sum` begins with."""
+        return self if other == 0 else NotImplemented
 
 
 @public()

@@ -16,6 +16,8 @@ from ..errors import ParameterError, shown
 
 SCHEMA = "ovdeploy/clip/1"
 
+MOST_IDENTITIES = int(np.iinfo(np.uint16).max)
+
 
 @dataclass(frozen=True)
 class FrameAnswer:
@@ -46,7 +48,14 @@ class FrameAnswer:
         return {"frame": self.number, "seconds": self.seconds, "instances": listed}
 
     def identities(self, hw: tuple[int, int]) -> np.ndarray:
-        """Whose every pixel is: [H, W] uint16, the id of the last thing that has it, 0 for nobody's."""
+        """Whose every pixel is: [H, W] uint16, the id of the last thing that has it, 0 for nobody's.
+
+        Raises:
+            ParameterError: an id is not from 1 to 65,535.
+        """
+        wrong = [each.id for each in self.instances if not 1 <= each.id <= MOST_IDENTITIES]
+        if wrong:
+            raise ParameterError(f"id={wrong[0]}: expected 1 to 65,535, since masks of identities have 16 bits")
         owners = np.zeros(hw, np.uint16)
         for each in self.instances:
             owners[each.mask.decode()] = each.id
@@ -72,7 +81,7 @@ def seen_as(
     Raises:
         ParameterError: the identity, the class or the score is out of range, or the mask has other axes.
     """
-    if not 1 <= identity <= np.iinfo(np.uint16).max or not 0 <= class_index < len(names):
+    if not 1 <= identity <= MOST_IDENTITIES or not 0 <= class_index < len(names):
         told = f"identity={identity} and class_index={class_index} of {len(names)} names"
         raise ParameterError(f"{told}: expected an identity from 1 to 65,535, and a class that there is")
     if not 0 <= score <= 1:

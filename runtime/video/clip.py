@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import VideoError
+from ..errors import VideoError, warn
 from .frame import Choice, Frame
 
 
@@ -36,13 +36,13 @@ class Clip(ABC):
         self.hw: tuple[int, int] | None = None
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames that are wanted, in their order.
+        """The frames that are wanted, in their order. Where none is, since the clip ends before, that is warned of.
 
         Raises:
             VideoError: not a single frame can be read.
         """
         self.damage = ""
-        read = 0
+        read = wanted = 0
         try:
             for frame in self._frames():
                 self._same_size(frame)
@@ -50,6 +50,7 @@ class Clip(ABC):
                 if self.choice.is_past(frame.number):
                     return
                 if self.choice.wants(frame.number):
+                    wanted += 1
                     yield frame
         except DamageError as damage:
             if not read:
@@ -57,6 +58,8 @@ class Clip(ABC):
             self.damage = str(damage)
         if not read:
             raise VideoError(f"{self.path}: there is no frame in it")
+        if not wanted and not self.damage:
+            warn(f"none of the clip's {read} frames is wanted: the first that may be is {self.choice.first}")
 
     @abstractmethod
     def _frames(self) -> Iterator[Frame]:

@@ -95,7 +95,7 @@ def _follow(
     things = _Things(follower, joining)
     for count, frame in enumerate(frames):
         masks = things.step(frame, count)
-        if count % joining.every == 0:
+        if count % joining.every == 0 and things.may_join(count):
             new = newcomers(find(frame.image), masks, things.known, joining)
             if sum(things.take(each, frame, count) for each in new):
                 masks = things.step(frame, count)  # so that who joins and who was there are one answer
@@ -119,6 +119,15 @@ class _Things:
         masks = {each.id: each.mask for each in self._follower.step(frame.image, index=count).objects}
         self._seen |= {identity: count for identity, mask in masks.items() if mask.any()}
         return masks
+
+    def may_join(self, count: int) -> bool:
+        """Whether there is room for a newcomer, or somebody whom it may be, or whose place it may have."""
+        lost = any(seen < count for seen in self._seen.values())
+        full, out = len(self.known) >= self._joining.most, self._given == IDENTITIES
+        if (not full and not out) or (lost and (self._joining.rejoin or not out)):
+            return True
+        warn(f"as many things are followed as may be (at once {self._joining.most}); nothing more is looked for")
+        return False
 
     def take(self, found: Instance, frame: Frame, count: int) -> bool:
         """Have a newcomer join; False if there is no room."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ...errors import PromptError
+from ...errors import PromptError, warn
 from ...geometry.sizes import HW
 from ..prompt_input import as_array
 from .sizes import TrackingDimensions
@@ -70,6 +70,11 @@ def given_mask(mask: Any, frame_hw: HW, sizes: TrackingDimensions) -> Given:
     side, small = sizes.frame_side, sizes.mask_side
     inside = _resized((array > 0).astype(np.float32), side) >= 0.5
     whole = np.where(inside, INSIDE, INSIDE - SPAN).astype(np.float32)
+    if array.any() and not inside.any():
+        warn(
+            f"a mask vanishes where it is scaled to the {side}×{side} pixels that the model sees, so the object counts "
+            "as absent; prompt it by a point or a box, or on a part of the frame"
+        )
     cells = inside.reshape(small, side // small, small, side // small).astype(np.float32)
     kernel = np.array(sizes.mask_kernel, np.float32).reshape(4, 4)
     prompt = np.einsum("yixj,ij->yx", cells, kernel) + np.float32(sizes.mask_bias)

@@ -32,6 +32,8 @@ class Following:
     def __init__(self, calls: Calls) -> None:
         self.calls, self.parameters = calls, calls.parameters
         self.objects: dict[int, ObjectMemory] = {}
+        self._asked_on: set[int] = set()
+        """Frames that were prompted and not stepped on since."""
 
     def prompt(self, seen: Seen, place: Place, key: int, prompt: Prompt, mask: Any = None) -> Moment:
         """Answer a prompt, and remember it.
@@ -48,16 +50,18 @@ class Following:
         given = mask is not None
         moment = self._given(seen, mask) if given else self._asked(seen, place, known, prompt, first)
         self.objects[key] = known
-        known.keep(place.frame, moment, first=first)
-        if not first:
-            known.corrected = place.frame
+        self._asked_on.add(place.frame)
+        if first:
+            known.keep(place.frame, moment, first=True)
+        else:
+            known.correct(place.frame, moment)
         return moment
 
     def step(self, seen: Seen, place: Place) -> dict[int, Moment]:
         """All objects on a frame, in the order in which they joined."""
-        own = {key: each for key, each in self.objects.items() if self._has_answer(each, place.frame)}
+        own = {key: each for key, each in self.objects.items() if each.has_answer(place.frame)}
         others = [key for key in self.objects if key not in own]
-        hard = self.parameters.binarise_all and bool(own)
+        hard = self.parameters.binarise_all and bool(own) and place.frame in self._asked_on
         for keys, reads in self._groups(others, place):
             for part in batches(range(len(keys)), self.parameters.prompt_batch):
                 features = self.calls.recall(seen, [reads[k] for k in part])
@@ -65,12 +69,9 @@ class Following:
                 moments = self._moments(seen, said, several=True, hard=hard)
                 for k, moment in zip(part, moments, strict=True):
                     self.objects[keys[k]].keep(place.frame, moment, first=False)
+        self._asked_on.discard(place.frame)
         found = {key: each.on(place.frame) for key, each in self.objects.items()}
         return {key: moment for key, moment in found.items() if moment is not None}
-
-    @staticmethod
-    def _has_answer(known: ObjectMemory, index: int) -> bool:
-        return index in known.prompted or (known.corrected == index and index in known.tracked)
 
     def _groups(self, keys: Sequence[int], place: Place) -> Iterator[tuple[list[int], list[Read]]]:
         """Objects that read the same frames, together."""

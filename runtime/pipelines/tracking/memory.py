@@ -49,12 +49,12 @@ class ObjectMemory:
     Attributes:
         prompted: by frame; kept until the object is forgotten.
         tracked: by frame; of these only the ones within reach of the last are kept.
-        corrected: the tracked frame whose answer a prompt gave last; None without one.
+        corrected: those of the tracked frames whose answers prompts gave.
     """
 
     prompted: dict[int, Moment] = field(default_factory=dict)
     tracked: dict[int, Moment] = field(default_factory=dict)
-    corrected: int | None = None
+    corrected: set[int] = field(default_factory=set)
 
     def keep(self, frame: int, moment: Moment, *, first: bool) -> None:
         """Remember a moment, and let go of tracked ones that no later frame reads.
@@ -70,6 +70,16 @@ class ObjectMemory:
         self.tracked[frame] = moment
         for old in [each for each in self.tracked if abs(each - frame) > POINTER_FRAMES + 1]:
             del self.tracked[old]
+            self.corrected.discard(old)
+
+    def correct(self, frame: int, moment: Moment) -> None:
+        """Remember the answer that a prompt gave on a tracked frame in place of the one that was found."""
+        self.keep(frame, moment, first=False)
+        self.corrected.add(frame)
+
+    def has_answer(self, frame: int) -> bool:
+        """Whether a prompt answers this frame, so that nothing has to be found there."""
+        return frame in self.prompted or frame in self.corrected
 
     def on(self, frame: int) -> Moment | None:
         """The object on a frame, if that is remembered."""

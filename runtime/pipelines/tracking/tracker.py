@@ -15,7 +15,7 @@ import numpy as np
 from ...backends.base import Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle
-from ...errors import EngineError, PromptError
+from ...errors import EngineError, ParameterError, PromptError, warn
 from ...geometry.bands import resize
 from ...photo.arrays import RGB
 from ...photo.reading import Photo, as_photo
@@ -144,6 +144,7 @@ class Tracker(Reopened):
 
         Raises:
             PhotoError: the frame cannot be read.
+            ParameterError: `index` is None, and another frame was prompted and not stepped on yet.
             PromptError: nothing is given, a mask beside something else, or something of a wrong shape or value.
             EngineError: an engine failed or returned NaN.
         """
@@ -152,7 +153,7 @@ class Tracker(Reopened):
         self._refuse_closed()
         self._calls.clock = Clock()
         photo = as_photo(frame, self._calls.parameters.max_pixels, color)
-        place = Place(self._index_of_prompt(photo, index, -1 if reverse else 1), reverse)
+        place = Place(self._index_of(photo, index, reverse, again=True), reverse)
         with self._turn, self._unmoved():
             seen = self._see(photo, place.frame)
             moment = self._following.prompt(seen, place, object_id, Prompt(points, labels, box), mask)
@@ -170,13 +171,14 @@ class Tracker(Reopened):
 
         Raises:
             PhotoError: the frame cannot be read.
+            ParameterError: `index` is None, and another frame was prompted and not stepped on yet.
             EngineError: an engine failed or returned NaN.
         """
         self._refuse_closed()
         clock = self._calls.clock = Clock()
         with clock("decode"):
             photo = as_photo(frame, self._calls.parameters.max_pixels, color)
-        at = index if index is not None else self._next(-1 if reverse else 1)
+        at = self._index_of(photo, index, reverse)
         with self._turn, self._unmoved():
             seen = self._see(photo, at)
             moments = self._following.step(seen, Place(at, reverse))
@@ -213,11 +215,17 @@ class Tracker(Reopened):
     def _next(self, way: int) -> int:
         return self._index + way if self._stepped else self._index
 
-    def _index_of_prompt(self, photo: np.ndarray, index: int | None, way: int) -> int:
+    def _index_of(self, photo: np.ndarray, index: int | None, reverse: bool, again: bool = False) -> int:
+        """The index that is given or meant; `again` where the present frame, stepped on, is meant by its pixels."""
         if index is not None:
             return index
         present = self._seen is not None and same_photo(self._seen.photo, photo)
-        return self._index if present else self._next(way)
+        if not (present or self._stepped or self._seen is None):
+            raise ParameterError(
+                f"frame {self._index} was prompted and not stepped on yet, and this is another frame: step on that one "
+                "first, or give this one's index"
+            )
+        return self._index if present and again else self._next(-1 if reverse else 1)
 
     @contextmanager
     def _unmoved(self) -> Iterator[None]:
@@ -232,6 +240,9 @@ class Tracker(Reopened):
     def _see(self, photo: np.ndarray, index: int) -> Seen:
         """The frame, encoded unless it is the present one."""
         if self._seen is None or not same_photo(self._seen.photo, photo):
+            if self._seen is not None and self.object_ids and self._seen.photo.shape != photo.shape:
+                was, now = ("×".join(map(str, each.shape[1::-1])) for each in (self._seen.photo, photo))
+                warn(f"a frame is {now}, the one before was {was}; the objects are followed on. `reset` begins anew")
             self._seen = self._calls.encode(photo.copy())
         if index != self._index:
             self._index, self._stepped = index, False

@@ -1,13 +1,17 @@
 """Pace: what is tried, how it is measured, and which of it serves a goal."""
 
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.progress import Progress
 
-from ovdeploy.calib.tune import pace
+from ovdeploy.calib.tune import pace, pacing
+from ovdeploy.calib.tune.fit import split
 from ovdeploy.calib.tune.goal import Cheapest, Within
 from ovdeploy.calib.tune.noise import Tally
 from ovdeploy.calib.tune.pace import Candidate, candidates, judge, run
@@ -42,21 +46,23 @@ def test_candidates_begin_with_the_settings_in_force_are_distinct_and_fit_the_wi
 
 
 class Encoder:
-    """A segmenter whose encoding takes 20 ms, and whose refinement 30 more; it says class 1 everywhere if refined."""
+    """A segmenter whose encoding takes 20 ms, ten times as long of a photo that is not black; what refinement needs of
+    it 10 more, at once or when it is missed; refinement 20. It says class 1 everywhere if refined."""
 
     def __init__(self):
         self.encoded, self.now = [], 0.0
+        self.parameters, self.SIZE = Parameters(), "short_side"
 
     def clock(self):
         return self.now
 
     def encode(self, photo, parameters):
         self.encoded.append(dict(parameters))
-        self.now += 0.02
-        return SimpleNamespace(segment=self.segment)
+        self.now += (0.2 if photo.any() else 0.02) + 0.01 * parameters["refine"]
+        return SimpleNamespace(segment=partial(self.segment, parameters["refine"]))
 
-    def segment(self, vocabulary, parameters):
-        self.now += 0.03 * parameters["refine"]
+    def segment(self, ready, vocabulary, parameters):
+        self.now += parameters["refine"] * (0.02 if ready else 0.03)
         return SimpleNamespace(mask=np.full((2, 2), int(parameters["refine"])))
 
 
@@ -83,6 +89,27 @@ def test_hopeless_candidates_are_given_up_and_the_first_never():
     assert len(first.times) == 3 and not first.dropped
     assert len(coarse.times) == 3  # 20 ms
     assert len(other.times) == 1 and other.dropped and np.isnan(other.miou)
+
+
+def test_what_refines_alone_is_encoded_for_it_at_once():
+    encoder = Encoder()
+    (refined,) = run(encoder, samples(1), WORDS, POINTS[:1], 2, clock=encoder.clock)
+    assert encoder.encoded[0]["refine"] and refined.times == pytest.approx([50])
+
+
+def test_a_photo_held_out_that_is_slow_gives_up_none_of_those_that_are_judged(monkeypatch):
+    encoder, names = Encoder(), [str(number) for number in range(8)]
+    _, held_out = split(names, 0.5)
+
+    def read(name):
+        return replace(samples(1)[0], photo=np.full((2, 2, 3), name == held_out[0], np.uint8))
+
+    monkeypatch.setattr(pacing, "run", partial(run, clock=encoder.clock))
+    monkeypatch.setattr(pacing, "replaying", lambda segmenter: segmenter)
+    dataset = SimpleNamespace(names=names, classes=("a", "b"), read=read)
+    found = pacing.find_pace(encoder, dataset, WORDS, Within(30), Progress(disable=True), share=0.5, trials=2)
+    assert not found.found.values["refine"] and found.checked.photos == len(held_out) > 1
+    assert found.checked.after.ms == pytest.approx(20), "the median"
 
 
 def test_photos_that_cannot_be_read_are_told_and_left_out():

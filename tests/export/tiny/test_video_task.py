@@ -10,7 +10,7 @@ from ovdeploy.export.models.promptable.memory.video import build_tiny_video
 from ovdeploy.export.models.weights import packaged, read_checkpoint
 from ovdeploy.export.tiny.train import main
 from ovdeploy.export.tiny.video_clips import CELL, SIDE, SMALLEST, some_clip
-from ovdeploy.export.tiny.video_task import KINDS, VideoTask, begin_with_sam
+from ovdeploy.export.tiny.video_task import KINDS, VideoTask, _losses_of_those_there, begin_with_sam
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,26 @@ def test_all_of_the_model_learns_but_for_what_it_does_not_use(model, monkeypatch
         for name, parameter in model.named_parameters():
             reached[name] |= parameter.grad is not None
     assert [name for name, was in reached.items() if not was] == ["no_mem_pos_enc"]
+
+
+def test_frames_that_are_followed_teach_every_mask_and_every_age_that_the_tracker_uses(model):
+    """Of the decoder's three masks each has a network of its own, which learns where it was the best."""
+    model.zero_grad()
+    for seed in (3, 4):
+        VideoTask(model).losses(np.random.default_rng(seed))["followed"].backward()
+    networks = model.sam_mask_decoder.output_hypernetworks_mlps
+    assert all(any(each.grad.any() for each in network.parameters()) for network in networks)
+    rows = model.maskmem_tpos_enc.grad.flatten(1).abs().sum(1)
+    assert len(rows) == 7 and (rows > 0).all(), "of the prompt and six frames back"
+
+
+def test_a_frame_without_any_of_the_things_has_no_loss_of_masks():
+    masks, iou = (torch.ones(2, 4, *more, requires_grad=True) for more in ((8, 8), ()))
+    none = torch.zeros(2)
+    losses = _losses_of_those_there(masks, iou, torch.zeros(2, 8, 8), none)
+    assert [loss.item() for loss in losses] == [0, 0]
+    torch.stack(losses).sum().backward()
+    assert not masks.grad.any() and not iou.grad.any()
 
 
 def test_the_same_random_numbers_give_the_same_losses(model):

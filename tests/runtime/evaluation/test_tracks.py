@@ -73,6 +73,22 @@ def test_a_contour_within_the_bound_is_right_and_one_beyond_is_wrong():
         assert contour_score(mask, truth) == score
 
 
+@pytest.mark.parametrize("inside", [1, 2, 255])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
+def test_masks_of_numbers_are_masks_of_what_is_not_0(inside, dtype):
+    mask, truth = square(4, 4), square(6, 6)
+    told = mask.astype(dtype) * dtype(inside)
+    for score in (region_score, contour_score):
+        assert score(told, truth) == score(truth, told) == score(told, truth.astype(dtype)) == score(mask, truth) < 1
+    assert identified([{1: told}], [{1: mask}]).f1 == 1 and followed([{1: told}], [{1: mask}])[1].both == 1
+
+
+def test_counts_of_clips_add_up():
+    assert sum([Identified(1, 2, 3), Identified(10, 20, 30)]) == (11, 22, 33)
+    with pytest.raises(TypeError):
+        1 + Identified(1, 2, 3)
+
+
 def test_nothing_rightly_said_is_right():
     nothing, something = np.zeros((40, 40), bool), square(4, 4)
     assert region_score(nothing, nothing) == contour_score(nothing, nothing) == 1

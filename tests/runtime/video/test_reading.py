@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ovdeploy.runtime.errors import MissingExtraError, ParameterError, VideoError
+from ovdeploy.runtime.errors import MissingExtraError, OvdeployWarning, ParameterError, VideoError
+from ovdeploy.runtime.video.folder import natural_order
 from ovdeploy.runtime.video.frame import Choice
 from ovdeploy.runtime.video.reading import open_clip
 from support.videos import MIRRORED, TURNED, pictures, turn_video, write_video
@@ -132,6 +133,21 @@ def test_a_folder_of_photos_is_a_clip_without_times(tmp_path):
     frames = list(open_clip(folder))
     assert [frame.seconds for frame in frames] == [None] * 4
     assert all((frame.image == picture).all() for frame, picture in zip(frames, pictures(4, HW), strict=True))
+
+
+def test_a_choice_behind_the_clips_end_is_told(tmp_path):
+    folder = _folder(tmp_path / "frames", pictures(2, HW))
+    with pytest.warns(OvdeployWarning, match="none of the clip's 2 frames is wanted: the first that may be is 50"):
+        assert list(open_clip(folder, first=50)) == []
+    assert [frame.number for frame in open_clip(folder, first=1)] == [1]
+
+
+def test_numbers_in_names_count_by_their_value(tmp_path):
+    for name in ("10.png", "9.png", "a2b11.png", "a2b3.png", "a10b1.png", "007.png", "08.png", "7.png"):
+        Image.fromarray(pictures(1, HW)[0]).save(tmp_path / name)
+    expected = ["007.png", "7.png", "08.png", "9.png", "10.png", "a2b3.png", "a2b11.png", "a10b1.png"]
+    assert open_clip(tmp_path).names == expected
+    assert natural_order("9" * 6000 + ".png") < natural_order("1" + "0" * 6000 + ".png")  # more digits than int() takes
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])

@@ -196,6 +196,24 @@ def test_where_all_are_in_sight_no_more_join_and_that_is_told():
     assert [each.area for each in answer.instances] == [12]
 
 
+def test_where_nothing_may_join_nothing_is_looked_for_and_that_is_told():
+    looked = []
+
+    def find(image):
+        looked.append(int(image[0, 0, 0]))
+        return [seen_as(1, np.ones((4, 4), bool))]
+
+    class Staying(Fading):
+        def step(self, frame, *, index):
+            there = {i: mask & (index < 3) for i, (_, mask) in self.masks.items()}
+            return SimpleNamespace(objects=[SimpleNamespace(id=i, mask=mask) for i, mask in there.items()])
+
+    frames = [Frame(n, None, np.full((4, 4, 3), n, np.uint8)) for n in range(4)]
+    with pytest.warns(OvdeployWarning, match=r"as may be \(at once 1\)"):
+        answers = list(follow_words(frames, find, Staying(), Joining(every=1, most=1)))
+    assert looked == [0, 3] and len(answers) == 4, "who is out of sight makes room"
+
+
 @pytest.mark.parametrize("wrong", [{"every": 0}, {"least_iou": 0.0}, {"least_iou": 1.1}, {"min_area": 0}, {"most": 0}])
 def test_wrong_numbers_are_told(wrong):
     with pytest.raises(ParameterError, match="expected"):

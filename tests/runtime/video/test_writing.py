@@ -1,6 +1,7 @@
 """Answers about clips: lines, masks and films, read back by readers that share no code."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,6 +95,19 @@ def test_an_instance_has_the_box_and_area_of_its_mask(top, left, side):
     found = seen_as(1, mask)
     ys, xs = np.nonzero(mask)
     assert found.box_xyxy == (xs.min(), ys.min(), xs.max(), ys.max()) and found.area == mask.sum()
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 65_536])
+def test_an_identity_that_a_mask_cannot_hold_is_told(wrong):
+    found = replace(seen_as(1, block(0, 0)), id=wrong)
+    with pytest.raises(ParameterError, match="expected 1 to 65,535"):
+        FrameAnswer(0, None, (found,)).identities(HW)
+
+
+def test_an_answer_about_no_frame_is_a_line_and_no_film(tmp_path):
+    with clip_writer(tmp_path / "a", SUBJECT):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
 def test_an_empty_mask_is_nothing_and_wrong_numbers_are_told():

@@ -7,7 +7,7 @@ import pytest
 
 from ovdeploy.export.reference.tracking.reference import torch_tracker
 from ovdeploy.runtime import Tracker
-from ovdeploy.runtime.errors import EngineError, PromptError, RecipeError
+from ovdeploy.runtime.errors import EngineError, OvdeployWarning, ParameterError, PromptError, RecipeError
 from ovdeploy.runtime.pipelines.tracking.choosing import filled
 from ovdeploy.runtime.pipelines.tracking.memory import Moment, ObjectMemory, closest, to_bfloat16
 from ovdeploy.runtime.recipe.recipe import recipe_from
@@ -90,6 +90,61 @@ def test_a_prompt_on_a_new_frame_is_on_the_next_in_the_videos_way(networks):
     assert tracker.step(frames[2]).index == 5
 
 
+def test_without_an_index_no_frame_is_taken_for_another_that_was_prompted(networks):
+    frames = clip(3)
+    tracker = torch_tracker(networks)
+    tracker.prompt(frames[0], 1, points=POINT, index=0)
+    tracker.prompt(frames[2], 1, points=POINT, index=9)
+    for call in (tracker.step, lambda frame: tracker.prompt(frame, 2, points=POINT)):
+        with pytest.raises(ParameterError, match=r"frame 9 was prompted and not stepped on yet.*give this one's index"):
+            call(frames[0])
+    assert tracker.object_ids == (1,)
+    assert tracker.step(frames[0], index=0).index == 0 and tracker.step(frames[1]).index == 1
+
+
+def test_corrections_of_several_frames_stay_when_they_are_stepped_on_again(networks):
+    frames, tracker = clip(4), torch_tracker(networks)
+    tracker.prompt(frames[0], 1, points=POINT)
+    for frame in frames:
+        tracker.step(frame)
+    asked = [tracker.prompt(frames[k], 1, points=[[120, 130]], index=k) for k in (1, 2)]
+    again = [tracker.step(frames[k], index=k).objects[0] for k in (1, 2)]
+    for one, other in zip(asked, again, strict=True):
+        np.testing.assert_array_equal(one.low_res_logits, other.low_res_logits)
+
+
+def test_a_frame_of_another_size_is_told(networks):
+    frames, tracker = clip(2), torch_tracker(networks)
+    tracker.prompt(frames[0], 1, points=POINT)
+    tracker.step(frames[0])
+    with pytest.warns(OvdeployWarning, match="a frame is 200×256, the one before was 256×256"):
+        tracker.step(np.ascontiguousarray(frames[1][:, :200]))
+
+
+def test_a_mask_too_small_for_the_model_is_told(networks):
+    tracker, frame, mask = torch_tracker(networks), np.zeros((1600, 1600, 3), np.uint8), np.zeros((1600, 1600), bool)
+    mask[800, 800] = True
+    with pytest.warns(OvdeployWarning, match="a mask vanishes"):
+        assert not tracker.prompt(frame, 1, mask=mask).present
+
+
+def test_all_are_remembered_as_hard_masks_only_where_a_prompt_is_new(networks, monkeypatch):
+    frames, tracker, hard = clip(2), torch_tracker(networks, {"binarise_all": True}), []
+    remember = tracker._calls.remember
+
+    def heard(seen, logits, binarise, scores):
+        hard.append(bool(binarise[0]))
+        return remember(seen, logits, binarise, scores)
+
+    tracker.prompt(frames[0], 1, points=POINT)
+    tracker.step(frames[0])
+    tracker.prompt(frames[1], 2, points=POINT, index=1)
+    monkeypatch.setattr(tracker._calls, "remember", heard)
+    tracker.step(frames[1])
+    tracker.step(frames[1], index=1)
+    assert hard == [True, False], "object 1 is found anew each time; object 2 keeps its answer"
+
+
 def test_objects_kept_apart_share_no_pixel(networks):
     tracker = torch_tracker(networks, {"overlap": False})
     frames = clip(2)
@@ -167,6 +222,21 @@ def test_pointers_of_prompts_to_come_are_read_only_where_there_is_no_other():
     for frame in range(9, 1, -1):
         known.keep(frame, moment(), first=False)
     assert known.read(5, reverse=False, most=10, longest=15).reading.distances == (1 / 15, 2 / 15, 3 / 15)
+
+
+def test_every_correction_in_reach_is_kept():
+    known = ObjectMemory()
+    for frame in range(5):
+        known.keep(frame, moment(), first=frame == 0)
+    for frame in (2, 3):
+        known.correct(frame, moment())
+    assert [frame for frame in range(6) if known.has_answer(frame)] == [0, 2, 3]
+    for frame in range(5, 20):
+        known.keep(frame, moment(), first=False)
+    assert known.corrected == {3}, "what is let go of is no answer"
+    known.keep(30, moment(), first=False)
+    known.keep(3, moment(), first=False)
+    assert not known.has_answer(3)
 
 
 def test_the_closest_frames_are_chosen():
