@@ -25,7 +25,6 @@ from ovdeploy.export.reference.grounded.ground_text import GroundText
 from ovdeploy.export.reference.grounded.grounding import detector_inputs, detector_outputs, text_inputs, text_outputs
 from ovdeploy.runtime.backends.registry import open_session
 from ovdeploy.runtime.graph.lint import lint_model
-from ovdeploy.runtime.pipelines.grounded.dino import framed
 from ovdeploy.runtime.pipelines.grounded.sizes import TOKENS
 from ovdeploy.runtime.stage.contract import StageContract
 from ovdeploy.runtime.words import phrases
@@ -46,12 +45,10 @@ def exported(stage, module, inputs, outputs, folder):
 
 def upstream(model, feeds):
     """Transformers' logits and boxes."""
-    tokens, (height, width) = torch.from_numpy(feeds["tokens"]).long(), feeds["extent"]
-    mask = torch.zeros(1, *feeds["image"].shape[2:], dtype=torch.long)
-    mask[:, :height, :width] = 1
+    tokens, mask = torch.from_numpy(feeds["tokens"]).long(), torch.ones(1, *feeds["extent"], dtype=torch.long)
     mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
     answer = model(
-        pixel_values=(torch.from_numpy(feeds["image"]) / 255 - mean) / deviation * mask[:, None], pixel_mask=mask,
+        pixel_values=(torch.from_numpy(feeds["image"]) / 255 - mean) / deviation, pixel_mask=mask,
         input_ids=tokens, token_type_ids=torch.zeros_like(tokens), attention_mask=torch.ones_like(tokens),
     )  # fmt: skip
     return answer.logits[0, :, : tokens.shape[1]].numpy(), answer.pred_boxes[0].numpy()
@@ -77,10 +74,13 @@ def main():
     model.requires_grad_(False)
     random, width = np.random.default_rng(0), model.config.d_model
     told = phrases.text_inputs([4, 3, 6])
-    photo = np.kron(random.integers(0, 256, (12, 16, 3)), np.ones((40, 40, 1))).astype(np.uint8)
+    image_height, image_width = model.image_size
+    # fills the image: nothing is padded, which transformers would see otherwise
+    image = np.kron(random.integers(0, 256, (1, 3, 12, 16)), np.ones((image_height // 12, image_width // 16)))
     tokens = [token for n in (4, 3, 6) for token in (*random.integers(1997, 20000, n - 1), 1012)]
     feeds = {
-        **framed(photo, model.image_size), "tokens": np.array([[101, *tokens, 102]], np.int32),
+        "image": image.astype(np.float32), "extent": np.array(model.image_size, np.int32),
+        "tokens": np.array([[101, *tokens, 102]], np.int32),
         "position_ids": told.position_ids, "attends": told.attends,
     }  # fmt: skip
     begun = time.perf_counter()

@@ -175,8 +175,9 @@ class GroundDetector(nn.Module):
         decoder, states = self.whole.model.decoder, self.whole.model.query_position_embeddings.weight
         doubled = torch.cat((frame.ratios, frame.ratios), -1)
         for layer, refine in zip(decoder.layers, self.whole.bbox_embed, strict=True):
-            scaled = boxes.sigmoid()[:, None] * doubled
-            y_first = scaled[:, 0][:, [1, 0, 2, 3]]
+            shares = boxes.sigmoid()
+            scaled = shares[:, None] * doubled
+            y_first = shares[:, [1, 0, 2, 3]]  # of the photo, not of what it is padded to: as of a photo by itself
             where = decoder.reference_points_head(sines(y_first[..., None], self.box_waves).flatten(1))
             states = self._layer(layer, states, where, features, words, frame, scaled)
             before = boxes.clamp(self.least, self.most)

@@ -25,7 +25,7 @@ from ovdeploy.runtime.graph.lint import lint_model
 from ovdeploy.runtime.stage.contract import Axis, StageContract
 from ovdeploy.runtime.words.phrases import text_inputs as phrases
 
-pytest.importorskip("transformers")
+modeling_grounding_dino = pytest.importorskip("transformers.models.grounding_dino.modeling_grounding_dino")
 
 NAME = "micro_grounding_dino"
 TOLERANCE = 1e-5
@@ -83,12 +83,23 @@ class OfThePhoto(torch.nn.Module):
 
 
 def upstream(model, given):
-    """Transformers' logits [1, Q, L] and boxes [1, Q, 4] of the padded image, with projections of the photo alone."""
-    model = deepcopy(model)
+    """Transformers' logits [1, Q, L] and boxes [1, Q, 4] of the padded image, less what padding does to the photo.
+
+    Its projections see the photo alone, and boxes say where queries are as shares of the photo.
+    """
+    model, shared = deepcopy(model), modeling_grounding_dino.encode_sinusoidal_position_embedding
     projects = model.model.input_proj_vision
     for level, (project, stride) in enumerate(zip(projects, (8, 16, 16), strict=True)):
         projects[level] = OfThePhoto(project, stride, given.extent.tolist())
-    return answered(model, given, 96, 96)
+    height, width = (-(-side // 8) / 12 for side in given.extent.tolist())
+    ratios = torch.tensor([width, height, width, height])
+
+    def of_the_photo(places, **options):
+        return shared(places / ratios if places.shape[-1] == 4 else places, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(modeling_grounding_dino, "encode_sinusoidal_position_embedding", of_the_photo)
+        return answered(model, given, 96, 96)
 
 
 def unpadded(model, given):
@@ -122,6 +133,14 @@ def test_both_stages_are_transformers_own_model(extent, model, stages):
     features = text(given.tokens, given.position_ids, given.attends)
     outputs = detector(given.image, given.extent, features, given.position_ids, given.attends)
     assert apart([each.numpy() for each in outputs], upstream(model, given)) < TOLERANCE
+
+
+@pytest.mark.parametrize("extent", [(64, 64), (64, 96), (96, 64)])
+def test_a_photo_that_ends_with_swins_windows_is_answered_as_without_padding(extent, model, stages):
+    given, (text, detector) = feeds(extent), stages
+    features = text(given.tokens, given.position_ids, given.attends)
+    outputs = detector(given.image, given.extent, features, given.position_ids, given.attends)
+    assert apart([each.numpy() for each in outputs], unpadded(model, given)) < TOLERANCE
 
 
 def test_features_of_a_photo_that_ends_with_swins_windows_are_transformers_without_padding(model):
