@@ -363,6 +363,11 @@ class SkipWatch:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch skips where a run's verdict counts, in the process that sees all reports."""
-    if os.environ.get("CI") == "true" and not hasattr(config, "workerinput"):
+    """Examples have no time limit, since a busy machine is no defect; watch skips where a run's verdict counts."""
+    if find_spec("hypothesis") is not None:
+        from hypothesis import settings
+
+        settings.register_profile("unhurried", deadline=None)
+        settings.load_profile("unhurried")
+    if os.environ.get("CI") == "true" and not hasattr(config, "workerinput"):  # the process that sees all reports
         config.pluginmanager.register(SkipWatch())
