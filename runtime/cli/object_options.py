@@ -11,7 +11,8 @@ import click
 
 from ..errors import PromptError
 from ..geometry.limits import FRAMES
-from ..video.prompts import IDENTITIES, ObjectPrompt, merged, read_identities, read_mask, read_prompts
+from ..video.answer import MOST_IDENTITIES
+from ..video.prompts import ObjectPrompt, merged, read_identities, read_mask, read_prompts
 from .common import together
 
 WHOSE = re.compile(r"([0-9]{1,9})?(?:@([0-9]{1,9}))?=(.*)", re.DOTALL)
@@ -74,8 +75,8 @@ def whose(text: str, first: int, *, numbered: bool = True) -> Whose:
     if found is None or not (found[1] or found[2]) or (found[1] and not numbered):
         return Whose(1, first, text)
     number, frame = int(found[1] or 1), int(found[2] or first)
-    if not 1 <= number <= IDENTITIES or frame >= FRAMES:
-        raise click.BadParameter(f"{text!r}: objects have numbers from 1 to {IDENTITIES:,}, frames from 0")
+    if not 1 <= number <= MOST_IDENTITIES or frame >= FRAMES:
+        raise click.BadParameter(f"{text!r}: objects have numbers from 1 to {MOST_IDENTITIES:,}, frames from 0")
     return Whose(number, frame, found[3])
 
 

@@ -13,10 +13,12 @@ from rich.console import Console
 from ..bundle.bundle import Bundle
 from ..files import check_folder
 from ..geometry.limits import AXIS, FRAMES
+from ..photo.reading import MOST_PIXELS
 from ..pipelines.tracking.tracker import Tracker
+from ..video.answer import MOST_IDENTITIES
 from ..video.frame import Choice as Frames
-from ..video.prompts import IDENTITIES, refuse_unread
-from ..video.reading import MOST_PIXELS, open_clip
+from ..video.prompts import refuse_unread
+from ..video.reading import open_clip
 from ..video.ways import WAYS
 from ..video.words import Joining
 from .common import (
@@ -63,7 +65,7 @@ word_options = together(
     ),
     click.option(
         "--most",
-        type=click.IntRange(1, IDENTITIES),
+        type=click.IntRange(1, MOST_IDENTITIES),
         default=JOINING.most,
         show_default=True,
         help="Things that are followed at once.",

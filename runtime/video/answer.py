@@ -17,6 +17,7 @@ from ..errors import ParameterError, shown
 SCHEMA = "ovdeploy/clip/1"
 
 MOST_IDENTITIES = int(np.iinfo(np.uint16).max)
+"""The largest number of a thing: masks of identities have 16 bits."""
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from ..boundary.reading import read_bytes, reason
 from ..datasets.labels import read_values
 from ..errors import DatasetError, PromptError, shown
 from ..geometry.limits import FRAMES, LONGEST_SIDE
+from ..photo.reading import MOST_PIXELS
+from .answer import MOST_IDENTITIES
 from .frame import Choice
 
 SCHEMA = "ovdeploy/prompts/1"
-IDENTITIES = int(np.iinfo(np.uint16).max)
-"""The largest number of a thing."""
 
-Number = Annotated[int, msgspec.Meta(ge=1, le=IDENTITIES)]
+Number = Annotated[int, msgspec.Meta(ge=1, le=MOST_IDENTITIES)]
 Place = Annotated[float, msgspec.Meta(ge=-LONGEST_SIDE, le=2 * LONGEST_SIDE)]
 
 
@@ -51,9 +51,9 @@ class ObjectPrompt:
         Raises:
             PromptError: a number is out of range, nothing is said, or a mask stands beside something else.
         """
-        if not 1 <= self.object_id <= IDENTITIES or not 0 <= self.frame < FRAMES:
+        if not 1 <= self.object_id <= MOST_IDENTITIES or not 0 <= self.frame < FRAMES:
             told = f"object {shown(self.object_id)} on frame {shown(self.frame)}"
-            raise PromptError(f"{told}: objects have numbers from 1 to {IDENTITIES:,}, frames from 0")
+            raise PromptError(f"{told}: objects have numbers from 1 to {MOST_IDENTITIES:,}, frames from 0")
         if self.points is None and self.box is None and self.mask is None:
             raise PromptError(f"{self}: nothing is said; give points, a box or a mask")
         if self.mask is not None and not (self.points is None and self.labels is None and self.box is None):
@@ -80,7 +80,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 @public()
-def read_prompts(path: str | Path, first: int = 0, max_pixels: int = 100_000_000) -> tuple[ObjectPrompt, ...]:
+def read_prompts(path: str | Path, first: int = 0, max_pixels: int = MOST_PIXELS) -> tuple[ObjectPrompt, ...]:
     """The prompts of a JSON file.
 
     Its `prompts` is a list of objects with `object` (its number), `frame` (by default the first that is wanted), and
@@ -115,7 +115,7 @@ def _prompt_of(entry: _Entry, folder: Path, first: int, max_pixels: int) -> Obje
     return ObjectPrompt(entry.object, frame, entry.points, entry.labels, entry.box, mask)
 
 
-def read_mask(path: str | Path, max_pixels: int = 100_000_000) -> np.ndarray:
+def read_mask(path: str | Path, max_pixels: int = MOST_PIXELS) -> np.ndarray:
     """A thing's mask from a picture of one channel: [H, W] bool, where it is not 0.
 
     Raises:
@@ -127,7 +127,7 @@ def read_mask(path: str | Path, max_pixels: int = 100_000_000) -> np.ndarray:
     return mask
 
 
-def read_identities(path: str | Path, frame: int, max_pixels: int = 100_000_000) -> tuple[ObjectPrompt, ...]:
+def read_identities(path: str | Path, frame: int, max_pixels: int = MOST_PIXELS) -> tuple[ObjectPrompt, ...]:
     """A prompt for each thing of a picture whose pixels are things' numbers, 0 for nobody's.
 
     `STEM.masks` has such pictures, `ovdeploy scenes --frames` writes them, and annotations of DAVIS are some.

@@ -7,13 +7,11 @@ from pathlib import Path
 from ..boundary.arguments import public
 from ..boundary.reading import is_folder
 from ..errors import needing
+from ..photo.reading import MOST_PIXELS
 from .clip import Clip
 from .file import FileClip
 from .folder import FolderClip
 from .frame import Choice
-
-MOST_PIXELS = 100_000_000
-"""Of a frame, unless the caller says otherwise: as of a photo."""
 
 
 @public()

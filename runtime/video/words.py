@@ -20,10 +20,9 @@ from ..answers.instance import Instance
 from ..boundary.arguments import public
 from ..errors import ParameterError, shown, warn
 from ..evaluation.tracks import region_score
-from .answer import FrameAnswer, seen_as
+from .answer import MOST_IDENTITIES, FrameAnswer, seen_as
 from .follower import Follower
 from .frame import Frame
-from .prompts import IDENTITIES
 
 
 class Joining(NamedTuple):
@@ -48,7 +47,7 @@ class Joining(NamedTuple):
         Raises:
             ParameterError: a number is out of range.
         """
-        if self.every < 1 or self.min_area < 1 or not 1 <= self.most <= IDENTITIES:
+        if self.every < 1 or self.min_area < 1 or not 1 <= self.most <= MOST_IDENTITIES:
             raise ParameterError(f"{shown(self)}: expected every, min_area and most from 1 on")
         if not 0 < self.least_iou <= 1:
             raise ParameterError(f"least_iou={shown(self.least_iou)}: expected more than 0, at most 1")
@@ -123,7 +122,7 @@ class _Things:
     def may_join(self, count: int) -> bool:
         """Whether there is room for a newcomer, or somebody whom it may be, or whose place it may have."""
         lost = any(seen < count for seen in self._seen.values())
-        full, out = len(self.known) >= self._joining.most, self._given == IDENTITIES
+        full, out = len(self.known) >= self._joining.most, self._given == MOST_IDENTITIES
         if (not full and not out) or (lost and (self._joining.rejoin or not out)):
             return True
         warn(f"as many things are followed as may be (at once {self._joining.most}); nothing more is looked for")
@@ -145,7 +144,7 @@ class _Things:
         own = [identity for _, identity in lost if self.known[identity].class_index == found.class_index]
         if own and self._joining.rejoin:
             return own[-1]
-        if self._given == IDENTITIES or (len(self.known) >= self._joining.most and not lost):
+        if self._given == MOST_IDENTITIES or (len(self.known) >= self._joining.most and not lost):
             return None
         if len(self.known) >= self._joining.most:
             self._forget(lost[0][1])
