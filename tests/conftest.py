@@ -75,20 +75,8 @@ def made_before(name: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def micro_networks():
-    """The models of the recipe `micro`."""
-    return networks_of("micro")
-
-
-@pytest.fixture(scope="session")
-def micro_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the recipe `micro`. Shared: copy it before changing it."""
-    return bundle_of("micro", "micro_networks", request, tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
 def complete_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with all optional stages, which were added afterwards. Shared: copy it before changing it."""
+    """`micro_bundle` with all optional stages, which were added afterwards. Shared: copy it before changing it."""
     return made_from("micro_bundle", "complete", request, tmp_path_factory)
 
 
@@ -111,72 +99,52 @@ def made_from(bundle: str, name: str, request: pytest.FixtureRequest, tmp_path_f
 
 
 def networks_of(recipe: str) -> Any:
-    """The models of a recipe; tests that ask for them are skipped without PyTorch."""
-    pytest.importorskip("torch", reason=NO_TORCH)
-    from ovdeploy.export.reference.networks import Networks
+    """A fixture: the models of a recipe; tests that ask for them are skipped without PyTorch."""
 
-    return Networks.load(load_recipe(recipe))
+    @pytest.fixture(scope="session")
+    def networks() -> Any:
+        pytest.importorskip("torch", reason=NO_TORCH)
+        from ovdeploy.export.reference.networks import Networks
 
+        return Networks.load(load_recipe(recipe))
 
-def bundle_of(
-    recipe: str,
-    networks: str,
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    *,
-    optional: bool = False,
-) -> Path:
-    """The bundle of a recipe, from the fixture of its models; with its optional stages too if that is asked for."""
-    if find_spec("torch") is None:
-        return made_before(recipe)
-    from ovdeploy.export.bundling.build import build_bundle
-
-    models = request.getfixturevalue(networks)
-    path: Path = tmp_path_factory.mktemp("bundles") / recipe
-    build_bundle(models, path, stages=[use.name for use in models.recipe.uses] if optional else None)
-    return path
+    return networks
 
 
-@pytest.fixture(scope="session")
-def micro_dense_networks():
-    """The models of the recipe `micro-catseg`."""
-    return networks_of("micro-catseg")
+def bundle_of(recipe: str, networks: str, *, optional: bool = False) -> Any:
+    """A fixture: the bundle of a recipe, from the fixture of its models; with its optional stages too if asked for.
+
+    It is shared: copy it before changing it.
+    """
+
+    @pytest.fixture(scope="session")
+    def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        if find_spec("torch") is None:
+            return made_before(recipe)
+        from ovdeploy.export.bundling.build import build_bundle
+
+        models = request.getfixturevalue(networks)
+        path: Path = tmp_path_factory.mktemp("bundles") / recipe
+        build_bundle(models, path, stages=[use.name for use in models.recipe.uses] if optional else None)
+        return path
+
+    return bundle
 
 
-@pytest.fixture(scope="session")
-def micro_dense_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the recipe `micro-catseg`. Shared: copy it before changing it."""
-    return bundle_of("micro-catseg", "micro_dense_networks", request, tmp_path_factory)
+micro_networks = networks_of("micro")
+micro_dense_networks = networks_of("micro-catseg")
+micro_refined_networks = networks_of("micro-catseg-sam")
+micro_video_networks = networks_of("sam2-video-micro")
+micro_edgetam_video_networks = networks_of("edgetam-video-micro")
+micro_escnet_networks = networks_of("micro-escnet")
+micro_grounded_networks = networks_of("grounded-micro")
 
-
-@pytest.fixture(scope="session")
-def micro_refined_networks():
-    """The models of the recipe `micro-catseg-sam`."""
-    return networks_of("micro-catseg-sam")
-
-
-@pytest.fixture(scope="session")
-def micro_refined_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the recipe `micro-catseg-sam`. Shared: copy it before changing it."""
-    return bundle_of("micro-catseg-sam", "micro_refined_networks", request, tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def micro_video_networks():
-    """The models of the recipe `sam2-video-micro`."""
-    return networks_of("sam2-video-micro")
-
-
-@pytest.fixture(scope="session")
-def micro_video_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the recipe `sam2-video-micro`. Shared: copy it before changing it."""
-    return bundle_of("sam2-video-micro", "micro_video_networks", request, tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def micro_edgetam_video_networks():
-    """The models of the recipe `edgetam-video-micro`."""
-    return networks_of("edgetam-video-micro")
+micro_bundle = bundle_of("micro", "micro_networks")
+micro_dense_bundle = bundle_of("micro-catseg", "micro_dense_networks")
+micro_refined_bundle = bundle_of("micro-catseg-sam", "micro_refined_networks")
+micro_video_bundle = bundle_of("sam2-video-micro", "micro_video_networks")
+micro_escnet_bundle = bundle_of("micro-escnet", "micro_escnet_networks", optional=True)
+micro_grounded_bundle = bundle_of("grounded-micro", "micro_grounded_networks")
 
 
 @pytest.fixture(scope="session")
@@ -187,30 +155,6 @@ def edgetam_memory_bundle(micro_edgetam_video_networks: Any, tmp_path_factory: p
     path = tmp_path_factory.mktemp("bundles") / "edgetam-video-micro"
     build_bundle(micro_edgetam_video_networks, path, stages=["sam_memory_encoder", "sam_memory_attention"])
     return path
-
-
-@pytest.fixture(scope="session")
-def micro_escnet_networks():
-    """The models of the recipe `micro-escnet`."""
-    return networks_of("micro-escnet")
-
-
-@pytest.fixture(scope="session")
-def micro_escnet_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the recipe `micro-escnet`, its optional stage too. Shared: copy it before changing it."""
-    return bundle_of("micro-escnet", "micro_escnet_networks", request, tmp_path_factory, optional=True)
-
-
-@pytest.fixture(scope="session")
-def micro_grounded_networks():
-    """The models of the recipe `grounded-micro`."""
-    return networks_of("grounded-micro")
-
-
-@pytest.fixture(scope="session")
-def micro_grounded_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the recipe `grounded-micro`. Shared: copy it before changing it."""
-    return bundle_of("grounded-micro", "micro_grounded_networks", request, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
