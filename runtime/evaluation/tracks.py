@@ -178,7 +178,8 @@ def _check(answers: Sequence[Masks], truths: Sequence[Masks]) -> None:
         masks = [*answer.values(), *truth.values()]
         kinds = {(str(mask.dtype), mask.shape) for mask in masks}
         if len(kinds) > 1 or any(kind != "bool" or len(shape) != 2 for kind, shape in kinds):
-            raise ParameterError(f"frame {number}: expected masks [H, W] bool of one size, got {sorted(kinds)}")
+            told = f"frame {number}: expected masks [H, W] bool of one size, got {sorted(kinds)}"
+            raise ParameterError(f"{told}. Of numbers, compare them with 0: `mask > 0`")
 
 
 def _there(masks: Masks) -> dict[int, np.ndarray]:
