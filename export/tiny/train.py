@@ -102,7 +102,7 @@ def _escnet_task(model: Upstream, scenes: Scenes, out: Path) -> Task:
 
 
 def _video_task(model: Upstream, scenes: Scenes, out: Path) -> Task:
-    begin_video_with_sam(model)
+    begin_video_with_sam(model, read_checkpoint(packaged("sam")))  # the folder's is made beside this one
     return VideoTask(model)
 
 

@@ -6,6 +6,7 @@ thing that is not there is its score, not its mask: memories and pointers are th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -14,8 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from ..models.promptable.memory.video import NOTHING, VideoSam2
-from ..models.weights import packaged, read_checkpoint
 from ..reference.embed import Upstream
+from .device import device_of, moved
 from .loop import Losses, Part, Task
 from .sam_losses import best_losses, best_of_each
 from .sam_user import boxes_of, pick
@@ -45,10 +46,15 @@ class Kept(NamedTuple):
     """[O, C]."""
 
 
-def begin_with_sam(model: Upstream) -> None:
-    """Give a model the miniature SAM's weights where names and shapes are the same: prompts, and the decoder."""
+def begin_with_sam(model: Upstream, sam: Mapping[str, torch.Tensor]) -> None:
+    """Give a model a miniature SAM's weights where names and shapes are the same: prompts, and the decoder.
+
+    Args:
+        model: changed in place.
+        sam: a state dict of SAM's.
+    """
     state, own = model.state_dict(), {}
-    for name, value in read_checkpoint(packaged("sam")).items():
+    for name, value in sam.items():
         renamed = _renamed(name)
         if renamed in state and state[renamed].shape == value.shape:
             own[renamed] = value.float()
@@ -78,7 +84,7 @@ class VideoTask(Task):
 
     def losses(self, rng: np.random.Generator) -> Losses:
         """The losses of a clip: masks, estimates of IoU, scores; of its first frame and of those behind it."""
-        clip = some_clip(rng, FRAMES, THINGS)
+        clip = moved(some_clip(rng, FRAMES, THINGS), device_of(self.model))
         encoded = [self.model.encode(image[None]) for image in clip.images]
         mask, iou, score, kept = self._first(clip, encoded[0], str(rng.choice(KINDS)), rng)
         told, memories = [(mask, iou, score)], [kept]
@@ -100,9 +106,9 @@ class VideoTask(Task):
         masks, iou, score, tokens = self._tell(features.expand(count, -1, -1, -1), high, sparse, dense)
         mask, estimate = best_losses((masks, iou), targets)
         best = iou.new_zeros(count).long() if kind == "box" else 1 + iou[:, 1:].argmax(1)
-        rows = torch.arange(count)
+        rows = torch.arange(count, device=targets.device)
         logits = clip.sharp * 20 - 10 if kind == "mask" else masks[rows, best, None]
-        there = torch.ones(count, 1)
+        there = targets.new_ones(count, 1)
         kept = Kept(model.remember(bare, logits, there[:, 0] > 0, there), model.obj_ptr_proj(tokens)[rows, best])
         return mask, estimate, F.binary_cross_entropy_with_logits(score, there), kept
 
@@ -115,10 +121,10 @@ class VideoTask(Task):
             return self._nothing(len(targets)), encoder.mask_downscaling(small)
         if kind == "box":
             corners = (boxes_of(targets, rng) * scale).unflatten(1, (2, 2))
-            kinds = torch.tensor([[2.0, 3.0]]).expand(len(targets), -1)
+            kinds = targets.new_tensor([[2.0, 3.0]]).expand(len(targets), -1)
         else:
             corners = (pick(targets > 0.5, rng) * scale)[:, None]
-            kinds = torch.ones(len(targets), 1)
+            kinds = targets.new_ones(len(targets), 1)
         sparse, dense = encoder((corners, kinds), None, None)
         return sparse, dense
 
@@ -130,8 +136,9 @@ class VideoTask(Task):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, Kept]:
         model = self.model
         bare, *high = encoded
-        ages = torch.tensor([0, *range(len(memories) - 1, 0, -1)], dtype=torch.int32)
-        distances = torch.tensor([len(memories), *range(len(memories) - 1, 0, -1)]) / 15
+        device, since = targets.device, range(len(memories) - 1, 0, -1)
+        ages = torch.tensor([0, *since], dtype=torch.int32, device=device)
+        distances = torch.tensor([len(memories), *since], device=device) / 15
         memory = torch.stack([each.memory for each in memories], 1)
         pointers = torch.stack([each.pointer for each in memories], 1)
         features = model.recall(bare, memory, ages, pointers, distances)
@@ -139,10 +146,11 @@ class VideoTask(Task):
         masks, iou, score, tokens = self._tell(features, high, self._nothing(count), None)
         there = (targets.sum((-2, -1)) >= THERE).float()[:, None]
         mask, estimate = _losses_of_those_there(masks, iou, targets, there[:, 0])
-        rows, best = torch.arange(count), 1 + iou[:, 1:].argmax(1)  # as the tracker chooses where nothing is asked
+        best = 1 + iou[:, 1:].argmax(1)  # as the tracker chooses where nothing is asked
+        rows, asked = torch.arange(count, device=device), torch.zeros(count, dtype=torch.bool, device=device)
         logits = torch.where(there[..., None, None] > 0, masks[rows, best, None], NOTHING)
         pointer = torch.where(there > 0, model.obj_ptr_proj(tokens)[rows, best], model.no_obj_ptr)
-        kept = Kept(model.remember(bare, logits, torch.zeros(count, dtype=torch.bool), there - 0.5), pointer)
+        kept = Kept(model.remember(bare, logits, asked, there - 0.5), pointer)
         return mask, estimate, F.binary_cross_entropy_with_logits(score, there), kept
 
     def _tell(

@@ -14,10 +14,20 @@ from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError, FakeTen
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from ovdeploy.export.models.miniature.networks import build_clip, build_sam
-from ovdeploy.export.tiny import clip_task, dense_task, detector_task, dino_task, sam_affinity, sam_task, sam_user
+from ovdeploy.export.tiny import (
+    clip_task,
+    dense_task,
+    detector_task,
+    dino_task,
+    sam_affinity,
+    sam_task,
+    sam_user,
+    video_task,
+)
 from ovdeploy.export.tiny.crops import cut_crops
 from ovdeploy.export.tiny.dataset import Drawn
 from ovdeploy.export.tiny.train import BUILDERS, TASKS
+from ovdeploy.export.tiny.video_clips import some_clip
 from ovdeploy.runtime.scenes import draw_scene
 from support.devices import pretended
 
@@ -43,6 +53,9 @@ def small(monkeypatch):
     for module in (clip_task, dino_task):
         monkeypatch.setattr(module, "cut_crops", lambda *arguments: crops)
     monkeypatch.setattr(sam_task, "prompt_scene", lambda *arguments: item)
+    followed = some_clip(RNG(0), 3, 2)
+    monkeypatch.setattr(video_task, "some_clip", lambda *arguments: followed)
+    monkeypatch.setattr(video_task, "BATCH", 3)
     weights = {"clip": build_clip().state_dict(), "sam": build_sam().state_dict()}
     # which no file can be read to while tensors are fake
     monkeypatch.setattr("ovdeploy.export.tiny.train.read_checkpoint", lambda path: weights[path.stem])
@@ -53,6 +66,8 @@ def small(monkeypatch):
         (sam_task, "boxes_of", [(2, 4)]),
         (sam_task, "corrections", [(1, 2), (1,)]),
         (sam_affinity, "_tokens", [(8,)]),
+        (video_task, "pick", [(2, 2)]),
+        (video_task, "boxes_of", [(2, 4)]),
     ):
 
         def drawn(*arguments, shapes=shapes, whole=name == "_tokens"):
@@ -86,7 +101,7 @@ def test_losses_are_computed_where_the_model_is(role, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("role", BUILDERS)
 def test_a_batch_that_stays_behind_is_noticed(role, tmp_path, monkeypatch):
-    modules = {"clip": clip_task, "dino": dino_task, "sam": sam_task, "detector": detector_task}
+    modules = {"clip": clip_task, "dino": dino_task, "sam": sam_task, "detector": detector_task, "sam2": video_task}
     module = modules.get(role, dense_task)
     monkeypatch.setattr(module, "moved", lambda batch, device: batch)
     with pytest.raises(FakeTensorDeviceMismatchError):

@@ -22,7 +22,10 @@ from ovdeploy.runtime.scenes.names import COLOURS, HELD_OUT, PATTERNS, parts
 from ovdeploy.runtime.words.tokenizer import ClipTokenizer
 from support.damage import cut, flip, put_in_place
 
-MODELS = {"dense": ("dense", "tiny_catseg"), "escnet": ("dense", "tiny_escnet"), "detector": ("detector", "tiny_owlv2")}
+MODELS = {
+    "dense": ("dense", "tiny_catseg"), "escnet": ("dense", "tiny_escnet"), "detector": ("detector", "tiny_owlv2"),
+    "sam2": ("sam", "tiny_sam2"),
+}  # fmt: skip
 """Role and name of the miniatures that are not called `tiny`, by the file that the training writes."""
 
 HARD = ["", "cup of coffee", "façade & 東京 🙂", "<end_of_text>", "red-striped, dotted's", "xyzzy" * 20]

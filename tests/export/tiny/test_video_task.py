@@ -17,7 +17,7 @@ from ovdeploy.export.tiny.video_task import KINDS, VideoTask, _losses_of_those_t
 def model():
     torch.manual_seed(0)
     model = build_tiny_video()
-    begin_with_sam(model)
+    begin_with_sam(model, read_checkpoint(packaged("sam")))
     return model
 
 

@@ -153,7 +153,7 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "Tracker.step": lambda w: {"frame": w.image},
     "Tracker.forget": lambda w: {"object_id": 5},
     "Tracker.reset": lambda w: {},
-    "Tracked": lambda w: {"index": 0, "objects": ()},
+    "Tracked": lambda w: {"index": 0, "objects": (), "hw": (4, 6)},
     "Tracked.labels": lambda w: {},
     "TrackedObject": lambda w: {
         "id": 1, "mask": np.zeros((4, 4), bool), "score": 1.0, "low_res_logits": np.zeros((2, 2), np.float32)
@@ -239,6 +239,9 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     "FolderDataset": lambda w: {"spec": w.spec, "root": w.dataset},
     "FolderDataset.read": lambda w: {"name": "one"},
     "Sample": lambda w: {"photo": w.image, "labels": w.image[..., 0]},
+    "Thing": lambda w: {
+        "class_index": 0, "mask": w.image[..., 0] > 99, "area": 4.0, "box_xywh": (1.0, 2.0, 3.0, 4.0), "crowd": False,
+    },
     "ScenesDataset": lambda w: {"photos": 1},
     "ScenesDataset.read": lambda w: {"name": "1000000"},
     "load_model": lambda w: {"role": "dino", "choice": w.opened.recipe.models["dino"]},
