@@ -244,7 +244,7 @@ GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
     },
     "ScenesDataset": lambda w: {"photos": 1},
     "ScenesDataset.read": lambda w: {"name": "1000000"},
-    "load_model": lambda w: {"role": "dino", "choice": w.opened.recipe.models["dino"]},
+    "load_model": lambda w: {"role": "dino", "choice": _dino(w)},
     "read_checkpoint": lambda w: {"path": _checkpoint(w)},
 }  # fmt: skip
 """Good arguments; of an error without an entry, a message."""
@@ -325,6 +325,12 @@ def _checkpoint(world: World) -> Path:
     path = world.folder / "checkpoint.pt"
     torch.save({"a": torch.zeros(2)}, path)
     return path
+
+
+def _dino(world: World) -> Any:
+    """The bundle's DINO. Its libraries take seconds to import, once in a process: that is no call's fault."""
+    importlib.import_module("ovdeploy.export.models.dino")
+    return world.opened.recipe.models["dino"]
 
 
 def _folder_dataset(world: World) -> Any:
