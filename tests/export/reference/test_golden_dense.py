@@ -122,11 +122,10 @@ def test_the_runtimes_merge_gives_what_the_public_code_gives(whole):
     crops = [Answered(words, logits) for logits in arrays["crop_logits"]]
     planes = Planes(crops, range(len(words)), hw, whole.settings)
     assert error(np.stack([planes.whole(word) for word in words]), arrays["probabilities"]) < MERGED
-    labels, scores = label(crops, words.tolist(), hw, whole.settings)
+    merged = label(crops, words.tolist(), hw, whole.settings)
     sure = arrays["margin"] > 1e-5
-    assert (labels == arrays["labels"])[sure].all() and np.abs(
-        scores - arrays["probabilities"].max(axis=0)
-    ).max() < MERGED
+    assert (merged.labels == arrays["labels"])[sure].all()
+    assert np.abs(merged.scores - arrays["probabilities"].max(axis=0)).max() < MERGED
 
 
 @pytest.mark.slow
