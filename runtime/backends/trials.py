@@ -8,6 +8,7 @@ caller gets an `EngineError`; if it lives, that is remembered on this machine, a
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import warnings
@@ -22,6 +23,7 @@ from ..reporting import logger
 from ..stage.contract import StageContract
 from .attempt import BEGUN, NOT_OPENED, Attempt
 from .children import python_command
+from .cpu import this_processor
 from .options import SessionOptions
 from .trial_memory import recall, remember
 from .tried import DISTRIBUTIONS, TRIED, library_version, untried
@@ -165,11 +167,6 @@ def _facts(what: Attempt, kinds: frozenset[str]) -> dict[str, str]:
 
 @cache
 def processor() -> str:
-    """What this processor can do, as Linux tells it, or else its name: kernels are chosen by that."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        import platform
-
-        return f"{platform.machine()} {platform.processor()}"
+    """What this processor can do, or else its name: kernels are chosen by that."""
+    told = this_processor()
+    return " ".join(sorted(told.flags)) or f"{platform.machine()} {told.name or platform.processor()}"

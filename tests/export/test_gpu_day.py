@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from ovdeploy.runtime.backends.registry import BACKENDS
 from support.samples import ROOT
 
 FOLDER = ROOT / "tests" / "measure"
@@ -160,11 +161,18 @@ def test_the_commands_fit(tmp_path):
     assert shown.returncode == 0 and "--minutes" in shown.stdout
 
 
-def test_a_rung_is_exported_and_timed(kit, setting, monkeypatch):
+def test_a_rung_is_exported_and_timed_in_every_way_that_engines_may_overlap(kit, setting, monkeypatch):
     import gpu_day.rungs as rungs
 
     monkeypatch.setattr(rungs, "SEEDS", {})
     monkeypatch.setattr(rungs, "RUNS", {"micro": 3})
-    told = kit["steps"].RUN["rung"](setting, "micro", "onnxruntime")
-    assert told["rows"][0]["stage"] == "micro, a photo" and told["rows"][0]["times"]["runs"] == 3
-    assert {"dino", "clip_image", "sam_encoder", "total"} <= set(told["steps"])
+    one_by_one = kit["steps"].RUN["rung"](setting, "micro", "onnxruntime")
+    assert [row["stage"] for row in one_by_one["rows"]] == ["micro, a photo"]
+    assert one_by_one["rows"][0]["times"]["runs"] == 3
+    assert {"dino", "clip_image", "sam_encoder", "total"} <= set(one_by_one["steps"]["as it is"])
+
+    ways = BACKENDS["onnxruntime"]._replace(options={"overlap": ("on", "off")})
+    monkeypatch.setitem(rungs.BACKENDS, "onnxruntime", ways)
+    both = kit["steps"].RUN["rung"](setting, "micro", "onnxruntime")
+    assert [row["stage"] for row in both["rows"]] == ["micro, a photo, overlap=on", "micro, a photo, overlap=off"]
+    assert list(both["steps"]) == ["on", "off"]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpu_day.setting import HOST, RUNS, SEEDS, Setting, told
-from ovdeploy.runtime.backends.measures import summarize, timed_runs
-from ovdeploy.runtime.backends.registry import BACKENDS
-from ovdeploy.runtime.bundle.bundle import Bundle
+from ovdeploy.runtime.backends.measures import Times, summarize, timed_runs
+from ovdeploy.runtime.backends.registry import BACKENDS, OVERLAP
+from ovdeploy.runtime.bundle.bundle import MANIFEST, Bundle
 
 RUNGS = ("s2clip-b16", "s2clip-small", "s2clip-nano")
 """Recipes, each at its full size: what a GPU is asked for beside the day's own."""
@@ -20,13 +21,20 @@ PRECISION = "fp16"
 
 
 def rung(setting: Setting, recipe: str, backend: str) -> dict[str, Any]:
-    """Export a recipe, build what the backend runs, and time photos."""
+    """Export a recipe, build what the backend runs, and time photos: engines side by side and one by one."""
     from ovdeploy.runtime.bundle.plan_building import build_plans
 
     bundle = _exported(setting, recipe)
     if BACKENDS[backend].engine == "plan":
         build_plans(bundle, precision=PRECISION, library=backend)
-    return _timed(Bundle.load(bundle.path), backend, max(3, RUNS[setting.size] // 5))
+    opened, runs = Bundle.load(bundle.path), max(3, RUNS[setting.size] // 5)
+    rows, steps = [], {}
+    for value in BACKENDS[backend].options.get(OVERLAP, ("",)):
+        way, told_way = ({OVERLAP: value}, f", {OVERLAP}={value}") if value else ({}, "")
+        times, medians = _timed(opened, backend, way, runs)
+        rows.append({"stage": f"{recipe}, a photo{told_way}", "times": told(times)})
+        steps[value or "as it is"] = medians
+    return {"rows": rows, "steps": steps, "boundary": HOST}
 
 
 def _exported(setting: Setting, recipe: str) -> Bundle:
@@ -35,26 +43,26 @@ def _exported(setting: Setting, recipe: str) -> Bundle:
     from ovdeploy.export.reference.networks import Networks
     from ovdeploy.runtime import load_recipe
 
-    networks = Networks.load(load_recipe(recipe), SEEDS)
     folder = Path(setting.work) / recipe
+    if (folder / MANIFEST).exists():
+        return Bundle.load(folder)
+    networks = Networks.load(load_recipe(recipe), SEEDS)
     build_bundle(networks, folder, conversion=HalfConversion(networks, PRECISION))
     return Bundle.load(folder)
 
 
-def _timed(bundle: Bundle, backend: str, runs: int) -> dict[str, Any]:
-    """A photo from the decoded photo to the mask; and the steps of the last runs, in milliseconds."""
+def _timed(bundle: Bundle, backend: str, way: Mapping[str, str], runs: int) -> tuple[Times, dict[str, float]]:
+    """From the decoded photo to the mask, with a backend's own options; and medians of the steps, in milliseconds."""
     from ovdeploy.runtime import Segmenter, Vocabulary, load_photo
     from ovdeploy.runtime.photo.reading import demo_photo
 
     image, steps = load_photo(demo_photo()), list[dict[str, float]]()
     rng = np.random.default_rng(0)
     words = Vocabulary(["a", "b", "c"], rng.standard_normal((3, bundle.manifest.dimensions.embedding)))
-    with Segmenter.load(bundle.path, backend=backend, precision=PRECISION) as segmenter:
+    with Segmenter.load(bundle.path, backend=backend, precision=PRECISION, backend_options=way) as segmenter:
         segmenter.segment(image, words)
         segmenter.warmup()
         times = summarize(
             timed_runs(lambda: steps.append(dict(segmenter.segment(image, words).timings)), runs), HOST, "photo"
         )
-    medians = {name: statistics.median(step.get(name, 0.0) for step in steps[-runs:]) for name in steps[-1]}
-    rows = [{"stage": f"{bundle.recipe.name}, a photo", "times": told(times)}]
-    return {"rows": rows, "steps": medians, "boundary": HOST}
+    return times, {name: statistics.median(step.get(name, 0.0) for step in steps[-runs:]) for name in steps[-1]}
