@@ -15,6 +15,8 @@ TYPES := .types/ovdeploy
 FOLDERS := export runtime calib engines
 JOBS ?= 2
 FULL_JOBS ?= 2
+# Graphs that tests have exported, by fingerprint: what has not changed is not exported again.
+export OVDEPLOY_TEST_EXPORTS ?= $(abspath .test-exports)
 LEAST := import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed here: make PYTHON=python3.11")
 
 # True weights for tests, 90 MB that are never imported. Without a network make goes on, and these tests are skipped.
@@ -181,4 +183,4 @@ docs: $(DOCS_VENV)/.installed links
 	@echo "the documentation is in site/index.html"
 
 clean:
-	rm -rf $(VENV) $(REAL_WEIGHTS) $(DOCS_VENV) $(RUNTIME_VENV) $(FLOORS_VENV) $(AUDIT_VENV) $(READERS_VENV) $(CLUSTERS_VENV) .types .mypy_cache .ruff_cache .pytest_cache demo build dist site *.egg-info
+	rm -rf $(VENV) $(REAL_WEIGHTS) $(DOCS_VENV) $(RUNTIME_VENV) $(FLOORS_VENV) $(AUDIT_VENV) $(READERS_VENV) $(CLUSTERS_VENV) .types .test-exports .mypy_cache .ruff_cache .pytest_cache demo build dist site *.egg-info

@@ -51,16 +51,15 @@ def _two_streams():
 
 @pytest.fixture(scope="session", autouse=True)
 def _shared_exports(tmp_path_factory: pytest.TempPathFactory):
-    """All tests of a run, in whichever process, export a stage of the same fingerprint once."""
+    """All tests, in whichever process, export a stage of the same fingerprint once."""
     if find_spec("torch") is None:
         yield
         return
     from ovdeploy.export.bundling import build
-    from support.exports import shared_export
+    from support.exports import exports_folder, shared_export
 
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports"
-    folder.mkdir(exist_ok=True)
+    folder = exports_folder((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "_export", shared_export(folder))
         yield
