@@ -96,6 +96,8 @@ class Pipeline:
     things: bool = False
     """Whether it finds single things, which may overlap, with a score each: `Result.things`. Their precision is what is
     measured and tuned."""
+    unused: Callable[[Recipe], frozenset[str]] = lambda recipe: frozenset()
+    """Parameters that a recipe's models do not use. Who sets one is warned, and none is tuned."""
     check: Callable[[Recipe], None] = lambda recipe: None
     """Refuses a recipe, its parameters typed, that this pipeline cannot have, by a RecipeError that says what to do."""
     describe: Callable[[Recipe], str] = lambda recipe: ""

@@ -27,7 +27,7 @@ from ..promptable.refining import Labelled, ask_about_regions, finish, refuse_wi
 from ..promptable.stages import DECODER, ENCODER, WHOLE
 from ..text_embedder import text_embedder
 from ..worded.encoded_photo import read_saved, refuse_other_encoding
-from ..worded.replaying import LOGITS
+from ..worded.replaying import LOGITS, RefinedReplay
 from ..worded.segmenter import Turns, WordedSegmenter
 from ..worded.stages import TEXT
 from .encoded_photo import DenseEncodedPhoto, encoding_values, features_of
@@ -43,7 +43,7 @@ WORDS = "words"
 """The name of the numbers of each crop's words, beside its logits."""
 
 
-class DenseSegmenter(WordedSegmenter):
+class DenseSegmenter(RefinedReplay, WordedSegmenter):
     """A learned model on engines."""
 
     SIZE: ClassVar[str] = "side"
@@ -146,7 +146,7 @@ class DenseSegmenter(WordedSegmenter):
         decoder: Session | None,
         parameters: Mapping[str, Any],
     ) -> Result:
-        """See `Replaying.decided`."""
+        """See `RefinedReplay.decided`."""
         settings, clock = self._overridden(self.parameters, parameters), Clock()
         crops = [*map(Answered, to_host(answers[WORDS]), to_host(answers[LOGITS]))]
         labelled = self._labelled(Asked(photo, answers, crops), vocabulary, decoder, settings, clock)

@@ -28,7 +28,7 @@ from ..promptable.stages import DECODER, PROMPT_DECODER, WHOLE
 from ..prompted import PromptablePhoto
 from ..text_embedder import text_embedder
 from ..worded.encoded_photo import read_saved, refuse_other_encoding
-from ..worded.replaying import LOGITS
+from ..worded.replaying import LOGITS, RefinedReplay
 from ..worded.segmenter import Turns, WordedSegmenter
 from ..worded.stages import TEXT
 from .encoded_photo import Made, TrainingFreeEncodedPhoto, encoding_values
@@ -41,7 +41,7 @@ from .steps import check_made, encode_once, plan_of, segment_encoded, segment_ph
 log = logger("pipelines")
 
 
-class TrainingFreeSegmenter(WordedSegmenter):
+class TrainingFreeSegmenter(RefinedReplay, WordedSegmenter):
     """A method of the training-free pipeline on engines."""
 
     SIZE: ClassVar[str] = "short_side"
@@ -128,7 +128,7 @@ class TrainingFreeSegmenter(WordedSegmenter):
         decoder: Session | None,
         parameters: Mapping[str, Any],
     ) -> Result:
-        """See `Replaying.decided`."""
+        """See `RefinedReplay.decided`."""
         settings = self._overridden(self.parameters, parameters)
         features = {name: array for name, array in answers.items() if name in WHOLE}
         made = Encoded(to_host(answers[LOGITS]), features or None)
