@@ -1,7 +1,7 @@
 """The engines' results on each photo, kept on disk, so that a trial of other thresholds runs none of them again.
 
-Only SAM's decoder runs during the search, since its prompts depend on what is tuned. What it said to a region's prompt is
-remembered for as long as a photo's trials take, and the masks that it found in boxes for as long as the search does.
+Only SAM's decoder runs during the search, since its prompts depend on what is tuned. What it said to a region's prompt
+is remembered for as long as a photo's trials take, and the masks that it found in boxes for as long as the search does.
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ class StageUse:
     choices: frozenset[str] = frozenset()
     """Outputs that are choices, as a place on a map: equal or not. The pipeline's own proof compares them, since it
     knows how close each choice was."""
+    sets: frozenset[str] = frozenset()
+    """Outputs whose rows, along their second axis, are together a set: near ties may order them otherwise."""
     whole: frozenset[str] = frozenset()
     """Inputs that are the photo's; all others have a row for each of what is asked."""
     int8: bool = False
