@@ -25,8 +25,8 @@ def tables(report: Report) -> Iterator[RenderableType]:
     yield "calls of a photo: " + ", ".join(f"{escape(stage)} {count}" for stage, count in report.calls.items())
     if report.idle:
         yield (
-            f"[bold]without {escape(', '.join(report.idle))}[/]: nothing in this photo called for it, so its time is in "
-            f"no figure; name by --classes what the photo shows, or lower a threshold by --set"
+            f"[bold]without {escape(', '.join(report.idle))}[/]: this photo did not call for it, so no figure holds "
+            f"its time; name by --classes what the photo shows, or lower a threshold by --set"
         )
     yield escape(", ".join(f"{name} {value}" for name, value in report.machine.items()))
     yield _noise(report)
