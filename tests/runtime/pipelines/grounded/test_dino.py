@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ovdeploy.export.models.miniature.wordpieces import write_wordpieces
-from ovdeploy.runtime.errors import VocabularyError
+from ovdeploy.runtime.errors import OvdeployWarning, VocabularyError
 from ovdeploy.runtime.pipelines.grounded.dino import (
     DinoDetector,
     PhraseEmbedder,
@@ -117,6 +117,18 @@ def test_300_words_go_through_in_passes_each_once(tokenizer, tmp_path):
 def test_names_that_are_the_same_to_bert_are_refused(tokenizer, tmp_path):
     with pytest.raises(VocabularyError, match="'cafe' and 'café' are the same to the detector"):
         texts_of(vocabulary(["cafe", "café"], tokenizer, tmp_path), TOKENS)
+
+
+def test_names_are_checked_whatever_the_cache_holds(tokenizer, tmp_path):
+    embedder = PhraseEmbedder(Engine, lambda: tokenizer, "fake", tmp_path)
+    with pytest.warns(OvdeployWarning, match="is read as 'a b'"):
+        embedder.embed("a. b", ["{}"])
+    with pytest.warns(OvdeployWarning, match="is read as 'a b'"):
+        embedder.check(["a. b"])
+    with pytest.raises(VocabularyError, match="'cafe' and 'café' are the same to the detector"):
+        embedder.check(["cafe", "sky", "café"])
+    with pytest.raises(VocabularyError, match="sees nothing"):
+        embedder.check(["??"])
 
 
 @pytest.mark.parametrize("broken", [lambda rows: rows * 0, lambda rows: np.roll(rows, WIDTH, 1)])
