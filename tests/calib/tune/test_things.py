@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ovdeploy.calib.tune.noise import bootstrap_gain
-from ovdeploy.calib.tune.things import ThingTally, packed, unpacked
+from ovdeploy.calib.tune.things import packed, unpacked
 from ovdeploy.calib.tune.yardsticks import OfThings
 from ovdeploy.runtime.answers.instance import Instance
 from ovdeploy.runtime.answers.rle import Rle

@@ -150,7 +150,7 @@ def test_a_photo_is_encoded_once_and_asked_many_times(grounded, sample, answer, 
 
 def test_an_encoded_photo_is_of_its_padding(grounded, sample):
     encoded, words = grounded.encode(sample, parameters={"padding": 0.0}), random_vocabulary(2, 64, background=True)
-    with pytest.raises(ParameterError, match="encoded anew for padding=0.5"):
+    with pytest.raises(ParameterError, match=r"encoded anew for padding=0\.5"):
         encoded.segment(words, parameters={"padding": 0.5})
     alone = grounded.segment(sample, words, parameters={"padding": 0.0})
     assert encoded.segment(words).instances() == alone.instances()
