@@ -176,6 +176,7 @@ def _tune(
     words = Words(dataset, lambda entries: segmenter.vocabulary(entries, templates=templates).embeddings)
     family = segmenter.manifest.recipe.family
     recorder = Recorder(replaying(segmenter), dataset, words, folder, identity, things=family.things)
+    yardstick = yardstick_of(segmenter, dataset, Replay(replaying(segmenter), recorder, words))
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     with progress_bar(Console(stderr=True), MofNCompleteColumn(), *times, quiet=quiet) as progress:
         usable, failed, unlabelled = _record(recorder, dataset, progress, things=family.things)
@@ -186,7 +187,7 @@ def _tune(
             err=True,
         )
         found = fit(
-            yardstick_of(segmenter, dataset, Replay(replaying(segmenter), recorder, words)),
+            yardstick,
             segmenter.parameters,
             axes,
             background=dataset.background,

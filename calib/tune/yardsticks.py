@@ -92,6 +92,12 @@ class OfThings(Yardstick):
     undefined = "nothing is there in the photos to fit on; F1 is not defined"
 
     def __init__(self, replay: Replay) -> None:
+        """Of recorded photos.
+
+        Raises:
+            MissingExtraError: pycocotools is not installed.
+        """
+        matches((), ())  # which would miss it: now, and not when all photos have gone through the engines
         self._replay = replay
 
     def tally(self) -> ThingTally:
@@ -99,11 +105,7 @@ class OfThings(Yardstick):
         return ThingTally()
 
     def compare(self, name: str, points: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> list[dict[str, Any]]:
-        """Matches.
-
-        Raises:
-            MissingExtraError: pycocotools is not installed.
-        """
+        """Matches."""
         there, found = self._replay.things(name, points)
         return [{THINGS: matches(each, there)} for each in found]
 

@@ -82,11 +82,11 @@ class GroundedSegmenter(WordedSegmenter):
     def _prepared(
         self, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None, engines: int
     ) -> Callable[[Photo], Result]:
-        with hearing() as of_call:
+        with hearing() as of_settings:
             settings = self._overridden(self.parameters, parameters)
-            self._checked(vocabulary, settings)
-            with self.engines.turn:
-                words = self._detector.words(vocabulary)
+        of_call = [*of_settings, *self._checked(vocabulary, settings)]
+        with self.engines.turn:
+            words = self._detector.words(vocabulary)
         running = threading.Semaphore(engines)
 
         def segment(photo: Photo) -> Result:
@@ -178,9 +178,10 @@ class GroundedSegmenter(WordedSegmenter):
         self, encoded: GroundedEncodedPhoto, vocabulary: Vocabulary, parameters: Mapping[str, Any] | None
     ) -> Result:
         self.engines.refuse_closed()
-        settings = self._overridden(encoded.parameters, parameters)
+        with hearing() as of_settings:
+            settings = self._overridden(encoded.parameters, parameters)
         refuse_other_encoding(*(encoding_values(of) for of in (encoded.parameters, settings)))
-        of_words = self._checked(vocabulary, settings)
+        of_call = [*of_settings, *self._checked(vocabulary, settings)]
         clock, image = Clock(), encoded.photo
         with hearing() as of_photo:
             with encoded.turn, self.engines.turn:  # in this order always
@@ -189,7 +190,7 @@ class GroundedSegmenter(WordedSegmenter):
                 asked = Asked(image, found, lambda _: of_sam(encoded.made), encoded.known)
                 things = self._things(asked, vocabulary, settings, clock)
             result = self._result(image, things, vocabulary, clock)
-        return replace(result, path=encoded.path, bundle=self.engines.bundle, warnings=(*of_words, *of_photo))
+        return replace(result, path=encoded.path, bundle=self.engines.bundle, warnings=(*of_call, *of_photo))
 
     def answers(self, photo: np.ndarray, vocabulary: Vocabulary) -> dict[str, Array]:
         """See `Replaying.answers`. These are all boxes, whatever their scores, and SAM's features."""
