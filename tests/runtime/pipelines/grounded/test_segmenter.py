@@ -12,6 +12,7 @@ from ovdeploy.runtime.answers.instance import instances_document
 from ovdeploy.runtime.answers.rle import Rle
 from ovdeploy.runtime.answers.visible import visible
 from ovdeploy.runtime.errors import OvdeployWarning, ParameterError, RecipeError
+from ovdeploy.runtime.pictures.overlay import draw_overlay
 from ovdeploy.runtime.pipelines.grounded.parameters import GroundedParameters
 from ovdeploy.runtime.pipelines.grounded.things import GroundedInstance, Seen, apart
 from ovdeploy.runtime.recipe.recipe import recipe_from
@@ -83,6 +84,15 @@ def test_one_word_and_three_hundred_are_answered(grounded, sample, count):
     result = grounded.segment(sample, random_vocabulary(count, 64))
     assert 0 < len(result.instances()) <= 6 and len(result.names) == count
     assert any("has no background" in told for told in result.warnings)
+
+
+def test_without_a_background_pictures_show_what_no_thing_covers_in_grey(grounded, sample):
+    words = random_vocabulary(1, 64)
+    nothing = grounded.segment(sample, words, parameters={"box_threshold": 1.0})
+    wanted = draw_overlay(sample, np.zeros(sample.shape[:2], int), ["unlabelled"], opacity=0.55, legend=False)
+    assert nothing.overlay(legend=False).tobytes() == wanted.tobytes()
+    some = grounded.segment(sample, words)
+    assert some.overlay(legend=False).tobytes() != wanted.tobytes()
 
 
 def test_photos_of_a_batch_are_answered_as_alone(grounded, sample, answer):
