@@ -23,11 +23,12 @@ from ...reporting import Clock, logger
 from ...stage.arrays import Array, to_host
 from ...words.vocabulary import Vocabulary, random_vocabulary
 from ..engines import Engines
+from ..promptable.refined_replay import RefinedReplay
 from ..promptable.refining import Labelled, ask_about_regions, finish, refuse_without_sam
 from ..promptable.stages import DECODER, ENCODER, WHOLE
 from ..text_embedder import text_embedder
 from ..worded.encoded_photo import read_saved, refuse_other_encoding
-from ..worded.replaying import LOGITS, RefinedReplay
+from ..worded.replaying import LOGITS
 from ..worded.segmenter import Turns, WordedSegmenter
 from ..worded.stages import TEXT
 from .encoded_photo import DenseEncodedPhoto, encoding_values, features_of

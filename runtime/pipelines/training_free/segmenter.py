@@ -23,12 +23,13 @@ from ...stage.arrays import Array, to_host
 from ...words.vocabulary import Vocabulary
 from ..engines import Engines
 from ..promptable.interactive import Prompter
+from ..promptable.refined_replay import RefinedReplay
 from ..promptable.refining import refuse_without_sam
 from ..promptable.stages import DECODER, PROMPT_DECODER, WHOLE
 from ..prompted import PromptablePhoto
 from ..text_embedder import text_embedder
 from ..worded.encoded_photo import read_saved, refuse_other_encoding
-from ..worded.replaying import LOGITS, RefinedReplay
+from ..worded.replaying import LOGITS
 from ..worded.segmenter import Turns, WordedSegmenter
 from ..worded.stages import TEXT
 from .encoded_photo import Made, TrainingFreeEncodedPhoto, encoding_values
