@@ -54,11 +54,23 @@ def _check(values: Mapping[str, Any], where: str) -> None:
     refused: list[tuple[int, ParameterError]] = []
     for kind in _kinds():
         try:
-            _laid_over(kind(), values, where)
+            _check_each(kind, values, where)
             return
         except ParameterError as error:
             refused.append((len(set(kind.__struct_fields__).intersection(values)), error))
     raise max(refused, key=lambda each: each[0])[1]
+
+
+def _check_each(kind: Any, values: Mapping[str, Any], where: str) -> None:
+    """Each value by itself: whether they fit together depends on those that a bundle has."""
+    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for name, value in values.items():
+        if name not in types:
+            raise ParameterError(f"{where}: {one_of('parameter', name, types)}")
+        try:
+            msgspec.convert(value, types[name])
+        except msgspec.ValidationError as error:
+            raise ParameterError(f"{where}: {name}: {error}") from error
 
 
 def _kinds() -> Iterator[Any]:
