@@ -137,6 +137,7 @@ micro_video_networks = networks_of("sam2-video-micro")
 micro_edgetam_video_networks = networks_of("edgetam-video-micro")
 micro_escnet_networks = networks_of("micro-escnet")
 micro_grounded_networks = networks_of("grounded-micro")
+micro_dino_networks = networks_of("grounded-dino-micro")
 
 micro_bundle = bundle_of("micro", "micro_networks")
 micro_dense_bundle = bundle_of("micro-catseg", "micro_dense_networks")
@@ -144,6 +145,7 @@ micro_refined_bundle = bundle_of("micro-catseg-sam", "micro_refined_networks")
 micro_video_bundle = bundle_of("sam2-video-micro", "micro_video_networks")
 micro_escnet_bundle = bundle_of("micro-escnet", "micro_escnet_networks", optional=True)
 micro_grounded_bundle = bundle_of("grounded-micro", "micro_grounded_networks")
+micro_dino_bundle = bundle_of("grounded-dino-micro", "micro_dino_networks")
 
 
 @pytest.fixture(scope="session")

@@ -189,7 +189,10 @@ class _Calibration:
         path = self.bundle.engine_path(stage, FP32)
         work = Work(self.bundle.stage(stage).contract, path, self.settings, collected, self.fed, self.request.precision)
         if not work.readers or not work.products:
-            self.tell(f"{stage} stays float: it did not run on these photos, or has no products with weights")
+            self.tell(
+                f"{stage} stays float: it did not run on these photos (name by --classes what they "
+                "show), or has no products with weights"
+            )
             return None
         work.observe(partial(self.tell, about=stage))
         return work

@@ -4,7 +4,7 @@ they are faster than the best float engines of this machine, where it can run th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
 
@@ -115,6 +115,11 @@ def informative(photos: Sequence[Photo]) -> list[Photo]:
     return [photo for photo in photos if photo.spread >= FLAT]
 
 
+def showing(photos: Sequence[Photo], masks: Iterable[np.ndarray]) -> list[Photo]:
+    """The photos whose masks have more than one label: where no thing is found there is nothing to agree on."""
+    return [photo for photo, mask in zip(photos, masks, strict=True) if mask.min() != mask.max()]
+
+
 def judge(trial: Trial, engines: Mapping[str, EngineEntry], works: Sequence[Work]) -> tuple[GateReport, dict[str, str]]:
     """Measure, leave out what is slower, and say what speaks against the rest.
 
@@ -132,6 +137,10 @@ def judge(trial: Trial, engines: Mapping[str, EngineEntry], works: Sequence[Work
         *_too_flat("calibrate on", photos.calibration, informative(photos.calibration), settings.photos),
         *_too_flat("judge by", photos.gate, useful, settings.gate_photos),
     ]
+    if trial.draft.source.recipe.family.things:
+        shown = showing(useful, _float_masks(trial, useful))
+        refused += _too_empty(useful, shown, settings.gate_photos)
+        useful = shown
     judged = useful or photos.gate
     times = _kept(trial, "stages", engines, lambda: judge_speed(trial, trial.draft.write(engines), works))
     slow = slow_stages(times, settings, trial.precision)
@@ -172,6 +181,13 @@ def _too_flat(what: str, there: Sequence[Photo], useful: Sequence[Photo], needed
         return []
     return [f"{len(there) - len(useful)} of {len(there)} photos to {what} are flat (black, for example): "
             f"{len(useful)} are left, {needed} are needed"]  # fmt: skip
+
+
+def _too_empty(there: Sequence[Photo], shown: Sequence[Photo], needed: int) -> list[str]:
+    if len(shown) >= needed:
+        return []
+    return [f"in {len(there) - len(shown)} of {len(there)} photos to judge by nothing is found: {len(shown)} are left, "
+            f"{needed} are needed; name by --classes what they show"]  # fmt: skip
 
 
 def _mask(segmenter: Segmenter, photo: Photo, words: Vocabulary) -> dict[str, np.ndarray]:

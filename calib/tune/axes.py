@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from ...runtime.recipe.parameters import Parameters, RefinementParameters
 
@@ -70,6 +71,10 @@ def _refined(parameters: RefinementParameters, background: bool) -> bool:
     return parameters.refine
 
 
+def _always(parameters: Any, background: bool) -> bool:
+    return True
+
+
 def _either(parameters: RefinementParameters, background: bool) -> bool:
     """The scale alone orders no classes differently: it takes a threshold or refinement to make it count."""
     return parameters.refine or background
@@ -81,16 +86,22 @@ AXES = (
     Axis("region_threshold", (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8), _refined),
     Axis("iou_threshold", (0.0, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95), _refined),
     Axis("min_area", (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), _refined, ratio=True, whole=True),
+    Axis("box_threshold", (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5), _always),
+    Axis("text_threshold", (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5), _always),
+    Axis("nms_threshold", (0.3, 0.4, 0.5, 0.6, 0.7, 0.8), _always),
+    Axis("mask_nms_threshold", (0.3, 0.5, 0.7, 0.8, 0.9, 1.0), _always),
 )
-"""Those that matter to the coarse mask first."""
+"""Those that matter to the coarse mask, or to how many things there are, first."""
 
 
-def axes_for(parameters: RefinementParameters, background: bool) -> tuple[Axis, ...]:
-    """The axes that can change a mask.
+def axes_for(parameters: Any, background: bool, unused: Collection[str] = ()) -> tuple[Axis, ...]:
+    """The axes that can change a mask, or things.
 
     Args:
         parameters: those in force.
+        unused: parameters that the models do not use.
         background: whether class 0 stands for everything that has no name; without it there is no
             `probability_threshold`.
     """
-    return tuple(axis for axis in AXES if hasattr(parameters, axis.name) and axis.applies(parameters, background))
+    there = [axis for axis in AXES if hasattr(parameters, axis.name) and axis.name not in unused]
+    return tuple(axis for axis in there if axis.applies(parameters, background))

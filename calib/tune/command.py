@@ -32,6 +32,7 @@ from ...runtime.geometry.limits import LARGEST, REPEATS
 if TYPE_CHECKING:
     from ...runtime.datasets import Dataset
     from ...runtime.pipelines.base import Segmenter
+    from .axes import Axis
     from .fit import Fit
     from .replay import Recorder
 
@@ -87,9 +88,11 @@ def tune(
     as_json: bool,
 ) -> None:
     """Fit BUNDLE's thresholds to labelled photos: logit_scale, probability_threshold (where the dataset has a
-    background), region_threshold, iou_threshold and min_area (where masks are refined).
+    background), region_threshold, iou_threshold and min_area (where masks are refined); of bundles that find single
+    things box_threshold, text_threshold (where the detector uses it), nms_threshold and mask_nms_threshold.
 
-    A part of the photos is held out. On the others coordinate descent over small grids looks for the highest mIoU; on
+    A part of the photos is held out. On the others coordinate descent over small grids looks for the highest mIoU, or
+    for the highest F1 of single things at an IoU of 0.5, on scenes and datasets with COCO's annotations; on
     those held out the values found are compared with the values that held, and kept only if they do better. The
     overlay goes to --output, for --parameters of segment, evaluate and export-engines. Encoders and head run once a
     photo; what they gave is kept in --cache (some 4 MB a photo with SAM at full size; delete it when you are done), so
@@ -140,10 +143,13 @@ def tune(
                 as_json=as_json,
             )
             return
-        tunable(segmenter.parameters, dataset.background)
+        recipe = segmenter.manifest.recipe
+        axes = tunable(segmenter.parameters, dataset.background, recipe.family.unused(recipe))
         identity = _identity(bundle, segmenter)
         folder = cache or cache_root() / "tune"
-        found, told = _tune(segmenter, dataset, folder, identity, templates or None, check_share, trials, quiet=as_json)
+        found, told = _tune(
+            segmenter, dataset, axes, folder, identity, templates or None, check_share, trials, quiet=as_json
+        )
     name = os.path.basename(os.path.abspath(bundle))
     _save(output, {**overrides, **found.chosen}, comments(found, name, dataset.title))
     _print(found, {"bundle": name, "dataset": dataset.title, **told, "overlay": str(output)}, as_json)
@@ -152,6 +158,7 @@ def tune(
 def _tune(
     segmenter: Segmenter,
     dataset: Dataset,
+    axes: Sequence[Axis],
     folder: Path,
     identity: dict[str, Any],
     templates: tuple[str, ...] | None,
@@ -164,12 +171,15 @@ def _tune(
     from ...runtime.evaluation.predictors import Words
     from .fit import fit, replaying, split
     from .replay import Recorder, Replay
+    from .yardsticks import yardstick_of
 
     words = Words(dataset, lambda entries: segmenter.vocabulary(entries, templates=templates).embeddings)
-    recorder = Recorder(replaying(segmenter), dataset, words, folder, identity)
+    family = segmenter.manifest.recipe.family
+    recorder = Recorder(replaying(segmenter), dataset, words, folder, identity, things=family.things)
+    yardstick = yardstick_of(segmenter, dataset, Replay(replaying(segmenter), recorder, words))
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     with progress_bar(Console(stderr=True), MofNCompleteColumn(), *times, quiet=quiet) as progress:
-        usable, failed, unlabelled = _record(recorder, dataset, progress)
+        usable, failed, unlabelled = _record(recorder, dataset, progress, things=family.things)
         names, held_out = split(usable, share)
         click.echo(
             f"{recorder.encoded} photos went through the engines, {recorder.reused} were in {folder} "
@@ -177,10 +187,10 @@ def _tune(
             err=True,
         )
         found = fit(
-            Replay(replaying(segmenter), recorder, words),
+            yardstick,
             segmenter.parameters,
+            axes,
             background=dataset.background,
-            classes=len(dataset.classes),
             names=names,
             held_out=held_out,
             budget=budget,
@@ -190,11 +200,13 @@ def _tune(
     return found, told
 
 
-def _record(recorder: Recorder, dataset: Dataset, progress: Progress) -> tuple[list[str], dict[str, str], list[str]]:
+def _record(
+    recorder: Recorder, dataset: Dataset, progress: Progress, *, things: bool
+) -> tuple[list[str], dict[str, str], list[str]]:
     """Record every photo: the names of those that can be used, errors by name, and names of those without labels.
 
     Raises:
-        DatasetError: none can be used.
+        DatasetError: none can be used, or single things are measured and the dataset tells of none.
     """
     from ...runtime.datasets import IGNORED
     from ...runtime.errors import OF_ONE_PHOTO, printable
@@ -204,13 +216,18 @@ def _record(recorder: Recorder, dataset: Dataset, progress: Progress) -> tuple[l
     failed: dict[str, str] = {}
     for name in progress.track(dataset.names, description="engines"):
         try:
-            labels = recorder.record(name).labels
+            recorded = recorder.record(name)
         except OF_ONE_PHOTO as error:
             failed[printable(name)] = printable(error)
             if len(failed) <= TOLD:
                 click.echo(f"left out: {printable(error)}", err=True)
             continue
-        (usable if (labels != IGNORED).any() else unlabelled).append(name)
+        if things and recorded.things is None:
+            raise DatasetError(
+                f"this bundle finds single things, and {dataset.title} has pixels labelled alone; take `scenes`, or a "
+                f"dataset with COCO's annotations"
+            )
+        (usable if things or (recorded.labels != IGNORED).any() else unlabelled).append(name)
     if len(failed) > TOLD:
         click.echo(f"left out: and {len(failed) - TOLD} more that failed", err=True)
     if unlabelled:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...runtime.errors import DatasetError, ParameterError
-from ...runtime.evaluation.metrics import confusion
-from ...runtime.evaluation.predictors import KINDS
 from ...runtime.pipelines.base import Segmenter
 from ...runtime.pipelines.worded.replaying import Replaying
 from .axes import Axis, axes_for
-from .noise import Gain, Tally, bootstrap_gain
-from .replay import Replay
+from .noise import Gain, bootstrap_gain
 from .search import MIN_GAIN, Search, Trial
-
-REFINED, COARSE = KINDS
+from .yardsticks import COARSE, Yardstick
 
 Advance = Callable[[int], None]
 """Called with how many trials of a photo are done; progress bars want it."""
@@ -30,9 +26,9 @@ class Part:
 
     Attributes:
         photos: how many.
-        before: mIoU by kind of mask, with the values that held.
+        before: figures by kind, with the values that held.
         after: likewise, with those found.
-        gain: of the mask that counts.
+        gain: of what counts.
     """
 
     photos: int
@@ -46,7 +42,9 @@ class Fit:
     """The outcome of a search.
 
     Attributes:
-        kind: the mask that counts, `refined` or `coarse`.
+        kind: what counts: the mask `refined` or `coarse`, or `F1`.
+        word: the name of the figure, for people.
+        column: what kinds are kinds of, likewise.
         before: the values that held, by parameter.
         found: the best values on the photos that were fitted on.
         fitted: the photos that were fitted on.
@@ -56,6 +54,8 @@ class Fit:
     """
 
     kind: str
+    word: str
+    column: str
     before: dict[str, float]
     found: dict[str, float]
     fitted: Part
@@ -75,7 +75,7 @@ class Fit:
 
 
 def replaying(segmenter: Segmenter) -> Replaying:
-    """A segmenter whose engines' results can be labelled again.
+    """A segmenter whose engines' results can be decided again.
 
     Raises:
         ParameterError: it is of a pipeline whose thresholds are not those that are fitted.
@@ -88,18 +88,19 @@ def replaying(segmenter: Segmenter) -> Replaying:
     return segmenter
 
 
-def tunable(parameters: Any, background: bool) -> tuple[Axis, ...]:
-    """The axes that can change a mask.
+def tunable(parameters: Any, background: bool, unused: Collection[str] = ()) -> tuple[Axis, ...]:
+    """The axes that can change a mask, or things.
 
     Raises:
         ParameterError: there are none, or there is a threshold for a background that is not there.
     """
-    if parameters.probability_threshold > 0 and not background:
+    probable = getattr(parameters, "probability_threshold", 0)
+    if probable > 0 and not background:
         raise ParameterError(
-            f"probability_threshold={parameters.probability_threshold} sends unlikely pixels to class 0, and this "
-            f"dataset has no background; set it to 0"
+            f"probability_threshold={probable} sends unlikely pixels to class 0, and this dataset has no background; "
+            f"set it to 0"
         )
-    axes = axes_for(parameters, background)
+    axes = axes_for(parameters, background, unused)
     if not axes:
         raise ParameterError(
             "there is nothing to tune: without a background and without refinement a pixel's class is the largest "
@@ -122,11 +123,11 @@ def split(names: Sequence[str], share: float) -> tuple[list[str], list[str]]:
 
 
 def fit(
-    replay: Replay,
+    yardstick: Yardstick,
     parameters: Any,
+    axes: Sequence[Axis],
     *,
     background: bool,
-    classes: int,
     names: Sequence[str],
     held_out: Sequence[str],
     budget: int,
@@ -135,43 +136,41 @@ def fit(
     """Search on `names`, then compare on `held_out`.
 
     With a background the coarse mask's mIoU is searched first, over what decides that mask, since that needs no
-    decoder. Then the mIoU of the mask that counts, over everything, from the better of the two points.
+    decoder. Then the figure that counts, over everything, from the better of the two points.
 
     Args:
-        replay: makes masks of recorded photos.
+        yardstick: measures recorded photos.
         parameters: those in force.
+        axes: what may vary; of `tunable`.
         background: whether class 0 is one.
-        classes: how many the dataset has.
         names: of the photos to fit on.
         held_out: of those to check on.
         budget: how many trials there may be.
         advance: told of progress.
 
     Raises:
-        ParameterError: nothing can be tuned.
-        DatasetError: no pixel of the photos to fit on counts.
+        DatasetError: nothing in the photos to fit on counts.
     """
-    axes = tunable(parameters, background)
-    kind = REFINED if parameters.refine else COARSE
-    measure = _Measure(replay, classes, kind, advance)
+    measure = _Measure(yardstick, advance)
 
     def evaluate(points: list[dict[str, float]], stage: str) -> list[float]:
-        return [tallies[stage].miou() for tallies in measure(names, points, (stage,))]
+        return [tallies[stage].figure() for tallies in measure(names, points, (stage,))]
 
     search = Search(axes, evaluate, budget)
     before = {axis.name: getattr(parameters, axis.name) for axis in axes}
-    if math.isnan(search.score([before], kind)[0]):
-        raise DatasetError("no pixel of the photos to fit on has a label that counts; mIoU is not defined")
-    best = _search(search, before, kind, background)
+    if math.isnan(search.score([before], yardstick.kind)[0]):
+        raise DatasetError(yardstick.undefined)
+    best = _search(search, before, yardstick.kind, background)
     parts = [measure.part(part, before, best) if part else None for part in (names, held_out)]
     assert parts[0] is not None, "a score was computed on it"
-    return Fit(kind, before, best, parts[0], parts[1], tuple(search.trials), search.exhausted)
+    told = yardstick.kind, yardstick.word, yardstick.column
+    return Fit(*told, before, best, parts[0], parts[1], tuple(search.trials), search.exhausted)
 
 
 def _search(search: Search, before: dict[str, float], kind: str, background: bool) -> dict[str, float]:
-    start = before
-    if background and kind != COARSE:
-        coarse = search.descend(before, COARSE, [axis for axis in search.axes if axis.coarse])
+    start, first = before, [axis for axis in search.axes if axis.coarse]
+    if background and first and kind != COARSE:
+        coarse = search.descend(before, COARSE, first)
         usual, other = search.score([before, coarse], kind)
         start = coarse if other > usual + MIN_GAIN else before
     return search.descend(start, kind, search.axes)
@@ -180,30 +179,23 @@ def _search(search: Search, before: dict[str, float], kind: str, background: boo
 class _Measure:
     """Tallies of points over photos, photo by photo, so that a photo's record is read once for all of them."""
 
-    def __init__(self, replay: Replay, classes: int, kind: str, advance: Advance) -> None:
-        self._replay, self._classes, self._kind, self._advance = replay, classes, kind, advance
+    def __init__(self, yardstick: Yardstick, advance: Advance) -> None:
+        self._yardstick, self._advance = yardstick, advance
 
     def __call__(
         self, names: Sequence[str], points: Sequence[Mapping[str, float]], kinds: Sequence[str]
-    ) -> list[dict[str, Tally]]:
-        """A tally for each point and kind. Nothing is refined unless `refined` is asked for."""
-        tallies = [{kind: Tally(self._classes) for kind in kinds} for _ in points]
-        settings = [{**point, "refine": REFINED in kinds} for point in points]
+    ) -> list[dict[str, Any]]:
+        """A tally for each point and kind."""
+        tallies = [{kind: self._yardstick.tally() for kind in kinds} for _ in points]
         for name in names:
-            labels, found = self._replay.masks(name, settings)
-            for tally, masks in zip(tallies, found, strict=True):
+            for tally, told in zip(tallies, self._yardstick.compare(name, points, kinds), strict=True):
                 for kind in kinds:
-                    tally[kind].add(confusion(labels, masks[kind], self._classes))
+                    tally[kind].add(told[kind])
             self._advance(len(points))
         return tallies
 
     def part(self, names: Sequence[str], before: Mapping[str, float], after: Mapping[str, float]) -> Part:
         """Both points on all photos of a part."""
-        kinds = tuple(dict.fromkeys((self._kind, COARSE)))
-        one, other = self(names, [before, after], kinds)
-        gain = bootstrap_gain(one[self._kind], other[self._kind])
-        return Part(len(names), _figures(one), _figures(other), gain)
-
-
-def _figures(tallies: Mapping[str, Tally]) -> dict[str, float]:
-    return {kind: tally.miou() for kind, tally in tallies.items()}
+        one, other = self(names, [before, after], self._yardstick.kinds)
+        gain = bootstrap_gain(*(tallies[self._yardstick.kind] for tallies in (one, other)))
+        return Part(len(names), self._yardstick.figures(one), self._yardstick.figures(other), gain)

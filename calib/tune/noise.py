@@ -1,8 +1,8 @@
-"""Whether a gain could be luck: photos are drawn again, with replacement, and mIoU is computed anew each time."""
+"""Whether a gain could be luck: photos are drawn again, with replacement, and the figure is taken anew each time."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -50,9 +50,22 @@ class Tally:
         """mIoU as `ovdeploy evaluate` computes it; NaN without pixels that count."""
         return mean_known(class_iou(self.counts(weights)))
 
+    def figure(self, weights: np.ndarray | None = None) -> float:
+        """See `Countable`: mIoU."""
+        return self.miou(weights)
+
+
+class Countable(Protocol):
+    """A tally of photos that a figure is taken of."""
+
+    photos: int
+
+    def figure(self, weights: np.ndarray | None = None) -> float:
+        """The figure, each photo counting so often; NaN where it is not defined."""
+
 
 class Gain(NamedTuple):
-    """How much higher one mIoU is than another, and the interval in which resampled photos put that."""
+    """How much higher one figure is than another, and the interval in which resampled photos put that."""
 
     gain: float
     low: float
@@ -64,7 +77,9 @@ class Gain(NamedTuple):
         return not self.low > 0
 
 
-def bootstrap_gain(before: Tally, after: Tally, *, draws: int = DRAWS, level: float = LEVEL, seed: int = SEED) -> Gain:
+def bootstrap_gain(
+    before: Countable, after: Countable, *, draws: int = DRAWS, level: float = LEVEL, seed: int = SEED
+) -> Gain:
     """The gain of `after` over `before` on the same photos, by the percentile bootstrap over photos, in pairs.
 
     Args:
@@ -83,13 +98,13 @@ def bootstrap_gain(before: Tally, after: Tally, *, draws: int = DRAWS, level: fl
     """
     if before.photos != after.photos:
         raise ValueError(f"{before.photos} photos before and {after.photos} after")
-    gain = after.miou() - before.miou()
+    gain = after.figure() - before.figure()
     if before.photos < 2:
         return Gain(gain, -np.inf, np.inf)
     rng = np.random.default_rng(seed)
     even = np.full(before.photos, 1 / before.photos)
     weights = [rng.multinomial(before.photos, even) for _ in range(draws)]
-    gains = np.array([after.miou(weight) - before.miou(weight) for weight in weights])
+    gains = np.array([after.figure(weight) - before.figure(weight) for weight in weights])
     known = gains[~np.isnan(gains)]  # a draw may consist of photos without labels
     if not known.size:
         return Gain(gain, -np.inf, np.inf)

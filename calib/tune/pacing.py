@@ -12,10 +12,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ...runtime.datasets import Dataset
-from ...runtime.errors import DatasetError
+from ...runtime.errors import DatasetError, ParameterError
 from ...runtime.evaluation.predictors import Words
 from ...runtime.pipelines.base import Segmenter
-from .fit import replaying, split
+from ...runtime.pipelines.worded.replaying import Paced
+from .fit import split
 from .goal import Goal, in_words
 from .noise import LEVEL
 from .pace import Candidate, Judged, candidates, judge, readable, run, warm_up
@@ -58,6 +59,20 @@ class Pace:
         return self.found if self.accepted else self.before
 
 
+def paced(segmenter: Segmenter) -> Paced:
+    """A segmenter whose pace can be fitted.
+
+    Raises:
+        ParameterError: no setting of its pipeline decides how long a photo takes.
+    """
+    if not isinstance(segmenter, Paced):
+        raise ParameterError(
+            f"the pipeline {segmenter.manifest.recipe.pipeline!r} has no setting that decides how long a photo takes; "
+            f"take a smaller recipe, or another precision"
+        )
+    return segmenter
+
+
 def find_pace(
     segmenter: Segmenter,
     dataset: Dataset,
@@ -83,7 +98,7 @@ def find_pace(
         DatasetError: no photo can be used.
         ParameterError: nothing serves the goal.
     """
-    points, failed = candidates(segmenter.parameters, trials, replaying(segmenter).SIZE), dict[str, str]()
+    points, failed = candidates(segmenter.parameters, trials, paced(segmenter).SIZE), dict[str, str]()
     names, held_out = split(list(dataset.names), share)
     warm_up(segmenter, dataset, words, points[:1])
 

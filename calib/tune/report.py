@@ -11,6 +11,7 @@ from rich.table import Table
 from .fit import Fit, Part
 from .noise import LEVEL
 from .search import MIN_GAIN, Trial
+from .yardsticks import COARSE
 
 
 def describe(fit: Fit) -> dict[str, Any]:
@@ -27,7 +28,8 @@ def describe(fit: Fit) -> dict[str, Any]:
         "checked": _part(fit.checked) if fit.checked else None,
         "exhausted": fit.exhausted,
         "trials": [
-            {"values": t.values, "mask": t.stage, "miou": _known(t.score), "changed": t.changed} for t in fit.trials
+            {"values": t.values, fit.column: t.stage, fit.word.lower(): _known(t.score), "changed": t.changed}
+            for t in fit.trials
         ],
     }
 
@@ -39,7 +41,7 @@ def verdict(fit: Fit) -> str:
     if fit.checked is None:
         return "better on the photos fitted on; nothing was held out to check it"
     gain = fit.checked.gain
-    told = f"{_points(gain.gain, '+')} points of mIoU on the {fit.checked.photos} photos held out"
+    told = f"{_points(gain.gain, '+')} points of {fit.word} on the {fit.checked.photos} photos held out"
     if not fit.accepted:
         return f"not better: {told}; the values that held stay"
     return f"better, but within noise: {told}" if gain.is_noise else f"better: {told}"
@@ -58,16 +60,15 @@ def warnings(fit: Fit) -> Iterator[str]:
     if fit.exhausted:
         yield "the search ended because --trials were used up; more may find better values"
     judge = checked or fit.fitted
-    if judge.after["coarse"] > judge.after[fit.kind] + MIN_GAIN:
+    if judge.after.get(COARSE, -math.inf) > judge.after[fit.kind] + MIN_GAIN:
         yield (
-            f"refinement lowers mIoU here: the coarse mask has {_points(judge.after['coarse'])}; "
-            f"consider refine = false"
+            f"refinement lowers mIoU here: the coarse mask has {_points(judge.after[COARSE])}; consider refine = false"
         )
 
 
 def part_table(fit: Fit) -> Table:
-    """mIoU before and with the values found, on both parts; the gain of the mask that counts."""
-    table = Table("mIoU", "photos", "mask", "before", "found", "gain", f"{LEVEL:.0%} of resamplings", box=None)
+    """Figures before and with the values found, on both parts; the gain of what counts."""
+    table = Table(fit.word, "photos", fit.column, "before", "found", "gain", f"{LEVEL:.0%} of resamplings", box=None)
     for name, part in (("fitted on", fit.fitted), ("held out", fit.checked)):
         if part is None:
             continue
@@ -82,7 +83,7 @@ def part_table(fit: Fit) -> Table:
 
 def value_table(fit: Fit) -> Table:
     """Every parameter before and after, and the best score with each of its values, whatever the others were."""
-    table = Table("parameter", "before", "chosen", "tried: best mIoU on the photos fitted on", box=None)
+    table = Table("parameter", "before", "chosen", f"tried: best {fit.word} on the photos fitted on", box=None)
     for name, before in fit.before.items():
         best: dict[float, Trial] = {}
         for trial in fit.trials:
@@ -97,7 +98,9 @@ def comments(fit: Fit, bundle: str, dataset: str) -> list[str]:
     """Comments for the top of the overlay."""
     part = fit.checked or fit.fitted
     where = "photos held out" if fit.checked else "the photos fitted on"
-    figures = f"mIoU {_points(part.before[fit.kind])} before, {_points(part.after[fit.kind])} with the values found"
+    figures = (
+        f"{fit.word} {_points(part.before[fit.kind])} before, {_points(part.after[fit.kind])} with the values found"
+    )
     lines = [
         f"Fitted by `ovdeploy tune` to {fit.fitted.photos} photos of {dataset}, on the bundle {bundle}.",
         f"On {part.photos} {where}: {figures}.",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from .axes import Axis
 
 MIN_GAIN = 1e-4
-"""A value is left for another only if that gains more: a hundredth of a point of mIoU."""
+"""A value is left for another only if that gains more: a hundredth of a point."""
 
 Values = tuple[float, ...]
 """A value for every axis, in the axes' order."""
@@ -23,9 +23,9 @@ class Trial:
     values: dict[str, float]
     """By parameter, all of them."""
     stage: str
-    """`coarse` or `refined`: which mask's mIoU the score is."""
+    """What the score is the figure of: the mask `coarse` or `refined`, or things."""
     score: float
-    """mIoU on the photos that are fitted on; NaN where nothing could be counted."""
+    """The figure on the photos that are fitted on; NaN where nothing could be counted."""
     changed: str
     """The parameter that differs from the best so far; empty for the first."""
 

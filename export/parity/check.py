@@ -7,7 +7,7 @@ that errors may add up.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ...runtime.backends.base import Session
@@ -15,10 +15,12 @@ from ...runtime.backends.registry import BACKENDS, choose_backend
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.opening import open_stage
 from ...runtime.errors import WeightsError
+from ...runtime.recipe.pipeline import StageUse
 from ...runtime.reporting import Reporter, silent
 from ..reference.checks import Check, Limits, limits_for
 from ..reference.networks import Networks
 from ..reference.trace import Trace
+from .sets import in_order_of
 
 
 def check_weights(bundle: Bundle, networks: Networks) -> None:
@@ -78,12 +80,12 @@ def check_parity(
     """
     trace = networks.family.trace(networks, photo, bundle)
     loose = {(use.name, output): key for use in bundle.recipe.uses for output, key in use.loose.items()}
-    choices = {use.name: use.choices for use in bundle.recipe.uses}
+    uses = {use.name: use for use in bundle.recipe.uses}
     limits = limits_for(bundle.recipe.tolerances, precision, loose)
     open_engine = engine_opener(bundle, backend, precision)
     for stage in bundle.manifest.stages:
         if stage in trace.stages:
-            yield from _check_stage(stage, open_engine, trace, limits, choices[stage])
+            yield from _check_stage(uses[stage], open_engine, trace, limits)
         else:
             tell("did not run on this photo, and is not checked by itself; try another", about=stage, lasting=True)
     yield from networks.family.prove(bundle, networks, trace, open_engine, limits)
@@ -107,16 +109,15 @@ def engine_opener(bundle: Bundle, backend: str, precision: str) -> Callable[[str
     return open_engine
 
 
-def _check_stage(
-    stage: str, open_engine: Callable[[str], Session], trace: Trace, limits: Limits, choices: Collection[str]
-) -> Iterator[Check]:
+def _check_stage(use: StageUse, open_engine: Callable[[str], Session], trace: Trace, limits: Limits) -> Iterator[Check]:
+    stage = use.name
     feeds, expected = trace.case(stage)
     with open_engine(stage) as session:
         start = time.perf_counter()
         outputs = session.run(feeds)
         engine_ms = (time.perf_counter() - start) * 1e3
-    for name, array in outputs.items():
-        if name in choices:
+    for name, array in in_order_of(expected, outputs, use.sets).items():
+        if name in use.choices:
             continue
         torch_ms = trace.timings.get(stage) if name == next(iter(outputs)) else None
         check = limits.check(stage, name, array, expected[name])

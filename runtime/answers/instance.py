@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -33,6 +33,12 @@ class Instance:
     """In [0, 1]; of an instance of a mask the mean of the pixels' scores."""
     mask: Rle
     """At the photo's size."""
+
+    @property
+    def more(self) -> dict[str, Any]:
+        """What a kind of instances knows beside these, as plain values by name: for JSON."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)[len(fields(Instance)) :]}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
 
     @property
     def box_xywh(self) -> list[int]:
@@ -86,6 +92,7 @@ def instances_document(subject: Subject, instances: Sequence[Instance]) -> dict[
                 "area": each.area,
                 "score": each.score,
                 "mask": {"size": [height, width], "counts": text},
+                **each.more,
             }
             for each, text in zip(instances, texts, strict=True)
         ],

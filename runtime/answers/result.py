@@ -32,6 +32,10 @@ SCHEMA = "ovdeploy/result/1"
 """The form of `Result.to_dict`. Keys may be added; what changes an old reader's meaning changes the number."""
 
 
+NOTHING = "unlabelled"
+"""What pictures call pixels that no thing covers."""
+
+
 @dataclass(frozen=True, eq=False)
 class Result(Answer):
     """A photo's segmentation.
@@ -75,6 +79,8 @@ class Result(Answer):
     def overlay(self, *, opacity: float = 0.55, legend: bool = True) -> Image.Image:
         """The photo with every class in its colour, and a legend of the classes that occur.
 
+        Where single things are looked for without a background, what none of them covers is grey, as unlabelled.
+
         Args:
             opacity: of the colours, 0 to 1.
             legend: whether a legend is added below the photo.
@@ -82,7 +88,10 @@ class Result(Answer):
         Raises:
             ParameterError: the opacity is not between 0 and 1.
         """
-        return draw_overlay(self.photo, self.mask, self.names, opacity=opacity, legend=legend)
+        mask, names = self.mask, self.names
+        if self.things is not None and not self.background:  # there the label is the first class's for want of another
+            mask, names = np.where(self.scores > 0, mask, len(names)), (*names, NOTHING)
+        return draw_overlay(self.photo, mask, names, opacity=opacity, legend=legend)
 
     @public()
     def instances(self, *, min_area: int = 1) -> tuple[Instance, ...]:

@@ -43,7 +43,8 @@ class EngineRunner:
             result = self._segmenter.segment(photo, vocabulary, parameters=parameters)
             milliseconds = (time.perf_counter() - start) * 1e3
         steps = {name: value for name, value in result.timings.items() if name != "total"}
-        return Outcome(milliseconds, steps, result.mask, result.coarse_mask, len(result.regions), calls)
+        asked = result.regions if result.things is None else result.things
+        return Outcome(milliseconds, steps, result.mask, result.coarse_mask, len(asked), calls)
 
     def embed(self, classes: Sequence[str] | None, background: bool | None) -> Vocabulary:
         """Class names (the recipe's, if None) with their embeddings."""

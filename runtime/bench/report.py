@@ -105,6 +105,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     photo_hw: tuple[int, int]
     calls: dict[str, int]
     """How often the photo called every stage's engine."""
+    idle: tuple[str, ...] = ()
+    """Stages that this photo did not call, though others do."""
     queries: int
     rounds: int
     cut_short: str = ""

@@ -91,11 +91,13 @@ def bench(job: Job, say: Reporter = silent, start: Start = Process) -> Report:
     reports = tuple(
         _runner_report(job, each, series, gflop.get(label, {}), peaks, memory[label]) for label, each in opened.items()
     )
+    calls = {stage: len(made) for stage, made in _calls(series).items()}
     return Report(
         bundle=job.bundle.path.resolve().name,
         machine=machine_facts(),
         photo_hw=job.photo_hw,
-        calls={stage: len(made) for stage, made in _calls(series).items()},
+        calls=calls,
+        idle=tuple(stage for stage in job.bundle.recipe.running_stages if calls and stage not in calls),
         queries=len(job.vocabulary.embeddings),
         rounds=done,
         reference=next(iter(opened)),

@@ -23,6 +23,11 @@ def tables(report: Report) -> Iterator[RenderableType]:
     h, w = report.photo_hw
     yield f"[bold]{escape(report.bundle)}[/]: photo {w}×{h}, {report.queries} embeddings, {report.rounds} rounds"
     yield "calls of a photo: " + ", ".join(f"{escape(stage)} {count}" for stage, count in report.calls.items())
+    if report.idle:
+        yield (
+            f"[bold]without {escape(', '.join(report.idle))}[/]: this photo did not call for it, so no figure holds "
+            f"its time; name by --classes what the photo shows, or lower a threshold by --set"
+        )
     yield escape(", ".join(f"{name} {value}" for name, value in report.machine.items()))
     yield _noise(report)
     yield steps_table(report)

@@ -20,6 +20,7 @@ from ..kept.arrays import read_arrays, write_arrays
 from ..kept.form import Form
 from ..reporting import logger
 from ..words.tokenizer import ClipTokenizer
+from ..words.vocabulary import check_words
 
 log = logger("pipelines")
 
@@ -46,20 +47,36 @@ class TextEmbedder:
     tokenizer: Callable[[Path, int], Any] = ClipTokenizer
 
     def __init__(
-        self, open_engine: Callable[[], tuple[Session, Any]], identity: str, folder: Path | None = None
+        self,
+        open_engine: Callable[[], Session],
+        open_tokenizer: Callable[[], Any],
+        identity: str,
+        folder: Path | None = None,
     ) -> None:
         """An embedder that opens its engine only when the cache does not have the answer.
 
         Args:
-            open_engine: loads the text engine and the tokenizer.
+            open_engine: loads the text engine.
+            open_tokenizer: loads the tokenizer.
             identity: what tells this text engine and tokenizer from any other (hashes of their files).
             folder: the cache; None means `cache_folder()`.
         """
-        self._open_engine = open_engine
-        self._engine: tuple[Session, Any] | None = None
+        self._open_engine, self._open_tokenizer = open_engine, open_tokenizer
+        self._engine: Session | None = None
+        self._cuts: Any = None
         self._identity = identity
         self._opening = threading.Lock()
         self._folder = folder or cache_folder()
+
+    def check(self, words: Sequence[str]) -> None:
+        """Refuse names that the model cannot tell apart or sees nothing of, and warn of those that it reads otherwise.
+
+        That does not depend on what the cache has, and no engine is run for it.
+
+        Raises:
+            VocabularyError: with the names.
+        """
+        check_words(words)
 
     def embed(self, name: str, templates: Sequence[str]) -> np.ndarray:
         """The embedding of one name.
@@ -87,25 +104,31 @@ class TextEmbedder:
             write_arrays(FORM, path, key, {EMBEDDING: embedding})  # a cache that cannot be written costs time
         return embedding
 
-    def _opened(self) -> tuple[Session, Any]:
+    def _session(self) -> Session:
         with self._opening:
             if self._engine is None:
                 self._engine = self._open_engine()
             return self._engine
 
+    def _tokenizer(self) -> Any:
+        with self._opening:
+            if self._cuts is None:
+                self._cuts = self._open_tokenizer()
+            return self._cuts
+
     def _compute(self, name: str, templates: Sequence[str]) -> np.ndarray:
-        session, tokenizer = self._opened()
+        tokenizer = self._tokenizer()
         texts = [template.replace("{}", name) for template in templates]
         tokens = tokenizer(texts)
         if tokens[:, -1].any():
             _refuse_cut(name, texts, tokenizer)
-        features = session.run({"tokens": tokens})["features"]
+        features = self._session().run({"tokens": tokens})["features"]
         return ensemble(features)
 
     def close(self) -> None:
         """Close the text engine, if it was opened."""
         if self._engine is not None:
-            self._engine[0].close()
+            self._engine.close()
             self._engine = None
 
 
@@ -139,10 +162,10 @@ def text_embedder(
     made = [precision] if precision != held else []  # else embeddings of both would be taken for the same
     hashes = [file.sha256 for file in (*engine.files, bundle.manifest.text.tokenizer)]
 
-    def open_text() -> tuple[Session, Any]:
-        return open_engine(), kind.tokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
+    def open_tokenizer() -> Any:
+        return kind.tokenizer(bundle.tokenizer_path(), bundle.manifest.dimensions.context_length)
 
-    return kind(open_text, " ".join([*hashes, *made]))
+    return kind(open_engine, open_tokenizer, " ".join([*hashes, *made]))
 
 
 def _refuse_cut(name: str, texts: Sequence[str], tokenizer: ClipTokenizer) -> None:

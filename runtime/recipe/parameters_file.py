@@ -6,7 +6,7 @@ commands and `Segmenter.load(parameters=load_parameters(path))` take it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..files import write_bytes
 from ..toml import read_toml
 from .parameters import Parameters
 from .recipe import Recipe
+from .registry import known_pipelines
 
 TABLE = "parameters"
 
@@ -32,7 +33,7 @@ def load_parameters(path: str | Path) -> dict[str, Any]:
         Plain values by name: what `Segmenter.load` and `Segmenter.segment` take as `parameters`.
 
     Raises:
-        ParameterError: missing, no overlay, or a name or value that no parameter has.
+        ParameterError: missing, no overlay, or names and values that no pipeline's parameters have together.
     """
     path = Path(path)
     found = read_toml(path, ParameterError, "the file of parameters")
@@ -40,8 +41,42 @@ def load_parameters(path: str | Path) -> dict[str, Any]:
     if set(found) != {TABLE} or not isinstance(values, dict):
         told = ", ".join(found) or "nothing"
         raise ParameterError(f"{path}: expected a table [{TABLE}] and nothing else, got {told}; a recipe is none")
-    _laid_over(Parameters(), values, str(path))
+    _check(values, str(path))
     return values
+
+
+def _check(values: Mapping[str, Any], where: str) -> None:
+    """Refuse what is of no pipeline; with what the pipeline says that knows the most of the names, the usual one first.
+
+    Raises:
+        ParameterError: a name or a value is not one.
+    """
+    refused: list[tuple[int, ParameterError]] = []
+    for kind in _kinds():
+        try:
+            _check_each(kind, values, where)
+            return
+        except ParameterError as error:
+            refused.append((len(set(kind.__struct_fields__).intersection(values)), error))
+    raise max(refused, key=lambda each: each[0])[1]
+
+
+def _check_each(kind: Any, values: Mapping[str, Any], where: str) -> None:
+    """Each value by itself: whether they fit together depends on those that a bundle has."""
+    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for name, value in values.items():
+        if name not in types:
+            raise ParameterError(f"{where}: {one_of('parameter', name, types)}")
+        try:
+            msgspec.convert(value, types[name])
+        except msgspec.ValidationError as error:
+            raise ParameterError(f"{where}: {name}: {error}") from error
+
+
+def _kinds() -> Iterator[Any]:
+    """Types of parameters; other pipelines than the usual one are imported only if it comes to them."""
+    yield Parameters
+    yield from (family.parameters for family in known_pipelines() if family.parameters is not Parameters)
 
 
 @public()

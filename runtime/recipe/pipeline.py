@@ -44,6 +44,8 @@ class StageUse:
     choices: frozenset[str] = frozenset()
     """Outputs that are choices, as a place on a map: equal or not. The pipeline's own proof compares them, since it
     knows how close each choice was."""
+    sets: frozenset[str] = frozenset()
+    """Outputs whose rows, along their second axis, are together a set: near ties may order them otherwise."""
     whole: frozenset[str] = frozenset()
     """Inputs that are the photo's; all others have a row for each of what is asked."""
     int8: bool = False
@@ -96,6 +98,8 @@ class Pipeline:
     things: bool = False
     """Whether it finds single things, which may overlap, with a score each: `Result.things`. Their precision is what is
     measured and tuned."""
+    unused: Callable[[Recipe], frozenset[str]] = lambda recipe: frozenset()
+    """Parameters that a recipe's models do not use. Who sets one is warned, and none is tuned."""
     check: Callable[[Recipe], None] = lambda recipe: None
     """Refuses a recipe, its parameters typed, that this pipeline cannot have, by a RecipeError that says what to do."""
     describe: Callable[[Recipe], str] = lambda recipe: ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -12,7 +12,7 @@ import msgspec
 from ..boundary.arguments import public
 from ..boundary.reading import is_there
 from ..boundary.shipped import RECIPES, shipped
-from ..errors import RecipeError, VocabularyError, one_of
+from ..errors import RecipeError, VocabularyError, one_of, warn
 from ..geometry.limits import BLOCKS, LARGEST
 from ..toml import read_toml
 from ..words.vocabulary import parse_classes
@@ -151,7 +151,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Raises:
             ParameterError: a name is unknown, a value cannot be had, or the parameter is baked with another value.
         """
+        self.warn_of_unused(overrides or {})
         return self.family.override(self.parameters, overrides)
+
+    def warn_of_unused(self, given: Iterable[str]) -> None:
+        """Warn of parameters that were given and that its models do not use."""
+        for name in sorted(self.family.unused(self).intersection(given)):
+            warn(f"{name} is set, but the models of {self.name!r} do not use it; it changes nothing")
 
 
 def available_recipes() -> dict[str, Path]:
@@ -194,8 +200,9 @@ def recipe_from(data: Mapping[str, Any], where: str) -> Recipe:
     try:
         models = {role: _model(role, data[role]) for role in family.roles if role in data}
         recipe = msgspec.convert({**rest, "models": models}, Recipe)
-        recipe = with_typed_parameters(recipe)
+        given, recipe = recipe.parameters, with_typed_parameters(recipe)
         family.check(recipe)
+        recipe.warn_of_unused(given if isinstance(given, Mapping) else ())
         recipe = with_optional(recipe, *recipe.optional_stages)
         if recipe.classes:
             parse_classes(recipe.classes)

@@ -35,6 +35,12 @@ def pipeline_named(name: str) -> Pipeline:
 
 
 @cache
+def known_pipelines() -> tuple[Pipeline, ...]:
+    """All pipelines, in the order of their names."""
+    return tuple(pipeline_named(name) for name in sorted(point.name for point in entry_points(group=PIPELINES)))
+
+
+@cache
 def known_methods() -> Mapping[str, Any]:
     """All methods by name, from every table.
 

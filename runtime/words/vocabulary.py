@@ -236,4 +236,4 @@ def check_embeddings(vocabulary: Vocabulary, length: int) -> None:
         )
     came = vocabulary.embeddings.shape[1]
     if came != length:
-        raise VocabularyError(f"embeddings of length {came} do not fit this bundle's CLIP, whose length is {length}")
+        raise VocabularyError(f"embeddings of length {came} do not fit this bundle, whose text model makes {length}")

@@ -30,9 +30,9 @@ from ovdeploy.runtime.stage.contract import StageContract
 from ovdeploy.runtime.words import phrases
 
 
-def exported(stage, module, inputs, outputs, folder):
+def exported(stage, module, inputs, outputs, folder, axes):
     """A stage's file and contract; tells what they took."""
-    contract = StageContract(stage=stage, inputs=inputs, outputs=outputs, axes={"L": TOKENS})
+    contract = StageContract(stage=stage, inputs=inputs, outputs=outputs, axes=axes)
     path, begun, spent = folder / f"{stage}.onnx", time.perf_counter(), time.process_time()
     export_onnx(module.eval(), contract, path)
     wall, cpu = time.perf_counter() - begun, time.process_time() - spent
@@ -97,10 +97,10 @@ def main():
     print(f"our module: {time.perf_counter() - begun:.1f} s", flush=True)
     tell("our module", [each[0].numpy() for each in made], expected)
     files = {
-        "ground_text": exported("ground_text", text, text_inputs(), text_outputs(width), folder),
+        "ground_text": exported("ground_text", text, text_inputs(), text_outputs(width), folder, {"L": TOKENS}),
         "ground_detector": exported(
             "ground_detector", detector, detector_inputs(*model.image_size, width),
-            detector_outputs(model.config.num_queries), folder,
+            detector_outputs(model.config.num_queries), folder, {"L": TOKENS},
         ),
     }  # fmt: skip
     for backend in ("onnxruntime", "openvino"):

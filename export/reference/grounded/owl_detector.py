@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import nn
@@ -12,9 +10,6 @@ from ....runtime.stage.contract import TensorSpec
 from ..dense.clip_dense import resampled
 from ..embed import Normalise, Upstream
 from ..maker import UNIT, StageMaker, tensor
-
-if TYPE_CHECKING:
-    from ..networks import Networks
 
 ROOM = 1e-4
 """Keeps the logarithms of shares finite, as OWLv2 has it."""
@@ -68,13 +63,13 @@ def box_bias(grid: int) -> torch.Tensor:
     return torch.log(shares + ROOM) - torch.log1p(-shares + ROOM)
 
 
-def _inputs(networks: Networks) -> tuple[TensorSpec, ...]:
-    side = networks.models["detector"].side
+def detector_inputs(side: int) -> tuple[TensorSpec, ...]:
+    """What the stage takes, of a model that sees `side` pixels."""
     return (tensor("image", (1, 3, side, side), "image, RGB, y, x", "0 to 1; the photo in the top left corner"),)
 
 
-def _outputs(networks: Networks) -> tuple[TensorSpec, ...]:
-    count, length = networks.models["detector"].grid ** 2, networks.dimensions.embedding
+def detector_outputs(count: int, length: int) -> tuple[TensorSpec, ...]:
+    """What it gives: `count` boxes, each with an embedding of some length."""
     return (
         tensor("embeddings", (1, count, length), "image, box, channel", UNIT),
         tensor("shift", (1, count), "image, box", "added to cosines"),
@@ -84,4 +79,8 @@ def _outputs(networks: Networks) -> tuple[TensorSpec, ...]:
     )
 
 
-MAKER = StageMaker(module=lambda networks: OwlDetector(networks.models["detector"]), inputs=_inputs, outputs=_outputs)
+MAKER = StageMaker(
+    module=lambda networks: OwlDetector(networks.models["detector"]),
+    inputs=lambda networks: detector_inputs(networks.models["detector"].side),
+    outputs=lambda networks: detector_outputs(networks.models["detector"].grid ** 2, networks.dimensions.embedding),
+)

@@ -105,6 +105,7 @@ class GroundedReference:
         if trace.settings.score_by_sam:
             scores = scores * np.clip(trace.iou, 0, 1)
         trace.thing_scores = scores
+        _drop_overlaid(trace)
         trace.mask = np.zeros(trace.photo.shape[:2], np.int64)
         trace.scores = np.zeros(trace.photo.shape[:2], np.float32)
         for index in np.argsort(-scores, kind="stable")[::-1]:
@@ -124,12 +125,27 @@ class GroundedReference:
         return masks, estimates
 
 
+def _drop_overlaid(trace: GroundedTrace) -> None:
+    """Empty the masks that lie over a surer thing's, pair by pair."""
+    assert trace.masks is not None and trace.found is not None
+    settings, classes, kept = trace.settings, trace.found.classes.tolist(), list[int]()
+    for index in np.argsort(-trace.thing_scores, kind="stable"):
+        for other in kept if settings.mask_nms_threshold < 1 else ():
+            shared = (trace.masks[index] & trace.masks[other]).sum()
+            union = (trace.masks[index] | trace.masks[other]).sum()
+            rivals = settings.nms_across_classes or classes[index] == classes[other]
+            if rivals and shared > settings.mask_nms_threshold * union:
+                trace.masks[index] = False
+        kept += [index] if trace.masks[index].any() else []
+
+
 def surest(found: Found, photo_hw: tuple[int, ...], settings: GroundedParameters) -> Found:
     """The boxes that are asked about."""
     x0, y0, x1, y1 = found.boxes.unbind(1)
     inside = (x1 > x0) & (y1 > y0) & (x1 > 0) & (y1 > 0) & (x0 < photo_hw[1]) & (y0 < photo_hw[0])
     boxes, classes, scores = (values[inside] for values in found)
-    kept = batched_nms(boxes, scores, classes, settings.nms_threshold)[: settings.max_boxes]
+    rivals = torch.zeros_like(classes) if settings.nms_across_classes else classes
+    kept = batched_nms(boxes, scores, rivals, settings.nms_threshold)[: settings.max_boxes]
     return Found(boxes[kept], classes[kept], scores[kept])
 
 

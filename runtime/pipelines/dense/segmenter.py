@@ -23,6 +23,7 @@ from ...reporting import Clock, logger
 from ...stage.arrays import Array, to_host
 from ...words.vocabulary import Vocabulary, random_vocabulary
 from ..engines import Engines
+from ..promptable.refined_replay import RefinedReplay
 from ..promptable.refining import Labelled, ask_about_regions, finish, refuse_without_sam
 from ..promptable.stages import DECODER, ENCODER, WHOLE
 from ..text_embedder import text_embedder
@@ -43,7 +44,7 @@ WORDS = "words"
 """The name of the numbers of each crop's words, beside its logits."""
 
 
-class DenseSegmenter(WordedSegmenter):
+class DenseSegmenter(RefinedReplay, WordedSegmenter):
     """A learned model on engines."""
 
     SIZE: ClassVar[str] = "side"
@@ -146,7 +147,7 @@ class DenseSegmenter(WordedSegmenter):
         decoder: Session | None,
         parameters: Mapping[str, Any],
     ) -> Result:
-        """See `Replaying.decided`."""
+        """See `RefinedReplay.decided`."""
         settings, clock = self._overridden(self.parameters, parameters), Clock()
         crops = [*map(Answered, to_host(answers[WORDS]), to_host(answers[LOGITS]))]
         labelled = self._labelled(Asked(photo, answers, crops), vocabulary, decoder, settings, clock)

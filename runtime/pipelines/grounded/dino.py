@@ -13,6 +13,7 @@ from ...errors import VocabularyError, shown
 from ...geometry.sizes import HW
 from ...reporting import Clock
 from ...stage.arrays import to_host
+from ...stage.contract import TensorSpec
 from ...words.phrases import NOBODY, passes, text_inputs
 from ...words.vocabulary import Vocabulary
 from ...words.wordpiece import PhraseTokenizer
@@ -23,6 +24,9 @@ from .stages import GROUND_DETECTOR
 
 SHORTER, LONGER = 800, 1333
 """Sides of the photo that the authors' model sees, at most. A smaller model sees as much of its own side."""
+
+OF_PHOTO = ("image", "extent")
+"""The detector's inputs that are the photo's."""
 
 LEAST = 4
 """Tokens of a phrase: one of a word, and three around it."""
@@ -37,6 +41,13 @@ class PhraseEmbedder(TextEmbedder):
 
     tokenizer = PhraseTokenizer
 
+    def check(self, words: Sequence[str]) -> None:
+        """See `TextEmbedder.check`: names with the same tokens would be one class."""
+        tokenizer, seen = self._tokenizer(), dict[tuple[int, ...], str]()
+        for word in words:
+            if (other := seen.setdefault(tuple(tokenizer.encode(word)), word)) is not word:
+                raise VocabularyError(same(other, word))
+
     def _compute(self, name: str, templates: Sequence[str]) -> np.ndarray:
         """[T · D] float32, T being the tokens that a phrase may have.
 
@@ -45,12 +56,12 @@ class PhraseEmbedder(TextEmbedder):
         """
         if len(templates) != 1:
             raise VocabularyError(f"this detector reads a name once; expected one template, got {len(templates)}")
-        session, tokenizer = self._opened()
+        tokenizer = self._tokenizer()
         tokens = tokenizer(templates[0].replace("{}", name))
         count = tokens.shape[1]
         told = text_inputs([count - 2])
         feeds = {"tokens": tokens, "position_ids": told.position_ids, "attends": told.attends}
-        features = session.run(feeds)["text_features"][0]
+        features = self._session().run(feeds)["text_features"][0]
         embedding: np.ndarray = np.pad(features, ((0, tokenizer.most - count), (0, 0))).ravel()
         return embedding
 
@@ -81,6 +92,11 @@ class DinoDetector:
         """
         self._session, self._image_hw, self._tokens = session, image_hw, tokens
 
+    @property
+    def kept(self) -> Mapping[str, TensorSpec]:
+        """See `Detector.kept`: those of the engine's inputs that are the photo's."""
+        return {name: self._session.contract.input(name) for name in OF_PHOTO}
+
     def seen(self, photo: np.ndarray, settings: GroundedParameters, clock: Clock) -> Mapping[str, np.ndarray]:
         """See `Detector.seen`: the image, and the photo's size in it."""
         with clock("detector_image"):
@@ -95,17 +111,17 @@ class DinoDetector:
         seen: Mapping[str, np.ndarray],
         words: Sequence[Text],
         photo_hw: HW,
-        settings: GroundedParameters,
         clock: Clock,
     ) -> Detections:
         """See `Detector.found`. An object that two texts speak of is found twice, as a class of each."""
-        found = [Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.intp), np.zeros(0, np.float32))]
+        none = np.zeros(0, np.float32)
+        found = [Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.intp), none, none)]
         for text in words:
             with clock(GROUND_DETECTOR):
                 outputs = self._session.run({**seen, **text.feeds})
                 logits, boxes = to_host(outputs["logits"])[0], to_host(outputs["boxes"])[0]
             with clock("boxes"):
-                found.append(detections(logits, boxes, text, photo_hw, settings))
+                found.append(detections(logits, boxes, text, photo_hw))
         return Detections(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
@@ -183,7 +199,12 @@ def _refuse_same(names: Sequence[str], rows: np.ndarray) -> None:
     seen: dict[bytes, str] = {}
     for name, row in zip(names, rows, strict=True):
         if (other := seen.setdefault(row.tobytes(), name)) is not name:
-            raise VocabularyError(f"{shown(other)} and {shown(name)} are the same to the detector; name all once")
+            raise VocabularyError(same(other, name))
+
+
+def same(one: str, other: str) -> str:
+    """What is said of two names that are the same to the detector: of two such classes one would never have a box."""
+    return f"{shown(one)} and {shown(other)} are the same to the detector; name all once"
 
 
 def _text(phrases: Sequence[np.ndarray], classes: np.ndarray) -> Text:
@@ -197,26 +218,22 @@ def _text(phrases: Sequence[np.ndarray], classes: np.ndarray) -> Text:
     return Text(feeds, columns, starts, classes)
 
 
-def detections(
-    logits: np.ndarray, boxes: np.ndarray, text: Text, photo_hw: HW, settings: GroundedParameters
-) -> Detections:
-    """The boxes above the thresholds, as transformers' `post_process_grounded_object_detection` takes and scores them.
+def detections(logits: np.ndarray, boxes: np.ndarray, text: Text, photo_hw: HW) -> Detections:
+    """All boxes, as transformers' `post_process_grounded_object_detection` scores them.
 
     There a box's label is all tokens above `text_threshold`, joined. Here it is the class of the surest of them that is
-    a word of a name; a box without such a token is none.
+    a word of a name, which has a score of its own: the box's may be that of a full stop.
 
     Args:
         logits: [Q, L] before the sigmoid.
         boxes: [Q, 4] cx cy w h, shares of the photo.
         text: what was read.
         photo_hw: the photo's size.
-        settings: the parameters in force.
     """
     with np.errstate(over="ignore"):
         shares = 1 / (1 + np.exp(-logits))
     scores = shares.max(1)
     words = np.maximum.reduceat(shares[:, text.columns], text.starts, axis=1)
-    kept = (scores > settings.box_threshold) & (words.max(1) > settings.text_threshold)
     corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
     size = np.array([photo_hw[1], photo_hw[0]] * 2, np.float32)
-    return Detections((corners * size)[kept], text.classes[words.argmax(1)][kept], scores[kept])
+    return Detections(corners * size, text.classes[words.argmax(1)], scores, words.max(1))

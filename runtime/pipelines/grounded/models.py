@@ -31,16 +31,21 @@ class DetectorModel(msgspec.Struct, frozen=True, kw_only=True):
     """Where it was published."""
     defaults: Mapping[str, Any] = {}
     """Values of parameters that a recipe with it has unless it says otherwise."""
+    unused: frozenset[str] = frozenset()
+    """Parameters that other detectors use."""
 
 
 OWLV2 = DetectorModel(
-    kind=OWL, source="Minderer et al., Scaling Open-Vocabulary Object Detection (OWLv2), NeurIPS 2023"
+    kind=OWL,
+    source="Minderer et al., Scaling Open-Vocabulary Object Detection (OWLv2), NeurIPS 2023",
+    unused=frozenset({"text_threshold"}),
 )
 
 GROUNDING_DINO = DetectorModel(
     kind=SENTENCE,
     source="Liu et al., Grounding DINO: Marrying DINO with Grounded Pre-Training for Open-Set Detection, ECCV 2024",
     defaults={"box_threshold": 0.25},
+    unused=frozenset({"padding"}),
 )
 
 MODELS: Mapping[str, DetectorModel] = {
@@ -70,6 +75,11 @@ def row_of(recipe: Recipe) -> DetectorModel:
 def is_kind(kind: str) -> Callable[[Recipe], bool]:
     """Whether a recipe's detector takes words in this way, as a stage asks it."""
     return lambda recipe: row_of(recipe).kind == kind
+
+
+def unused(recipe: Recipe) -> frozenset[str]:
+    """Parameters that a recipe's detector does not use."""
+    return row_of(recipe).unused if ROLE in recipe.models else frozenset()
 
 
 def describe(recipe: Recipe) -> str:

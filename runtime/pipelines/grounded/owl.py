@@ -10,6 +10,7 @@ from ...backends.base import Session
 from ...geometry.sizes import HW
 from ...reporting import Clock
 from ...stage.arrays import to_host
+from ...stage.contract import TensorSpec
 from ...words.vocabulary import Vocabulary
 from .detecting import Detections
 from .parameters import GroundedParameters
@@ -32,6 +33,11 @@ class OwlDetector:
         """
         self._session, self._side = session, side
 
+    @property
+    def kept(self) -> Mapping[str, TensorSpec]:
+        """See `Detector.kept`: the engine's outputs."""
+        return {name: self._session.contract.output(name) for name in OUTPUTS}
+
     def seen(self, photo: np.ndarray, settings: GroundedParameters, clock: Clock) -> Mapping[str, np.ndarray]:
         """See `Detector.seen`: the engine's outputs."""
         with clock("square"):
@@ -49,15 +55,13 @@ class OwlDetector:
         seen: Mapping[str, np.ndarray],
         words: Vocabulary,
         photo_hw: HW,
-        settings: GroundedParameters,
         clock: Clock,
     ) -> Detections:
         """See `Detector.found`."""
         with clock("boxes"):
             scores, classes = best_classes(seen, words)
-            above = scores > settings.box_threshold
-            boxes = corners(seen["boxes"][0][above]) * np.float32(max(photo_hw))
-        return Detections(boxes, classes[above], scores[above])
+            boxes = corners(seen["boxes"][0]) * np.float32(max(photo_hw))
+        return Detections(boxes, classes, scores, np.ones_like(scores))
 
 
 def best_classes(seen: Mapping[str, np.ndarray], words: Vocabulary) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,10 @@ class GroundedParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Of boxes of one class, the less sure one is dropped if their IoU is above this."""
     max_boxes: Annotated[int, msgspec.Meta(ge=1, le=REGIONS.most)] = 100
     """So many boxes are taken at most, the surest."""
+    mask_nms_threshold: Fraction = 1.0
+    """Of things of one class, the less sure one is dropped if the IoU of their masks is above this; 1 drops none."""
+    nms_across_classes: bool = False
+    """Whether a box or a thing is dropped for a surer one of another class too: then a thing has one name."""
     score_by_sam: bool = False
     """Whether a thing's score is its box's times SAM's estimate of its mask's IoU; if not, it is the box's alone."""
     prompt_batch: Batch = 16

@@ -8,7 +8,7 @@ from ...recipe.recipe import Recipe
 from ..base import Segmenter
 from ..promptable.interactive import PROMPTING, Prompter
 from ..sweeps import CLASSES, SIZES
-from .models import ROLE, describe, row_of
+from .models import ROLE, describe, row_of, unused
 from .parameters import GroundedParameters
 from .segmenter import open_segmenter
 from .sizes import FIXED, GroundedDimensions, axes_of
@@ -41,6 +41,7 @@ PIPELINE = Pipeline(
     axes=axes_of,
     fixed=FIXED,
     defaults=lambda recipe: row_of(recipe).defaults if ROLE in recipe.models else {},
+    unused=unused,
     check=_check,
     describe=describe,
     sweeps={"size": SIZES, "classes": CLASSES},

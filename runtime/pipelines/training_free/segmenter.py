@@ -23,6 +23,7 @@ from ...stage.arrays import Array, to_host
 from ...words.vocabulary import Vocabulary
 from ..engines import Engines
 from ..promptable.interactive import Prompter
+from ..promptable.refined_replay import RefinedReplay
 from ..promptable.refining import refuse_without_sam
 from ..promptable.stages import DECODER, PROMPT_DECODER, WHOLE
 from ..prompted import PromptablePhoto
@@ -41,7 +42,7 @@ from .steps import check_made, encode_once, plan_of, segment_encoded, segment_ph
 log = logger("pipelines")
 
 
-class TrainingFreeSegmenter(WordedSegmenter):
+class TrainingFreeSegmenter(RefinedReplay, WordedSegmenter):
     """A method of the training-free pipeline on engines."""
 
     SIZE: ClassVar[str] = "short_side"
@@ -128,7 +129,7 @@ class TrainingFreeSegmenter(WordedSegmenter):
         decoder: Session | None,
         parameters: Mapping[str, Any],
     ) -> Result:
-        """See `Replaying.decided`."""
+        """See `RefinedReplay.decided`."""
         settings = self._overridden(self.parameters, parameters)
         features = {name: array for name, array in answers.items() if name in WHOLE}
         made = Encoded(to_host(answers[LOGITS]), features or None)

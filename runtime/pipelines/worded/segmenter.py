@@ -13,7 +13,7 @@ from ...boundary.arguments import public
 from ...bundle.bundle import Manifest
 from ...errors import BundleError, VocabularyError, hearing
 from ...reporting import Reporter, silent
-from ...words.vocabulary import Vocabulary, as_list, check_vocabulary, check_words, parse_classes
+from ...words.vocabulary import Vocabulary, as_list, check_vocabulary, parse_classes
 from ..base import Segmenter
 from ..engines import Engines
 from ..text_embedder import TextEmbedder
@@ -73,6 +73,7 @@ class WordedSegmenter(Segmenter):
         Raises:
             ParameterError: one cannot be used.
         """
+        self.manifest.recipe.warn_of_unused(overrides or {})
         return self.manifest.recipe.family.override(base, overrides)
 
     def _checked(self, vocabulary: Vocabulary, settings: Any) -> list[str]:
@@ -103,7 +104,7 @@ class WordedSegmenter(Segmenter):
         given = as_list(classes, "a list of class names")
         prompts = as_list(self.manifest.text.templates if templates is None else templates, "a list of templates")
         words = [word for synonyms in parse_classes(given) for word in synonyms]
-        check_words(words)
+        self._embedder.check(words)
         embeddings = []
         with self.engines.turn:
             for index, word in enumerate(words):

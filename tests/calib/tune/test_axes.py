@@ -4,10 +4,12 @@ import msgspec
 import pytest
 
 from ovdeploy.calib.tune.axes import AXES, axes_for
+from ovdeploy.runtime.pipelines.grounded.parameters import GroundedParameters
 from ovdeploy.runtime.pipelines.training_free.pipeline import PIPELINE
 from ovdeploy.runtime.recipe.parameters import Parameters, with_overrides
 
 BY_NAME = {axis.name: axis for axis in AXES}
+OF_MASKS = {"probability_threshold", "logit_scale", "region_threshold", "iou_threshold", "min_area"}
 
 
 def names(parameters, background):
@@ -16,10 +18,18 @@ def names(parameters, background):
 
 def test_what_applies_follows_from_background_and_refinement():
     refined, coarse = Parameters(refine=True), Parameters(refine=False)
-    assert names(refined, True) == set(BY_NAME)
-    assert names(refined, False) == set(BY_NAME) - {"probability_threshold"}
+    assert names(refined, True) == OF_MASKS
+    assert names(refined, False) == OF_MASKS - {"probability_threshold"}
     assert names(coarse, True) == {"probability_threshold", "logit_scale"}
     assert names(coarse, False) == set()
+
+
+def test_what_things_are_found_by_applies_unless_the_detector_does_not_use_it():
+    parameters = GroundedParameters()
+    assert names(parameters, True) == set(BY_NAME) - OF_MASKS
+    assert {axis.name for axis in axes_for(parameters, False, {"text_threshold"})} == {
+        "box_threshold", "nms_threshold", "mask_nms_threshold"
+    }  # fmt: skip
 
 
 def test_nothing_baked_is_tuned():
@@ -29,7 +39,8 @@ def test_nothing_baked_is_tuned():
 @pytest.mark.parametrize("axis", AXES, ids=lambda axis: axis.name)
 @pytest.mark.parametrize("present", [None, 0.0, 1.0])
 def test_proposed_values_are_distinct_and_allowed(axis, present):
-    base = Parameters() if present is None or axis.name == "logit_scale" else Parameters(**{axis.name: present})
+    kind = Parameters if axis.name in OF_MASKS else GroundedParameters
+    base = kind() if present is None or axis.name == "logit_scale" else kind(**{axis.name: present})
     value = getattr(base, axis.name)
     grid = axis.first(value)
     assert len(grid) >= 4 and grid == sorted(set(grid))

@@ -5,6 +5,7 @@ import pytest
 
 from ovdeploy.calib.tune.fit import fit, split, tunable
 from ovdeploy.calib.tune.report import comments, describe, part_table, value_table, verdict, warnings
+from ovdeploy.calib.tune.yardsticks import OfMasks
 from ovdeploy.runtime import DatasetError, ParameterError
 from ovdeploy.runtime.datasets import IGNORED
 from ovdeploy.runtime.recipe.parameters import Parameters
@@ -40,8 +41,9 @@ def names(count, start=0):
 def fitted(replay, parameters=None, *, background=False, photos=12, held_out=12, budget=80, **options):
     parameters = parameters or Parameters(refine=True)
     apart = names(held_out, 100)
-    return fit(replay, parameters, background=background, classes=CLASSES, names=names(photos), held_out=apart,
-               budget=budget, **options)  # fmt: skip
+    axes = tunable(parameters, background)
+    return fit(OfMasks(replay, CLASSES, parameters.refine), parameters, axes, background=background,
+               names=names(photos), held_out=apart, budget=budget, **options)  # fmt: skip
 
 
 def test_what_is_better_on_both_parts_is_taken():

@@ -183,16 +183,20 @@ def test_closing_leaves_the_engine_open(opened, decoder):
     opened.sessions["sam_decoder"].run(feeds(opened, 1))
 
 
-def test_thresholds_behind_the_decoder_cost_no_run_of_it(opened, words, tmp_path):
+def test_thresholds_behind_the_decoder_cost_no_run_of_it(opened, words, tmp_path, monkeypatch):
     made = recorder(opened, words, tmp_path)
     made.record("0000")
-    replay = Replay(opened, made, words)
+    replay, calls = Replay(opened, made, words), []
+    run = opened.sessions["sam_decoder"].run
+    monkeypatch.setattr(
+        opened.sessions["sam_decoder"], "run", lambda feeds, *into: calls.append(1) or run(feeds, *into)
+    )
     replay.masks("0000", [EVERYTHING])
-    once = replay._decoder.run_on
+    once = len(calls)
     points = [
         {**EVERYTHING, "iou_threshold": iou, "min_area": area}
         for iou in (-10.0, 0.0, 1.0)
         for area in (1.0, 20.0, 90.0)
     ]
     replay.masks("0000", points)
-    assert once and replay._decoder.run_on == 2 * once, "the photo began anew, and then everything was remembered"
+    assert once and len(calls) == 2 * once, "the photo began anew, and then everything was remembered"

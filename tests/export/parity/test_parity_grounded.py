@@ -10,8 +10,10 @@ import pytest
 from ovdeploy.export.bundling.build import build_bundle
 from ovdeploy.export.bundling.half import HalfConversion
 from ovdeploy.export.parity.check import check_parity
-from ovdeploy.runtime import Bundle
+from ovdeploy.export.reference.grounded.reference import GroundedReference
+from ovdeploy.runtime import Bundle, Segmenter
 from ovdeploy.runtime.cli.lint import lint
+from ovdeploy.runtime.words.vocabulary import random_vocabulary
 from support.parity import run
 
 
@@ -24,6 +26,20 @@ def failures(bundle, networks, photo, **how):
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_engines_give_what_the_reference_gives(micro_grounded_bundle, micro_grounded_networks, photo, backend):
     assert failures(Bundle.load(micro_grounded_bundle), micro_grounded_networks, photo, backend=backend) == []
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_things_over_surer_ones_are_dropped_as_the_reference_drops_them(
+    across, micro_grounded_bundle, micro_grounded_networks, photo
+):
+    parameters = {"box_threshold": 0.0, "max_boxes": 12, "mask_nms_threshold": 0.5, "nms_across_classes": across}
+    words = random_vocabulary(3, 64, background=True)
+    wanted = GroundedReference(micro_grounded_networks).segment(photo, words, parameters=parameters).things()
+    with Segmenter.load(micro_grounded_bundle, backend="onnxruntime") as segmenter:
+        came = segmenter.segment(photo, words, parameters=parameters).instances()
+        every = segmenter.segment(photo, words, parameters={**parameters, "mask_nms_threshold": 1.0}).instances()
+    assert [each.class_index for each in came] == [each.class_index for each in wanted] and len(came) < len(every)
+    assert all(abs(one.area - other.area) < 10 for one, other in zip(came, wanted, strict=True))  # pixels at an edge
 
 
 @pytest.fixture(scope="module")

@@ -6,23 +6,19 @@ from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from ovdeploy.export.bundling.onnx_export import export_onnx
 from ovdeploy.export.models.checkpoints.fitting import fit
 from ovdeploy.export.models.detector.grounding_dino import build, reading
 from ovdeploy.export.models.weights import random_state
 from ovdeploy.export.reference.grounded.ground_detector import DEVIATION, MEAN, GroundDetector
 from ovdeploy.export.reference.grounded.ground_parts import Levels, Sampler
 from ovdeploy.export.reference.grounded.ground_text import GroundText
-from ovdeploy.export.reference.grounded.grounding import detector_inputs, detector_outputs, text_inputs, text_outputs
-from ovdeploy.runtime.backends.registry import open_session
+from ovdeploy.runtime import Bundle
+from ovdeploy.runtime.bundle.opening import open_stage
 from ovdeploy.runtime.errors import WeightsError
-from ovdeploy.runtime.graph.lint import lint_model
-from ovdeploy.runtime.stage.contract import Axis, StageContract
 from ovdeploy.runtime.words.phrases import text_inputs as phrases
 
 modeling_grounding_dino = pytest.importorskip("transformers.models.grounding_dino.modeling_grounding_dino")
@@ -196,49 +192,17 @@ def test_gathers_are_grid_samples(model):
 # Engines
 
 
-AXES = {"L": Axis(smallest=4, usual=64, largest=256, example=7)}
-
-
-@pytest.fixture(scope="session")
-def engines(tmp_path_factory):
-    """Both stages as graphs, exported once a run, which takes half a minute."""
-    made = build(NAME)
-    made.load_state_dict(random_state(made, 1))
-    made.requires_grad_(False)
-    width, folder = made.config.d_model, tmp_path_factory.mktemp("grounding-dino")
-    stages = {
-        "ground_text": (GroundText(made), text_inputs(), text_outputs(width)),
-        "ground_detector": (
-            GroundDetector(made, made.image_size), detector_inputs(*made.image_size, width),
-            detector_outputs(made.config.num_queries),
-        ),
-    }  # fmt: skip
-    found = {}
-    for stage, (module, inputs, outputs) in stages.items():
-        contract = StageContract(stage=stage, inputs=inputs, outputs=outputs, axes=AXES)
-        export_onnx(module.eval(), contract, folder / f"{stage}.onnx")
-        found[stage] = (folder / f"{stage}.onnx", contract)
-    return found
-
-
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("lengths", [(2,), (3, 5, 2), (9, 4, 4, 12)])
-def test_engines_are_transformers_own_model(backend, lengths, engines, model):
+def test_engines_are_transformers_own_model(backend, lengths, micro_dino_bundle, micro_dino_networks):
+    bundle, model = Bundle.load(micro_dino_bundle), micro_dino_networks.models["detector"]
     given = feeds(lengths=lengths, extent=(50, 96))
     arrays = {name: value.numpy() for name, value in given._asdict().items()}
     for stage in ("ground_text", "ground_detector"):
-        path, contract = engines[stage]
-        with open_session(path, contract, backend) as session:
-            arrays |= session.run({name: arrays[name] for name in contract.input_names})
+        with open_stage(bundle, stage, "fp32", backend) as session:
+            arrays |= session.run({name: arrays[name] for name in session.contract.input_names})
     # a logit is a sum over 32 channels of what two layers of float32 have rounded: 1e-4 of the largest
     assert apart((arrays["logits"], arrays["boxes"]), upstream(model, given)) < 1e-4
-
-
-@pytest.mark.parametrize("stage", ["ground_text", "ground_detector"])
-def test_tensorrt_has_nothing_to_complain_of_and_no_grid_sample(stage, engines):
-    graph = onnx.load(engines[stage][0])
-    assert not [finding for version in ((10, 0), (11, 4)) for finding in lint_model(graph, version)]
-    assert "GridSample" not in {node.op_type for node in graph.graph.node}
 
 
 # Checkpoints

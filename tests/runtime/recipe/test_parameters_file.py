@@ -39,6 +39,24 @@ def test_what_is_no_overlay_is_refused_with_its_path(tmp_path, text, told):
         load_parameters(tmp_path / "none.toml")
 
 
+@pytest.mark.parametrize(
+    "values", [{"box_threshold": 0.3, "nms_threshold": 0.4}, {"side": 128, "first_synonym": False}]
+)
+def test_overlays_of_other_pipelines_are_read(tmp_path, values):
+    save_parameters(tmp_path / "a.toml", values)
+    assert load_parameters(tmp_path / "a.toml") == values
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("box_threshold = 1.5", "<= 1"), ("box_threshold = 0.5\nnms_treshold = 0.5", "Did you mean 'nms_threshold'")],
+)
+def test_the_pipeline_that_knows_most_of_the_names_says_what_is_wrong(tmp_path, text, told):
+    (tmp_path / "a.toml").write_text(f"[parameters]\n{text}")
+    with pytest.raises(ParameterError, match=told):
+        load_parameters(tmp_path / "a.toml")
+
+
 def test_an_overlay_over_a_recipe_changes_its_own_values_and_no_other(tmp_path):
     recipe = load_recipe("micro")
     save_parameters(tmp_path / "a.toml", {"iou_threshold": 0.5, "crop": 64})

@@ -177,9 +177,9 @@ def embedder(folder, identity="engine 1"):
 
     def open_engine():
         opened.append(FakeSession(contract, fake_features))
-        return opened[-1], fake_tokenizer
+        return opened[-1]
 
-    return TextEmbedder(open_engine, identity, folder), opened
+    return TextEmbedder(open_engine, lambda: fake_tokenizer, identity, folder), opened
 
 
 def test_an_embedding_is_the_unit_mean_of_unit_vectors(tmp_path):

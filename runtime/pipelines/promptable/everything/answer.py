@@ -86,12 +86,8 @@ class Everything(Answer):
     @public()
     def to_dict(self) -> dict[str, Any]:
         """All that is known of the instances, masks as COCO's run lengths, as plain values."""
-        told = instances_document(self.subject, self.instances)
-        for entry, each in zip(told["instances"], self.instances, strict=True):
-            entry |= {"iou": each.iou, "stability": each.stability}
-            entry |= {"point_xy": list(each.point_xy), "crop_xyxy": list(each.crop_xyxy)}
         return {
-            **told,
+            **instances_document(self.subject, self.instances),
             "schema": SCHEMA,
             "backend": self.backend,
             "precision": self.precision,

@@ -18,23 +18,35 @@ HW = (50, 80)
 def detections(*rows):
     """Rows of box, class and score."""
     boxes = np.array([row[0] for row in rows], np.float32).reshape(-1, 4)
-    return Detections(
-        boxes, np.array([row[1] for row in rows], np.intp), np.array([row[2] for row in rows], np.float32)
-    )
+    scores = np.array([row[2] for row in rows], np.float32)
+    return Detections(boxes, np.array([row[1] for row in rows], np.intp), scores, np.ones_like(scores))
 
 
 def kept(found, background=False, **parameters):
-    return taken(found, HW, background, GroundedParameters(**parameters))
+    return taken(found, HW, background, GroundedParameters(**{"box_threshold": 0.0, **parameters}))
 
 
 def test_no_boxes_leave_none():
-    assert [len(part) for part in kept(detections())] == [0, 0, 0]
+    assert [len(part) for part in kept(detections())] == [0, 0, 0, 0]
 
 
 def test_of_two_boxes_over_each_other_the_surer_stays_only_within_a_class():
     near, nearer = (0, 0, 10, 10), (0, 0, 10, 11)
     assert kept(detections((near, 1, 0.4), (nearer, 1, 0.6))).scores.tolist() == [np.float32(0.6)]
     assert kept(detections((near, 1, 0.4), (nearer, 2, 0.6))).classes.tolist() == [2, 1]
+
+
+def test_one_name_for_a_thing_can_be_asked_for():
+    near, nearer = (0, 0, 10, 10), (0, 0, 10, 11)
+    found = detections((near, 1, 0.4), (nearer, 2, 0.6), ((40, 0, 50, 9), 1, 0.2))
+    assert kept(found, nms_across_classes=True).classes.tolist() == [2, 1]
+
+
+def test_thresholds_are_of_the_box_and_of_its_surest_word_and_not_reached_by_equality():
+    found = detections(*(((9 * i, 0, 9 * i + 8, 9), 1, score) for i, score in enumerate((0.25, 0.5, 0.75))))
+    assert kept(found, box_threshold=0.25).scores.tolist() == [0.75, 0.5]
+    unsure = found._replace(word_scores=np.array([0.5, 0.25, 0.75], np.float32))
+    assert kept(unsure, text_threshold=0.25).scores.tolist() == [0.75, 0.25]
 
 
 @pytest.mark.parametrize(

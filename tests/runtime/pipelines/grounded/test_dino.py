@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ovdeploy.export.models.miniature.wordpieces import write_wordpieces
-from ovdeploy.runtime.errors import VocabularyError
+from ovdeploy.runtime.errors import OvdeployWarning, VocabularyError
 from ovdeploy.runtime.pipelines.grounded.dino import (
     DinoDetector,
     PhraseEmbedder,
@@ -26,7 +26,7 @@ from ovdeploy.runtime.words.vocabulary import Vocabulary
 from ovdeploy.runtime.words.wordpiece import PhraseTokenizer
 
 TOKENS, WIDTH = 16, 4
-THRESHOLDS = GroundedParameters(box_threshold=0.25, text_threshold=0.25)
+SETTINGS = GroundedParameters()
 
 
 class Engine:
@@ -49,7 +49,7 @@ def tokenizer(tmp_path_factory):
 
 
 def vocabulary(classes, tokenizer, folder, **more):
-    embedder = PhraseEmbedder(lambda: (Engine(), tokenizer), "fake", folder)
+    embedder = PhraseEmbedder(Engine, lambda: tokenizer, "fake", folder)
     words = [word.strip() for synonyms in classes for word in synonyms.split(";")]
     return Vocabulary(classes, np.stack([embedder.embed(word, ["{}"]) for word in words]), **more)
 
@@ -119,6 +119,18 @@ def test_names_that_are_the_same_to_bert_are_refused(tokenizer, tmp_path):
         texts_of(vocabulary(["cafe", "café"], tokenizer, tmp_path), TOKENS)
 
 
+def test_names_are_checked_whatever_the_cache_holds(tokenizer, tmp_path):
+    embedder = PhraseEmbedder(Engine, lambda: tokenizer, "fake", tmp_path)
+    with pytest.warns(OvdeployWarning, match="is read as 'a b'"):
+        embedder.embed("a. b", ["{}"])
+    with pytest.warns(OvdeployWarning, match="is read as 'a b'"):
+        embedder.check(["a. b"])
+    with pytest.raises(VocabularyError, match="'cafe' and 'café' are the same to the detector"):
+        embedder.check(["cafe", "sky", "café"])
+    with pytest.raises(VocabularyError, match="sees nothing"):
+        embedder.check(["??"])
+
+
 @pytest.mark.parametrize("broken", [lambda rows: rows * 0, lambda rows: np.roll(rows, WIDTH, 1)])
 def test_embeddings_of_another_model_are_refused(broken, tokenizer, tmp_path):
     good = vocabulary(["red", "blue"], tokenizer, tmp_path)
@@ -129,7 +141,7 @@ def test_embeddings_of_another_model_are_refused(broken, tokenizer, tmp_path):
 
 def test_a_detector_has_one_template(tokenizer, tmp_path):
     with pytest.raises(VocabularyError, match="expected one template, got 2"):
-        PhraseEmbedder(lambda: (Engine(), tokenizer), "fake", tmp_path).embed("red", ["{}", "a {}"])
+        PhraseEmbedder(Engine, lambda: tokenizer, "fake", tmp_path).embed("red", ["{}", "a {}"])
 
 
 # Boxes
@@ -161,8 +173,8 @@ def test_boxes_and_scores_are_those_of_transformers_processor():
     theirs = processing.GroundingDinoProcessor.post_process_grounded_object_detection(
         processor, Outputs, threshold=0.25, target_sizes=[(480, 640)]
     )[0]
-    anything = GroundedParameters(box_threshold=0.25, text_threshold=0.0)
-    ours = detections(logits, boxes, one_text([3, 2, 2], [0, 1, 2]), (480, 640), anything)
+    every = detections(logits, boxes, one_text([3, 2, 2], [0, 1, 2]), (480, 640))
+    ours = every.chosen(every.scores > 0.25)
     # of sums and products of float32 in the same order: a rounding of the largest coordinate
     assert len(ours.scores) and np.abs(ours.boxes - theirs["boxes"].numpy()).max() < 2e-4
     assert np.abs(ours.scores - theirs["scores"].numpy()).max() < 1e-6
@@ -179,7 +191,9 @@ def test_a_class_is_that_of_the_surest_word_above_the_threshold():
         best, name = max((shares[span].max(), name) for name, span in spans.items())
         if shares.max() > 0.25 and best > 0.25:
             wanted.append([4, 4, 7][name])
-    assert detections(logits, boxes, text, (10, 10), THRESHOLDS).classes.tolist() == wanted
+    every = detections(logits, boxes, text, (10, 10))
+    above = (every.scores > 0.25) & (every.word_scores > 0.25)
+    assert 0 < above.sum() < 50 and every.chosen(above).classes.tolist() == wanted
 
 
 def test_every_text_costs_one_run_and_no_text_none(tokenizer, tmp_path):
@@ -193,12 +207,12 @@ def test_every_text_costs_one_run_and_no_text_none(tokenizer, tmp_path):
 
     detector = DinoDetector(Detector(), (64, 64), TOKENS)
     photo, clock = np.zeros((20, 30, 3), np.uint8), Clock()
-    seen = detector.seen(photo, THRESHOLDS, clock)
+    seen = detector.seen(photo, SETTINGS, clock)
     names = [f"{a}{b}" for a in "abcdefghij" for b in "abcdefghij"]
     words = detector.words(vocabulary(names, tokenizer, tmp_path))
-    found = detector.found(seen, words, (20, 30), THRESHOLDS, clock)
+    found = detector.found(seen, words, (20, 30), clock)
     assert len(fed) == len(words) > 1 and len(found.boxes) == 3 * len(words)
     assert all(feeds.keys() == set(GROUND_INPUTS) for feeds in fed)
     assert found.boxes[0].tolist() == [7.5, 5, 22.5, 15]
-    nothing = detector.found(seen, [], (20, 30), THRESHOLDS, clock)
+    nothing = detector.found(seen, [], (20, 30), clock)
     assert nothing.boxes.shape == (0, 4) and len(fed) == len(words)

@@ -7,10 +7,14 @@ import json
 import numpy as np
 import pytest
 
-from ovdeploy.runtime import BundleError, Prompter, Segmenter, VocabularyError
+from ovdeploy.runtime import PhotoError, Prompter, Segmenter, VocabularyError
+from ovdeploy.runtime.answers.instance import instances_document
+from ovdeploy.runtime.answers.rle import Rle
 from ovdeploy.runtime.answers.visible import visible
-from ovdeploy.runtime.errors import ParameterError, RecipeError
-from ovdeploy.runtime.pipelines.grounded.things import GroundedInstance
+from ovdeploy.runtime.errors import OvdeployWarning, ParameterError, RecipeError
+from ovdeploy.runtime.pictures.overlay import draw_overlay
+from ovdeploy.runtime.pipelines.grounded.parameters import GroundedParameters
+from ovdeploy.runtime.pipelines.grounded.things import GroundedInstance, Seen, apart
 from ovdeploy.runtime.recipe.recipe import recipe_from
 from ovdeploy.runtime.words.vocabulary import random_vocabulary
 from support.samples import draw_photo
@@ -82,6 +86,15 @@ def test_one_word_and_three_hundred_are_answered(grounded, sample, count):
     assert any("has no background" in told for told in result.warnings)
 
 
+def test_without_a_background_pictures_show_what_no_thing_covers_in_grey(grounded, sample):
+    words = random_vocabulary(1, 64)
+    nothing = grounded.segment(sample, words, parameters={"box_threshold": 1.0})
+    wanted = draw_overlay(sample, np.zeros(sample.shape[:2], int), ["unlabelled"], opacity=0.55, legend=False)
+    assert nothing.overlay(legend=False).tobytes() == wanted.tobytes()
+    some = grounded.segment(sample, words)
+    assert some.overlay(legend=False).tobytes() != wanted.tobytes()
+
+
 def test_photos_of_a_batch_are_answered_as_alone(grounded, sample, answer):
     words = grounded.vocabulary(["background", "cup; mug", "table"])
     for result in grounded.segment_many([sample, sample], words, workers=2):
@@ -132,9 +145,81 @@ def test_warming_up_runs_every_engine_that_photos_need(micro_grounded_bundle):
         assert set(calls) == {"detector_image", "sam_encoder", "sam_prompt_decoder"}
 
 
-def test_photos_are_not_encoded_without_words(grounded, sample):
-    with pytest.raises(BundleError, match="for given words alone"):
-        grounded.encode(sample)
+def test_a_photo_is_encoded_once_and_asked_many_times(grounded, sample, answer, tmp_path):
+    words = grounded.vocabulary(["background", "cup; mug", "table"])
+    encoded = grounded.encode(sample)
+    encoded.save(tmp_path / "photo.npz")
+    for asked in (encoded, grounded.load_encoded(tmp_path / "photo.npz")):
+        before = asked.nbytes
+        with grounded.engines.counted() as calls:
+            came = [asked.segment(words) for _ in range(2)]
+        assert set(calls) == {"sam_prompt_decoder"} and len(calls["sam_prompt_decoder"]) == 1
+        assert all(each.instances() == answer.instances() for each in came) and asked.nbytes > before
+        assert asked.segment(words, parameters={"box_threshold": 1.0}).instances() == ()
+
+
+def test_an_encoded_photo_is_of_its_padding(grounded, sample):
+    encoded, words = grounded.encode(sample, parameters={"padding": 0.0}), random_vocabulary(2, 64, background=True)
+    with pytest.raises(ParameterError, match=r"encoded anew for padding=0\.5"):
+        encoded.segment(words, parameters={"padding": 0.5})
+    alone = grounded.segment(sample, words, parameters={"padding": 0.0})
+    assert encoded.segment(words).instances() == alone.instances()
+
+
+def test_a_file_of_another_pipelines_photo_is_refused(grounded, tmp_path):
+    np.savez(tmp_path / "photo.npz", boxes=np.zeros(3))
+    with pytest.raises(PhotoError, match=r"no encoded photo of EncodedPhoto\.save"):
+        grounded.load_encoded(tmp_path / "photo.npz")
+
+
+def test_what_is_replayed_is_what_a_photo_gives(grounded, sample):
+    words, memory = grounded.vocabulary(["background", "cup; mug", "table"]), {}
+    made = grounded.answers(sample, words)
+    points = [{"box_threshold": 0.0}, {"box_threshold": 0.5, "nms_threshold": 0.3}, {"mask_nms_threshold": 0.3}]
+    for _ in range(2):  # the second time from memory alone
+        with grounded.engines.counted() as calls:
+            decided = grounded.deciding(made, np.zeros_like(sample), words, memory)
+            came = [decided(point).instances() for point in points]
+        wanted = [grounded.segment(sample, words, parameters=point).instances() for point in points]
+        # SAM's mask of a box may round otherwise beside other boxes; things and their order must be the same
+        assert [[each.detected_xyxy for each in things] for things in came] == [
+            [each.detected_xyxy for each in things] for things in wanted
+        ]
+    assert not calls and memory
+
+
+def test_a_parameter_that_this_detector_does_not_use_is_warned_of(grounded, sample):
+    words = random_vocabulary(2, 64, background=True)
+    with pytest.warns(OvdeployWarning, match="text_threshold is set"):
+        result = grounded.segment(sample, words, parameters={"text_threshold": 0.9})
+    assert result.instances() == grounded.segment(sample, words).instances()
+    assert any("text_threshold" in told for told in result.warnings)
+
+
+def seen(*columns):
+    """Masks of whole columns of a picture of 4 × 10, the surest first, each of class 1 unless said otherwise."""
+    made = []
+    for first, last, number in columns:
+        mask = np.zeros((4, 10), bool)
+        mask[:, first:last] = True
+        made.append((Seen(Rle.encode(mask), int(mask.sum()), (first, 0, last - 1, 3), 0.9), number))
+    return made
+
+
+def test_things_whose_masks_lie_over_a_surer_ones_are_dropped_only_when_it_is_asked_for():
+    things = seen((0, 8, 1), (0, 6, 1), (0, 8, 2), (7, 10, 1))  # IoU with the first: 0.75, 1, 0.1
+    assert apart(things, GroundedParameters()) == [0, 1, 2, 3]
+    assert apart(things, GroundedParameters(mask_nms_threshold=0.75)) == [0, 1, 2, 3], "not reached by equality"
+    assert apart(things, GroundedParameters(mask_nms_threshold=0.7)) == [0, 2, 3]
+    assert apart(things, GroundedParameters(mask_nms_threshold=0.7, nms_across_classes=True)) == [0, 3]
+
+
+def test_json_has_the_detectors_box_and_both_scores(answer):
+    document = instances_document(answer.subject, answer.instances())
+    for told, each in zip(document["instances"], answer.instances(), strict=True):
+        assert told["detected_xyxy"] == list(each.detected_xyxy)
+        assert (told["box_score"], told["iou"]) == (each.box_score, each.iou)
+    assert json.dumps(document)
 
 
 @pytest.mark.parametrize(
