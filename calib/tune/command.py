@@ -165,7 +165,8 @@ def _tune(
     from .fit import fit, replaying, split
     from .replay import Recorder, Replay
 
-    words = Words(dataset, lambda entries: segmenter.vocabulary(entries, templates=templates).embeddings)
+    recipe = segmenter.manifest.recipe
+    words = Words(dataset, lambda entries: segmenter.vocabulary(entries, templates=templates).embeddings, recipe)
     recorder = Recorder(replaying(segmenter), dataset, words, folder, identity)
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     with progress_bar(Console(stderr=True), MofNCompleteColumn(), *times, quiet=quiet) as progress:
