@@ -90,15 +90,15 @@ def test_the_engine_that_pools_is_right_too(pooled, photo, tmp_path):
 
 
 def test_it_is_evaluated_against_its_reference(micro_dense_bundle, tmp_path):
-    how = ("--dataset", "scenes", "--photos", 2, "--against", "torch", "--backend", "onnxruntime", "--json")
+    how = ("--dataset", "scenes", "--photos", 1, "--against", "torch", "--backend", "onnxruntime", "--json")
     result = run(evaluate, micro_dense_bundle, *how, "--output", tmp_path / "evaluation")
     assert result.exit_code == 0, result.output
     assert "coarse" in json.dumps(json.loads(result.stdout))
 
 
-@pytest.mark.parametrize("goal", [(), ("--budget-ms", "100000", "--trials", "2")])
+@pytest.mark.parametrize("goal", [(), ("--budget-ms", "100000")])
 def test_its_thresholds_and_its_pace_are_tuned(micro_refined_bundle, tmp_path, goal):
-    how = (*goal, "--dataset", "scenes", "--photos", "4", "--trials", "4", "--backend", "onnxruntime", "--json")
+    how = (*goal, "--dataset", "scenes", "--photos", "4", "--trials", "2", "--backend", "onnxruntime", "--json")
     result = CliRunner().invoke(
         tune, [str(micro_refined_bundle), *how, "--output", str(tmp_path / "t.toml"), "--cache", str(tmp_path / "c")]
     )
@@ -122,18 +122,8 @@ def test_its_tower_is_calibrated(micro_dense_bundle, tmp_path):
     draw_photos(tmp_path / "photos", [f"{index}.png" for index in range(9)])
     folder = shutil.copytree(micro_dense_bundle, tmp_path / "b")
     how = ("--images", tmp_path / "photos", "--photos", 4, "--gate-photos", 2, "--classes", "a, b, c")
-    result = run(
-        calibrate,
-        folder,
-        *how,
-        "--backend",
-        "onnxruntime",
-        "--rounds",
-        1,
-        "--keep-anyway",
-        "--output",
-        tmp_path / "int8",
-    )
+    quickly = ("--backend", "onnxruntime", "--search", "stage", "--rounds", 1, "--keep-anyway")
+    result = run(calibrate, folder, *how, *quickly, "--output", tmp_path / "int8")
     assert result.exit_code == 0, result.output
     engine = Bundle.load(tmp_path / "int8").stage("clip_dense").engines["int8"]
     assert engine.files[0].bytes < Bundle.load(folder).stage("clip_dense").engines["fp32"].files[0].bytes
