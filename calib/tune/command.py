@@ -173,13 +173,14 @@ def _tune(
     from .replay import Recorder, Replay
     from .yardsticks import yardstick_of
 
-    words = Words(dataset, lambda entries: segmenter.vocabulary(entries, templates=templates).embeddings)
-    family = segmenter.manifest.recipe.family
-    recorder = Recorder(replaying(segmenter), dataset, words, folder, identity, things=family.things)
+    recipe = segmenter.manifest.recipe
+    things = recipe.family.things
+    words = Words(dataset, lambda entries: segmenter.vocabulary(entries, templates=templates).embeddings, recipe)
+    recorder = Recorder(replaying(segmenter), dataset, words, folder, identity, things=things)
     yardstick = yardstick_of(segmenter, dataset, Replay(replaying(segmenter), recorder, words))
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     with progress_bar(Console(stderr=True), MofNCompleteColumn(), *times, quiet=quiet) as progress:
-        usable, failed, unlabelled = _record(recorder, dataset, progress, things=family.things)
+        usable, failed, unlabelled = _record(recorder, dataset, progress, things=things)
         names, held_out = split(usable, share)
         click.echo(
             f"{recorder.encoded} photos went through the engines, {recorder.reused} were in {folder} "

@@ -44,7 +44,8 @@ def fit_pace(
     from ...runtime.evaluation.predictors import Words
     from .pacing import comments, describe, find_pace, table, verdict, warnings
 
-    words = Words(dataset, lambda entries: segmenter.vocabulary(entries, templates=templates).embeddings)
+    recipe = segmenter.manifest.recipe
+    words = Words(dataset, lambda entries: segmenter.vocabulary(entries, templates=templates).embeddings, recipe)
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     with progress_bar(Console(stderr=True), MofNCompleteColumn(), *times, quiet=as_json) as progress:
         pace = find_pace(segmenter, dataset, words, goal, progress, share=share, trials=trials)

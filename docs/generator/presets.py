@@ -18,19 +18,20 @@ def preset_blocks() -> Iterator[str]:
     yield "## Presets"
     yield prose(
         """`export-engines RECIPE --preset NAME` lays a benchmark's published settings over a recipe, and its classes,
-        background included. The words for the classes are those that [`ovdeploy evaluate`](accuracy.md) takes. They
-        lie in `engines/datasets/`, the settings in `engines/presets/`, a file for each source."""
+        background included. The words for the classes are those that [`ovdeploy evaluate`](accuracy.md) takes, from
+        `engines/datasets/`, unless a source has its own; `evaluate` then takes these with the bundle. The settings lie
+        in `engines/presets/`, a file for each source. A benchmark that a source does not tell of is refused."""
     )
     specs = {name: load_spec(name) for name in available_specs()}
     rows = ((f"`{n}`", s.title, str(len(s.classes)), "class 0" if s.background else "none") for n, s in specs.items())
     yield table(("preset", "benchmark", "classes", "background"), rows)
     for name, settings in all_settings().items():
         yield f"### Settings of `{name}`"
-        borrowed = f" Assumed for methods that publish none: {code(settings.borrowed_by)}."
+        borrowed = f" Assumed for those that publish none: {code(settings.borrowed_by)}."
         left_out = f" Left out: {plain(settings.left_out)}."
         yield prose(
-            f"For {code(settings.methods)}. Source: {plain(settings.source)}."
-            f"{borrowed if settings.borrowed_by else ''}{left_out if settings.left_out else ''}"
+            f"For {code((*settings.methods, *settings.models))}. Source: {plain(settings.source)}."
+            f"{borrowed if settings.borrowed_by else ''}{left_out if settings.left_out else ''}{words_of(settings)}"
         )
         yield table(("preset", "parameters", "published nowhere that we found"), benchmark_rows(settings))
     yield "### `[preset]`"
@@ -38,6 +39,18 @@ def preset_blocks() -> Iterator[str]:
         f"{summary(PresetNote)} A recipe has this table once `--preset` was used; a bundle's manifest shows it."
     )
     yield fields_table(PresetNote, nothing="none")
+
+
+def words_of(settings: Settings) -> str:
+    """Whose words are taken, where they are not those of training-free work."""
+    if not settings.own_names:
+        return ""
+    changed = (
+        f"{code([of])} of `{name}` as {words.replace('; ', ', ')}"
+        for name, benchmark in sorted(settings.benchmarks.items())
+        for of, words in benchmark.words.items()
+    )
+    return f" Classes are asked about by their own names, but {'; '.join(changed)}."
 
 
 def benchmark_rows(settings: Settings) -> Iterator[tuple[str, ...]]:

@@ -63,7 +63,7 @@ class TorchPredictor:
             words = [word for synonyms in parse_classes(entries) for word in synonyms]
             return np.stack([networks.family.embed_word(networks, bundle, word, templates) for word in words])
 
-        self._words = Words(settings.dataset, embed)
+        self._words = Words(settings.dataset, embed, bundle.recipe)
 
     def predict(self, sample: Sample) -> Predicted:
         """`refined` where the recipe or an override says so, and `coarse`; things, if its pipeline finds them."""

@@ -17,7 +17,9 @@ from ..answers.instance import Instance
 from ..bundle.bundle import MANIFEST
 from ..bundle.places import place_of
 from ..datasets.sample import Dataset, Sample
+from ..datasets.spec import available_specs, load_spec
 from ..pipelines.base import Segmenter
+from ..recipe.recipe import Recipe
 from ..words.vocabulary import Vocabulary
 
 RIVALS = "ovdeploy.rivals"
@@ -72,15 +74,19 @@ Rival = Callable[[Settings], AbstractContextManager[Predictor]]
 class Words:
     """A dataset's vocabulary, embedded once, and the parts of it that single photos are given."""
 
-    def __init__(self, dataset: Dataset, embed: Callable[[Sequence[str]], np.ndarray]) -> None:
+    def __init__(
+        self, dataset: Dataset, embed: Callable[[Sequence[str]], np.ndarray], recipe: Recipe | None = None
+    ) -> None:
         """Embed all words.
 
         Args:
             dataset: names the classes.
             embed: entries as `Segmenter.vocabulary` takes them to embeddings [Q, E].
+            recipe: of what is asked. A preset's words for this benchmark are asked about in place of the dataset's.
         """
         self._background = dataset.background
-        self._all = Vocabulary(dataset.entries, embed(dataset.entries), background=dataset.background)
+        entries = entries_for(dataset, recipe)
+        self._all = Vocabulary(entries, embed(entries), background=dataset.background)
         self._parts: dict[tuple[int, ...], Vocabulary] = {}
 
     def given(self, sample: Sample) -> Vocabulary:
@@ -96,6 +102,14 @@ class Words:
         starts = [*self._all.query_starts, len(self._all.embeddings)]
         rows = [self._all.embeddings[starts[index] : starts[index + 1]] for index in given]
         return Vocabulary(entries, np.concatenate(rows), background=self._background and 0 in given)
+
+
+def entries_for(dataset: Dataset, recipe: Recipe | None) -> Sequence[str]:
+    """A dataset's entries, or those of a recipe with the preset of this benchmark: authors differ in their words."""
+    preset = recipe.preset if recipe else None
+    if recipe and preset and preset.name in available_specs() and load_spec(preset.name).classes == dataset.classes:
+        return recipe.classes
+    return dataset.entries
 
 
 def to_dataset(mask: np.ndarray, sample: Sample) -> np.ndarray:
@@ -132,7 +146,7 @@ class BundlePredictor:
 
         self._segmenter = segmenter
         self._things = segmenter.manifest.recipe.family.things
-        self._words = Words(settings.dataset, embed)
+        self._words = Words(settings.dataset, embed, segmenter.manifest.recipe)
         self.identity = {
             "bundle": hashlib.sha256((settings.bundle / MANIFEST).read_bytes()).hexdigest(),
             "backend": segmenter.backend,

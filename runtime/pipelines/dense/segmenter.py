@@ -80,8 +80,9 @@ class DenseSegmenter(RefinedReplay, WordedSegmenter):
         with hearing() as of_synonyms:
             left = [words for words in vocabulary.synonyms if len(words) > 1]
             if settings.first_synonym and left:
+                classes = f"{len(left)} classes" if len(left) > 1 else "1 class"
                 warn(
-                    f"of the synonyms of {len(left)} classes the first alone is asked about, as CAT-Seg's authors do "
+                    f"of the synonyms of {classes} the first alone is asked about, as CAT-Seg's authors do "
                     f"(of {'; '.join(left[0])!r} it is {left[0][0]!r}); set first_synonym=false to ask about each"
                 )
         return [*of_words, *of_synonyms]

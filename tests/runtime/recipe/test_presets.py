@@ -20,6 +20,8 @@ from ovdeploy.runtime import (
 from ovdeploy.runtime.bundle.bundle import write_manifest
 from ovdeploy.runtime.cli import main
 from ovdeploy.runtime.datasets import load_spec
+from ovdeploy.runtime.evaluation.predictors import entries_for
+from ovdeploy.runtime.pipelines.dense.models import MODELS
 from ovdeploy.runtime.pipelines.training_free.methods import METHODS
 from ovdeploy.runtime.recipe.presets import all_settings, available_presets, settings_for, with_preset
 from support.samples import draw_photo
@@ -28,12 +30,18 @@ EIGHT = ("ade20k", "cityscapes", "coco-object", "coco-stuff", "context59", "cont
 WITH_BACKGROUND = {"voc21", "context60", "coco-object"}
 
 
+OF_CATSEG = ("ade20k", "context59", "voc20", "voc21")
+"""The benchmarks that its authors tell of."""
+
+
 def test_there_are_the_eight_benchmarks_and_settings_for_every_method():
     assert tuple(sorted(available_presets())) == EIGHT
-    for settings in all_settings().values():
-        assert tuple(sorted(settings.benchmarks)) == EIGHT
-    told = [name for settings in all_settings().values() for name in (*settings.methods, *settings.borrowed_by)]
-    assert sorted(told) == sorted(METHODS), "each method once"
+    for name, settings in all_settings().items():
+        assert tuple(sorted(settings.benchmarks)) == (OF_CATSEG if name == "catseg" else EIGHT)
+    told = [name for settings in all_settings().values() for name in settings.about]
+    published = [name for name, row in MODELS.items() if name.endswith(("vit_b", "vit_l"))]
+    assert len(published) == 4
+    assert sorted(told) == sorted([*METHODS, *published]), "each method and each published model once"
 
 
 @pytest.mark.parametrize(
@@ -51,6 +59,9 @@ def test_there_are_the_eight_benchmarks_and_settings_for_every_method():
         ("clearclip", "voc21", {"short_side": 448, "crop": 448, "logit_scale": 50.0, "probability_threshold": 0.5}),
         ("naclip", "cityscapes", {"short_side": 560, "crop": 224, "stride": 112}),
         ("scclip", "coco-object", {"short_side": 336, "logit_scale": 55.0, "probability_threshold": 0.35}),
+        ("catseg", "voc20", {"short_side": 640, "max_long_side": 2560, "side": 640, "crop": 384, "stride": 256,
+                             "pooling": 1, "first_synonym": True}),
+        ("escnet", "voc21", {"side": 640, "crop": 384, "first_synonym": False}),
     ],
 )  # fmt: skip
 def test_settings_are_those_of_the_source(method, preset, expected):
@@ -58,12 +69,40 @@ def test_settings_are_those_of_the_source(method, preset, expected):
     assert {name: getattr(recipe.parameters, name) for name in expected} == expected
 
 
+def test_a_trained_models_classes_have_its_authors_words():
+    """voc20b.json has 59 names, of which those from the 21st on count as background; pc59.json has none of ours."""
+    voc, context = (with_preset(load_recipe("catseg-l14"), name) for name in ("voc21", "context59"))
+    background, *things = voc.classes
+    assert voc.background and tuple(things) == load_spec("voc20").classes and "boat" in things
+    assert sorted(background.split("; ")) == sorted({*context.classes} - {*things})
+    assert set(context.classes) ^ set(load_spec("context59").classes) == {"table", "diningtable"}
+    assert with_preset(load_recipe("catseg-b16"), "voc20").preset.assumed == ()
+    assert with_preset(load_recipe("escnet-b16"), "voc20").preset.assumed == ("everything",)
+
+
+def test_what_its_authors_do_not_tell_of_is_refused():
+    with pytest.raises(
+        RecipeError, match=r"no settings for cityscapes .* catseg_vit_b; there are for ade20k, context59"
+    ):
+        with_preset(load_recipe("catseg-b16"), "cityscapes")
+    with pytest.raises(RecipeError, match=r"no presets for the models tiny_catseg, tiny; .*catseg_vit_b"):
+        with_preset(load_recipe("tiny-catseg-sam"), "voc20")
+
+
+def test_evaluation_asks_in_the_words_of_the_presets_authors():
+    spec, recipe = load_spec("voc20"), with_preset(load_recipe("catseg-b16"), "voc20")
+    assert entries_for(spec, recipe) == spec.classes != spec.entries
+    assert entries_for(spec, load_recipe("catseg-b16")) == entries_for(spec, None) == spec.entries
+    other = load_spec("voc21")
+    assert entries_for(other, recipe) == other.entries
+
+
 @pytest.mark.parametrize("recipe", sorted(name for name in available_recipes() if load_recipe(name).method))
 @pytest.mark.parametrize("preset", EIGHT)
 def test_every_preset_fits_every_recipe(recipe, preset):
     plain = load_recipe(recipe)
     made = with_preset(plain, preset)
-    spec, settings = load_spec(preset), settings_for(plain.method)
+    spec, settings = load_spec(preset), settings_for(plain)
     assert made.classes == spec.entries and made.background is (preset in WITH_BACKGROUND)
     assert made.preset.name == preset and made.preset.source
     changed = {*settings.parameters, *settings.benchmarks[preset].parameters}
@@ -80,7 +119,7 @@ def test_every_preset_fits_every_recipe(recipe, preset):
 def test_what_was_assumed_is_named():
     for settings in all_settings().values():
         for benchmark in settings.benchmarks.values():
-            assert set(benchmark.assumed) <= set(Parameters.__struct_fields__)
+            assert {*benchmark.assumed} <= {*Parameters.__struct_fields__}
     assert with_preset(load_recipe("trident-b16"), "context60").preset.assumed == (
         "probability_threshold", "region_threshold")  # fmt: skip
     assert with_preset(load_recipe("trident-b16"), "voc21").preset.assumed == ()
@@ -90,8 +129,8 @@ def test_what_was_assumed_is_named():
 def test_an_unknown_preset_or_method_is_answered_with_those_there_are(monkeypatch):
     with pytest.raises(RecipeError, match=r"'voc22'.*Did you mean 'voc2\d'\?"):
         with_preset(load_recipe("micro"), "voc22")
-    with pytest.raises(RecipeError, match=r"no presets for the method 'mine'.*trident"):
-        settings_for("mine")
+    with pytest.raises(RecipeError, match=r"no presets for the method mine; .*trident"):
+        settings_for(msgspec.structs.replace(load_recipe("micro"), method="mine"))
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_of_synonyms_the_first_is_asked_about_or_all_are(dense, photo):
     )
     of_first = dense.segment(photo, both)
     assert_labels(of_first, dense.segment(photo, first).mask)
-    assert [told for told in of_first.warnings if "synonyms of 1 classes the first" in told and "'cup'" in told]
+    assert [told for told in of_first.warnings if "synonyms of 1 class the first" in told and "'cup'" in told]
     everything = dense.segment(photo, both, parameters={"first_synonym": False})
     assert not [told for told in everything.warnings if "synonyms" in told]
     assert_labels(everything, np.array([0, 0, 1])[dense.segment(photo, apart).mask])
