@@ -59,7 +59,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Axis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The sizes that a recipe can give to a dynamic axis."""
 
-    smallest: Size
+    smallest: Annotated[int, msgspec.Meta(ge=0, le=AXIS)]
     """The least of them; plans take none below it."""
     usual: Size
     """Kernels are chosen for it, and operations are counted at it."""

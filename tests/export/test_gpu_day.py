@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from ovdeploy.runtime import Bundle
 from support.samples import ROOT
 
 FOLDER = ROOT / "tests" / "measure"
@@ -168,3 +169,13 @@ def test_a_rung_is_exported_and_timed(kit, setting, monkeypatch):
     told = kit["steps"].RUN["rung"](setting, "micro", "onnxruntime")
     assert told["rows"][0]["stage"] == "micro, a photo" and told["rows"][0]["times"]["runs"] == 3
     assert {"dino", "clip_image", "sam_encoder", "total"} <= set(told["steps"])
+
+
+def test_frames_of_a_clip_are_timed(kit, setting, micro_video_bundle, monkeypatch):
+    import gpu_day.rungs as rungs
+
+    monkeypatch.setattr(rungs, "exported", lambda setting, recipe: Bundle.load(micro_video_bundle))
+    monkeypatch.setattr(rungs, "PRECISION", "fp32")
+    told = kit["steps"].RUN["track"](setting, "sam2-video-micro", "onnxruntime")
+    assert told["rows"][0]["stage"] == "sam2-video-micro, a frame with 4 objects"
+    assert {"sam_encoder", "sam_memory_attention", "sam_track_decoder", "sam_memory_encoder"} <= set(told["steps"])

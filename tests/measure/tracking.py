@@ -66,7 +66,7 @@ def crowd(tracker: Tracker, count: int, joined: int, frames: Any) -> int:
     prompted, tracked, behind = one.prompted[0], one.tracked[1], joined + POINTER_FRAMES
     for key in range(count):
         first = key % joined
-        known = ObjectMemory({first: prompted}, {t: tracked for t in range(joined, behind)})
+        known = ObjectMemory({first: prompted}, dict.fromkeys(range(joined, behind), tracked))
         tracker._following.objects[key + 1] = known
     return behind
 

@@ -103,6 +103,7 @@ def test_the_stages_that_edgetam_has_otherwise_give_what_its_modules_give(
 # Commands
 
 
+@pytest.mark.slow
 def test_the_image_encoder_is_calibrated_and_its_masks_are_tracked(micro_video_bundle, tmp_path, photo):
     draw_photos(tmp_path / "photos", [f"{index}.png" for index in range(6)])
     folder = shutil.copytree(micro_video_bundle, tmp_path / "b")

@@ -23,19 +23,21 @@ def rung(setting: Setting, recipe: str, backend: str) -> dict[str, Any]:
     """Export a recipe, build what the backend runs, and time photos."""
     from ovdeploy.runtime.bundle.plan_building import build_plans
 
-    bundle = _exported(setting, recipe)
+    bundle = exported(setting, recipe)
     if BACKENDS[backend].engine == "plan":
         build_plans(bundle, precision=PRECISION, library=backend)
     return _timed(Bundle.load(bundle.path), backend, max(3, RUNS[setting.size] // 5))
 
 
-def _exported(setting: Setting, recipe: str) -> Bundle:
+def exported(setting: Setting, recipe: str) -> Bundle:
+    """A recipe in FP16, from the day's seeds."""
     from ovdeploy.export.bundling.build import build_bundle
     from ovdeploy.export.bundling.half import HalfConversion
     from ovdeploy.export.reference.networks import Networks
     from ovdeploy.runtime import load_recipe
 
-    networks = Networks.load(load_recipe(recipe), SEEDS)
+    told = load_recipe(recipe)
+    networks = Networks.load(told, {role: seed for role, seed in SEEDS.items() if role in told.models})
     folder = Path(setting.work) / recipe
     build_bundle(networks, folder, conversion=HalfConversion(networks, PRECISION))
     return Bundle.load(folder)
