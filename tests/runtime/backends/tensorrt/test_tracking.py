@@ -64,14 +64,14 @@ def test_memories_and_features_stay_on_the_gpu_and_the_answers_are_onnx_runtimes
             up.append(sum(copies(world, "source")))
         down = copies(world, "to")
         held = fast._following.objects[0].tracked[8].memory
-        assert isinstance(held, DeviceArray) and held.shape[1] * 4 * held.shape[0] == held.nbytes
+        assert isinstance(held, DeviceArray)
+        each = held.nbytes
+        del held
     contracts = {stage: planned.stage(stage).contract for stage in STAGES}
     told = bytes_of(contracts["sam_track_decoder"], ("low_res_logits", "iou", "pointers", "object_score"), R=3)
     (made,) = bytes_of(contracts["sam_memory_encoder"], ("memory",), O=3)
     assert sorted(down) == sorted([*told, made]), "neither features nor what attention made of them come to the host"
-    assert max(up[1:]) - min(up[1:]) < held.nbytes, (
-        "a frame that reads six memories sends as much as one that reads one"
-    )
+    assert max(up[1:]) - min(up[1:]) < each, "a frame that reads six memories sends as much as one that reads one"
     assert not world.cuda.memory and not world.cuda.pinned, "a closed tracker holds nothing"
 
 
