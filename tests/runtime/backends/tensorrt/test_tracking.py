@@ -41,7 +41,7 @@ def prompted(tracker, frame):
 
 
 def copies(world, end):
-    """Bytes of each copy from (`source`) or to (`to`) the host."""
+    """Bytes of each copy from (`src`) or to (`dst`) the host."""
     calls = [given for name, given in world.cuda.record.calls if name == "cudaMemcpyAsync"]
     return [given["count"] for given in calls if given[end] in world.cuda.pinned]
 
@@ -61,8 +61,8 @@ def test_memories_and_features_stay_on_the_gpu_and_the_answers_are_onnx_runtimes
             world.cuda.record.calls.clear()
             for ours, theirs in zip(fast.step(frame).objects, wanted.objects, strict=True):
                 np.testing.assert_array_equal(ours.low_res_logits, theirs.low_res_logits)
-            up.append(sum(copies(world, "source")))
-        down = copies(world, "to")
+            up.append(sum(copies(world, "src")))
+        down = copies(world, "dst")
         held = fast._following.objects[0].tracked[8].memory
         assert isinstance(held, DeviceArray)
         each = held.nbytes
@@ -76,7 +76,7 @@ def test_memories_and_features_stay_on_the_gpu_and_the_answers_are_onnx_runtimes
 
 
 def test_memory_on_the_gpu_is_bounded_and_goes_with_the_objects(world, planned):
-    frames = clip(SETTLED + 4)
+    frames = clip(SETTLED + 2)
     with Tracker.load(planned.path, backend=world.library) as tracker:
         alone = {}
         tracker.prompt(frames[0], 1, box=BOXES[0])
