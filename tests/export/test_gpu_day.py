@@ -173,7 +173,10 @@ def test_a_rung_is_exported_and_timed(kit, setting, monkeypatch):
 
 def test_frames_of_a_clip_are_timed(kit, setting, micro_video_bundle, monkeypatch):
     import gpu_day.rungs as rungs
+    import gpu_day.tracks as tracks
 
+    monkeypatch.setattr(tracks, "SETTLED", 2)
+    monkeypatch.setattr(tracks, "RUNS", {"micro": 6})
     monkeypatch.setattr(rungs, "exported", lambda setting, recipe: Bundle.load(micro_video_bundle))
     monkeypatch.setattr(rungs, "PRECISION", "fp32")
     told = kit["steps"].RUN["track"](setting, "sam2-video-micro", "onnxruntime")

@@ -74,7 +74,7 @@ class Calls:
         They stay where they were made, until the next call.
         """
         reading, attention = reads[0].reading, self.sessions[MEMORY_ATTENTION]
-        channels = attention.contract.input("pointers").shape[-1]
+        channels: Any = attention.contract.input("pointers").shape[-1]
         memories = attention.stack("memory", [memory for read in reads for memory in read.memories])
         feeds = {
             "features": seen.features,
