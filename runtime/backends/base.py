@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 import numpy as np
@@ -30,10 +30,12 @@ class Session:
         listener: is told the sizes of the named axes of every call; None while nobody counts.
         overlaps: whether it may run, from another thread, while other engines of its device do. `open_session` says so
             where the backend can and its option `overlap` is on.
+        stacks: whether `stack` puts arrays together where it computes, without the host.
     """
 
     device = HOST
     overlaps = False
+    stacks = False
 
     def __init__(self, contract: StageContract) -> None:
         self.contract = contract
@@ -109,6 +111,26 @@ class Session:
             array: room of `empty` that a run filled, or what `put` brought.
         """
         return array
+
+    def hold(self, name: str, array: np.ndarray) -> Array:
+        """What is stacked into many later inputs, brought to where that is done; it stands as `keep` says.
+
+        Args:
+            name: the input.
+            array: rows of it.
+        """
+        return self.keep(self.put(name, array)) if self.stacks else array
+
+    def stack(self, name: str, arrays: Sequence[Array]) -> Array:
+        """An input made of arrays of one shape, one behind the other along a new first axis.
+
+        It stands until the next array of this name is brought.
+
+        Args:
+            name: the input.
+            arrays: at least one; what `hold` gave, or on the host.
+        """
+        return np.stack([to_host(array) for array in arrays])
 
     def tune(self) -> None:
         """Find out what is fastest for the shapes seen so far. The values in device arrays are undefined afterwards."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -59,7 +59,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Axis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The sizes that a recipe can give to a dynamic axis."""
 
-    smallest: Size
+    smallest: Annotated[int, msgspec.Meta(ge=0, le=AXIS)]
     """The least of them; plans take none below it."""
     usual: Size
     """Kernels are chosen for it, and operations are counted at it."""
@@ -225,16 +225,21 @@ class StageContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Raises:
             EngineError: a rank or a size differs.
         """
-        if not _fits(shape, spec.shape, sizes):
+        may_be_empty = {name for name, axis in self.axes.items() if not axis.smallest}
+        if not _fits(shape, spec.shape, sizes, may_be_empty):
             told = f"{spec.name} must have shape {list(spec.shape)} with {sizes}, {came} {list(shape)}"
             raise EngineError(f"{self.stage}: {told}", self.stage)
 
 
-def _fits(actual: tuple[int, ...], expected: tuple[Dim, ...], sizes: dict[str, int]) -> bool:
+def _fits(
+    actual: tuple[int, ...], expected: tuple[Dim, ...], sizes: dict[str, int], may_be_empty: Collection[str]
+) -> bool:
     """Whether a shape fits, with the named sizes seen so far; new ones are added to `sizes`."""
     if len(actual) != len(expected):
         return False
     return all(
-        size == dim if isinstance(dim, int) else size >= 1 and sizes.setdefault(dim, size) == size
+        size == dim
+        if isinstance(dim, int)
+        else size >= (dim not in may_be_empty) and sizes.setdefault(dim, size) == size
         for size, dim in zip(actual, expected, strict=True)
     )

@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from ovdeploy.runtime import Bundle
 from ovdeploy.runtime.backends.registry import BACKENDS
 from support.samples import ROOT
 
@@ -176,3 +177,16 @@ def test_a_rung_is_exported_and_timed_in_every_way_that_engines_may_overlap(kit,
     both = kit["steps"].RUN["rung"](setting, "micro", "onnxruntime")
     assert [row["stage"] for row in both["rows"]] == ["micro, a photo, overlap=on", "micro, a photo, overlap=off"]
     assert list(both["steps"]) == ["on", "off"]
+
+
+def test_frames_of_a_clip_are_timed(kit, setting, micro_video_bundle, monkeypatch):
+    import gpu_day.rungs as rungs
+    import gpu_day.tracks as tracks
+
+    monkeypatch.setattr(tracks, "SETTLED", 2)
+    monkeypatch.setattr(tracks, "RUNS", {"micro": 6})
+    monkeypatch.setattr(rungs, "exported", lambda setting, recipe: Bundle.load(micro_video_bundle))
+    monkeypatch.setattr(rungs, "PRECISION", "fp32")
+    told = kit["steps"].RUN["track"](setting, "sam2-video-micro", "onnxruntime")
+    assert told["rows"][0]["stage"] == "sam2-video-micro, a frame with 4 objects"
+    assert {"sam_encoder", "sam_memory_attention", "sam_track_decoder", "sam_memory_encoder"} <= set(told["steps"])

@@ -89,7 +89,8 @@ def test_small_promptable_models_are_built(recipe, tmp_path):
 
 @pytest.mark.parametrize("name", ["micro_video", "edgetam_memory"])
 def test_the_stages_of_tracking_are_built(name, request, tmp_path):
-    """EdgeTAM's other stages are like SAM 2's, or built above."""
+    """EdgeTAM's other stages are like SAM 2's, or built above; `tiny-sam2` has the operators of `micro_video`, in other
+    sizes."""
     folder = shutil.copytree(request.getfixturevalue(f"{name}_bundle"), tmp_path / "b")
     bundle = Bundle.load(folder)
     networks = Networks.load(bundle.recipe)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +21,10 @@ NON_BLOCKING = 1
 
 ALIGNMENT = 256
 """Bytes: TensorRT's kernels may count on addresses that are multiples of it, as cudaMalloc's are."""
+
+
+_here = threading.local()
+"""Has `capturing` while this thread captures a graph, on whichever stream."""
 
 
 def import_cuda(extra: str = "tensorrt") -> Any:
@@ -74,6 +80,7 @@ class Cuda:
         self._stream = self._checked(runtime.cudaStreamCreateWithFlags(NON_BLOCKING))
         self.stream = int(self._stream)
         self._closed = False
+        self._left: deque[int] = deque()
 
     @property
     def label(self) -> str:
@@ -85,7 +92,8 @@ class Cuda:
         self._checked(self._runtime.cudaSetDevice(self.index))
 
     def allocate(self, size: int) -> int:
-        """Address of `size` bytes of the GPU's memory."""
+        """Address of `size` bytes of the GPU's memory; what could not be freed earlier is freed first."""
+        self._sweep()
         with self._beside_captures():
             return int(self._checked(self._runtime.cudaMalloc(max(size, 1))))
 
@@ -93,6 +101,22 @@ class Cuda:
         """Give memory back."""
         with self._beside_captures():
             self._checked(self._runtime.cudaFree(pointer))
+
+    def leave(self, pointer: int) -> None:
+        """Give memory back from wherever Python finalises what held it: any thread, at any moment.
+
+        It is freed here and now, unless this thread captures a graph, which freeing would spoil, or another GPU is
+        its present one, which is not ours to change. Then it waits for the next allocation, or for `close`.
+        """
+        self._left.append(pointer)
+        capturing = getattr(_here, "capturing", False)
+        if not capturing and (self._closed or self._checked(self._runtime.cudaGetDevice()) == self.index):
+            self._sweep()
+
+    def _sweep(self) -> None:
+        while self._left:
+            with contextlib.suppress(IndexError):  # another thread took the last one
+                self.free(self._left.pop())
 
     def allocate_pinned(self, size: int) -> tuple[int, np.ndarray]:
         """Page-locked memory of the host: its address, and [size] uint8 over it."""
@@ -139,10 +163,13 @@ class Cuda:
         mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._checked(runtime.cudaStreamBeginCapture(self._stream, mode))
         failure: BaseException | None = None
+        _here.capturing = True
         try:
             enqueue()
         except Exception as error:
             failure = error
+        finally:
+            _here.capturing = False
         ended, graph = runtime.cudaStreamEndCapture(self._stream)
         if failure is not None or int(ended):
             if not int(ended):
@@ -190,6 +217,7 @@ class Cuda:
         """Destroy the stream; closing again does nothing."""
         if not self._closed:
             self._closed = True
+            self._sweep()
             self._checked(self._runtime.cudaStreamDestroy(self._stream))
 
     def _checked(self, result: tuple[Any, ...]) -> Any:
@@ -253,7 +281,7 @@ def _freed(cuda: Cuda, pointer: int, home: int) -> None:
     """Free memory in the process that allocated it; a GPU that failed was told of."""
     if os.getpid() == home:
         with contextlib.suppress(EngineError):
-            cuda.free(pointer)
+            cuda.leave(pointer)
 
 
 class Pinned:

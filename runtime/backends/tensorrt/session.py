@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,13 @@ class TensorRTSession(Session):
     that is this engine's alone and waits for them, so that an error of the GPU is told of the stage that caused it, and
     an engine of another stream reads only what is there. Runs of several engines may overlap.
 
+    Arrays are stacked on the GPU.
+
     Attributes:
         graphs: which shapes run as CUDA graphs, and what they measured.
     """
+
+    stacks = True
 
     def __init__(
         self, path: Path, contract: StageContract, options: SessionOptions, library: Library = LIBRARIES["tensorrt"]
@@ -130,6 +134,19 @@ class TensorRTSession(Session):
         self._cuda.copy(block.pointer, array.pointer, array.nbytes)
         self._cuda.synchronize()  # engines of other streams read it, and may write over what it was copied from
         return DeviceArray(block, array.shape, array.dtype, array.origin)
+
+    def stack(self, name: str, arrays: Sequence[Array]) -> Array:
+        """An input put together on the GPU; it stands until the next array of this name is brought."""
+        if not all(isinstance(array, DeviceArray) and array.device == self.device for array in arrays):
+            return super().stack(name, arrays)
+        self._refuse_unusable()
+        self._cuda.activate()
+        first = arrays[0]
+        block = self._rooms[name].give_out(len(arrays) * first.nbytes)
+        for place, array in enumerate(arrays):
+            self._cuda.copy(block.pointer + place * first.nbytes, array.pointer, first.nbytes)  # type: ignore[union-attr]
+        self._cuda.synchronize()
+        return DeviceArray(block, (len(arrays), *first.shape), first.dtype, self.contract.stage)
 
     def tune(self) -> None:
         """Capture a CUDA graph for each of the shapes seen last, and keep it if it is faster; keep compiled kernels."""

@@ -10,7 +10,7 @@ import numpy as np
 from ...backends.base import Session
 from ...geometry.sam_frame import SamFrame, sam_frame
 from ...reporting import Clock
-from ...stage.arrays import to_host
+from ...stage.arrays import Array
 from ..prompt_input import Prompt, prompt_feeds
 from ..promptable.sam_encoder import encode_sam
 from ..promptable.stages import ENCODER, HIGH_RES, features_in
@@ -25,11 +25,11 @@ class Seen(NamedTuple):
     photo: np.ndarray
     """[H, W, 3] uint8 RGB."""
     frame: SamFrame
-    maps: Mapping[str, np.ndarray]
-    """Features, as the decoder calls them."""
+    maps: Mapping[str, Array]
+    """Features, as the decoder calls them, where the encoder left them."""
 
     @property
-    def features(self) -> np.ndarray:
+    def features(self) -> Array:
         """[1, C, g, g], as of a frame that reads no memory."""
         return self.maps["sam_features"]
 
@@ -65,22 +65,30 @@ class Calls:
         """A frame, [H, W, 3] uint8 RGB, encoded for all objects."""
         frame = sam_frame((photo.shape[0], photo.shape[1]), self.sizes, multiple=1)
         outputs = encode_sam(photo, frame, self.sessions[ENCODER], self.sizes, self.parameters, self.clock)
-        return Seen(photo, frame, {name: to_host(array) for name, array in features_in(outputs).items()})
+        encoder = self.sessions[ENCODER]
+        return Seen(photo, frame, {name: encoder.keep(array) for name, array in features_in(outputs).items()})
 
-    def recall(self, seen: Seen, reads: Sequence[Read]) -> np.ndarray:
-        """The frame's features as the memories of objects make them that read the same frames: [O, C, g, g]."""
-        reading = reads[0].reading
+    def recall(self, seen: Seen, reads: Sequence[Read]) -> Array:
+        """The frame's features as the memories of objects make them that read the same frames: [O, C, g, g].
+
+        They stay where they were made, until the next call.
+        """
+        reading, attention = reads[0].reading, self.sessions[MEMORY_ATTENTION]
+        channels: Any = attention.contract.input("pointers").shape[-1]
+        memories = attention.stack("memory", [memory for read in reads for memory in read.memories])
         feeds = {
             "features": seen.features,
-            "memory": np.stack([np.stack(read.memories) for read in reads]),
+            "memory": memories.reshape(len(reads), len(reading.ages), *memories.shape[1:]),
             "memory_age": np.array(reading.ages, np.int32),
-            "pointers": np.stack([np.stack(read.pointers) for read in reads]),
+            "pointers": np.array([read.pointers for read in reads], np.float32).reshape(len(reads), -1, channels),
             "pointer_distance": np.array(reading.distances, np.float32),
         }
         with self.clock(MEMORY_ATTENTION):
-            return self.sessions[MEMORY_ATTENTION].run(feeds)["conditioned"]
+            made = attention.empty("conditioned", O=len(reads))
+            attention.run(feeds, {"conditioned": made})
+            return made
 
-    def ask(self, seen: Seen, features: np.ndarray, prompt: Prompt | None = None, given: int = ASKED) -> Said:
+    def ask(self, seen: Seen, features: Array, prompt: Prompt | None = None, given: int = ASKED) -> Said:
         """The decoder on objects whose features are [O, C, g, g].
 
         Args:
@@ -89,15 +97,25 @@ class Calls:
             prompt: of the only one; None where nothing is said.
             given: whether a mask was given, `ASKED`, `GIVEN` or `GIVEN_EMPTY`.
         """
-        feeds = self._prompt(seen, prompt) if prompt is not None else self._silence(len(features))
+        said = self._prompt(seen, prompt) if prompt is not None else self._silence(len(features))
+        feeds: dict[str, Array] = {**said}
         feeds |= {name: seen.maps[name] for name in HIGH_RES}
         feeds |= {"sam_features": features, "given": np.full(len(features), given, np.int32)}
         with self.clock(TRACK_DECODER):
             out = self.sessions[TRACK_DECODER].run(feeds)
         return Said(out["low_res_logits"], out["iou"], out["pointers"], out["object_score"])
 
-    def remember(self, seen: Seen, logits: np.ndarray, binarise: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Memories of objects, [O, T, D] float32: of logits [O, h, w], whether only signs count [O], scores [O]."""
+    def remember(self, seen: Seen, logits: np.ndarray, binarise: np.ndarray, scores: np.ndarray) -> list[Array]:
+        """A memory of each of O objects, [T, D] float32, where later frames read it.
+
+        Each crosses to the host once, to be rounded: in a graph it would need a type that not all GPUs take.
+
+        Args:
+            seen: the frame.
+            logits: [O, h, w].
+            binarise: [O] bool, whether only signs count.
+            scores: [O].
+        """
         feeds = {
             "features": seen.features,
             "mask_logits": np.ascontiguousarray(logits[:, None]),
@@ -108,7 +126,8 @@ class Calls:
         taken = {name: feeds[name] for name in encoder.contract.input_names}  # SAM 2.0 and EdgeTAM read no score
         with self.clock(MEMORY_ENCODER):
             memory = encoder.run(taken)["memory"]
-        return to_bfloat16(memory) if self.parameters.round_memory else memory
+        own = to_bfloat16 if self.parameters.round_memory else np.copy
+        return [self.sessions[MEMORY_ATTENTION].hold("memory", own(each)) for each in memory]
 
     def _prompt(self, seen: Seen, prompt: Prompt) -> dict[str, np.ndarray]:
         feeds = prompt_feeds([prompt], (seen.photo.shape[0], seen.photo.shape[1]), seen.frame)

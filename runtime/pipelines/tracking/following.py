@@ -118,6 +118,6 @@ class Following:
         binarise = np.full(len(picks), hard)
         memory = self.calls.remember(seen, logits, binarise, said.scores[:, 0])
         return [
-            Moment(memory[k].copy(), said.pointers[k, pointer].copy(), logits[k], float(said.scores[k, 0]))
+            Moment(memory[k], said.pointers[k, pointer].copy(), logits[k], float(said.scores[k, 0]))
             for k, (_, pointer) in enumerate(picks)
         ]

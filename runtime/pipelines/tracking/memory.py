@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...stage.arrays import Array
 from .stages import POINTER_FRAMES, TRACKED_FRAMES
 
 
 class Moment(NamedTuple):
     """An object on a frame."""
 
-    memory: np.ndarray
-    """[T, D] float32."""
+    memory: Array
+    """[T, D] float32, where the engine that reads it computes."""
     pointer: np.ndarray
     """[C] float32."""
     logits: np.ndarray
@@ -36,7 +37,7 @@ class Read(NamedTuple):
     """What an object brings to it."""
 
     reading: Reading
-    memories: list[np.ndarray]
+    memories: list[Array]
     """[T, D] each."""
     pointers: list[np.ndarray]
     """[C] each."""
@@ -102,8 +103,7 @@ class ObjectMemory:
         back = [(step, frame - way * step) for step in range(1, longest + 1)]
         tracked = [(step, self.tracked[key]) for step, key in back if key in self.tracked]
         past = [key for key in chosen if (frame - key) * way >= 0]
-        read = past if past or tracked else chosen  # the engine takes at least one
-        pointed = [((frame - key) * way, self.prompted[key]) for key in read] + tracked
+        pointed = [((frame - key) * way, self.prompted[key]) for key in past] + tracked
         reading = Reading(tuple(age for age, _ in moments), tuple(step / longest for step, _ in pointed))
         return Read(reading, [each.memory for _, each in moments], [each.pointer for _, each in pointed])
 

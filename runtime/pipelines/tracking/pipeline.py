@@ -59,7 +59,7 @@ def _axes(recipe: Recipe, dimensions: TrackingDimensions) -> dict[str, Axis]:
         "N": POINTS,
         "O": batch_axis(recipe.parameters.prompt_batch, example=2),
         "M": Axis(smallest=1, usual=1 + TRACKED_FRAMES, largest=frames, example=3),
-        "P": Axis(smallest=1, usual=1 + POINTER_FRAMES, largest=pointers, example=5),
+        "P": Axis(smallest=0, usual=1 + POINTER_FRAMES, largest=pointers, example=5),
         "K": Axis(smallest=small, usual=small, largest=side, example=small),
     }
 

@@ -262,8 +262,9 @@ class Tracker(Reopened):
         )
 
     def close(self) -> None:
-        """Free the engines."""
+        """Free the engines, and what they left where they computed."""
         self._closed = True
+        self.reset()
         for session in self._sessions.values():
             session.close()
 

@@ -13,6 +13,11 @@ from ovdeploy.calib.int8.command import calibrate
 from ovdeploy.export.bundling.build import build_bundle
 from ovdeploy.export.bundling.half import HalfConversion
 from ovdeploy.export.cli.parity import parity
+from ovdeploy.export.models.promptable.hiera import Hiera
+from ovdeploy.export.models.promptable.memory.sizes import MemorySizes
+from ovdeploy.export.models.promptable.memory.video import OLD, VideoSam2
+from ovdeploy.export.models.promptable.sam import SMALLEST
+from ovdeploy.export.models.promptable.sam2 import MICRO
 from ovdeploy.export.parity.check import check_parity
 from ovdeploy.export.reference.tracking.reference import something_found, trace_photo
 from ovdeploy.runtime import Bundle, Tracker
@@ -24,6 +29,7 @@ from ovdeploy.runtime.pipelines.tracking.tracker import STAGES
 from ovdeploy.runtime.pipelines.tracking.trial import moved_frames
 from ovdeploy.runtime.scenes import draw_clip
 from support.parity import run, scale_layer
+from support.sam2_video import lively, networks_of
 from support.samples import draw_photos
 
 ONNXRUNTIME = ("--backend", "onnxruntime")
@@ -100,9 +106,22 @@ def test_the_stages_that_edgetam_has_otherwise_give_what_its_modules_give(
     assert [check for check in checks if not check.passed] == []
 
 
+@pytest.mark.slow
+def test_so_they_do_in_sam_2_0(tmp_path, photo):
+    """Which has EdgeTAM's pointers and memory encoder, and SAM 2.1's grid of memories: small, with random weights."""
+    memory = MemorySizes(channels=64, grid=16, width=16, layers=2, mlp=64, **OLD)
+    networks = networks_of(lively(VideoSam2(Hiera(MICRO), SMALLEST, memory), seed=4))
+    build_bundle(networks, tmp_path / "b", stages=["sam_memory_encoder", "sam_memory_attention"])
+    bundle = Bundle.load(tmp_path / "b")
+    assert "object_score" not in bundle.stage("sam_memory_encoder").contract.input_names
+    for backend in ("onnxruntime", "openvino"):
+        assert [check for check in check_parity(bundle, networks, photo, backend=backend) if not check.passed] == []
+
+
 # Commands
 
 
+@pytest.mark.slow
 def test_the_image_encoder_is_calibrated_and_its_masks_are_tracked(micro_video_bundle, tmp_path, photo):
     draw_photos(tmp_path / "photos", [f"{index}.png" for index in range(6)])
     folder = shutil.copytree(micro_video_bundle, tmp_path / "b")

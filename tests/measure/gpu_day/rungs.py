@@ -24,7 +24,7 @@ def rung(setting: Setting, recipe: str, backend: str) -> dict[str, Any]:
     """Export a recipe, build what the backend runs, and time photos: engines side by side and one by one."""
     from ovdeploy.runtime.bundle.plan_building import build_plans
 
-    bundle = _exported(setting, recipe)
+    bundle = exported(setting, recipe)
     if BACKENDS[backend].engine == "plan":
         build_plans(bundle, precision=PRECISION, library=backend)
     opened, runs = Bundle.load(bundle.path), max(3, RUNS[setting.size] // 5)
@@ -37,7 +37,8 @@ def rung(setting: Setting, recipe: str, backend: str) -> dict[str, Any]:
     return {"rows": rows, "steps": steps, "boundary": HOST}
 
 
-def _exported(setting: Setting, recipe: str) -> Bundle:
+def exported(setting: Setting, recipe: str) -> Bundle:
+    """A recipe in FP16, from the day's seeds."""
     from ovdeploy.export.bundling.build import build_bundle
     from ovdeploy.export.bundling.half import HalfConversion
     from ovdeploy.export.reference.networks import Networks
@@ -46,7 +47,8 @@ def _exported(setting: Setting, recipe: str) -> Bundle:
     folder = Path(setting.work) / recipe
     if (folder / MANIFEST).exists():
         return Bundle.load(folder)
-    networks = Networks.load(load_recipe(recipe), SEEDS)
+    loaded = load_recipe(recipe)
+    networks = Networks.load(loaded, {role: seed for role, seed in SEEDS.items() if role in loaded.models})
     build_bundle(networks, folder, conversion=HalfConversion(networks, PRECISION))
     return Bundle.load(folder)
 

@@ -13,6 +13,7 @@ import numpy as np
 from gpu_day.machine import environment, free_memory, power
 from gpu_day.rungs import RUNGS, rung
 from gpu_day.setting import DEVICE, HOST, RUNS, Setting, networks_of, so_far, told
+from gpu_day.tracks import RECIPE, track
 from ovdeploy.runtime.backends.measures import summarize, timed_runs
 from ovdeploy.runtime.backends.options import SessionOptions
 from ovdeploy.runtime.backends.registry import BACKENDS
@@ -40,6 +41,7 @@ def measuring(backends: Sequence[str]) -> Iterator[tuple[str, float]]:
     if first:
         yield from _stages_and_photo(first, "fp16")
         yield from ((f"rung:{recipe}:{first}", 150.0) for recipe in RUNGS)
+        yield f"track:{RECIPE}:{first}", 150
         if BACKENDS[first].options:
             yield f"options:{first}:fp16", 120
     yield "compile:fp16", 180
@@ -262,7 +264,7 @@ def compiled(setting: Setting, precision: str) -> dict[str, Any]:
 
 RUN: dict[str, Callable[..., dict[str, Any]]] = {
     "environment": environment, "probe": probe, "export": export, "plans": plans, "engines": engines, "photo": photo,
-    "options": options, "rung": rung, "torch": eager, "compile": compiled,
+    "options": options, "rung": rung, "track": track, "torch": eager, "compile": compiled,
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from ovdeploy.runtime.backends.registry import open_session
 from ovdeploy.runtime.errors import ParameterError
 from ovdeploy.runtime.pipelines.training_free.segmenter import TrainingFreeSegmenter
 from ovdeploy.runtime.stage.arrays import Block, DeviceArray, to_host
-from ovdeploy.runtime.stage.contract import StageContract, TensorSpec
+from ovdeploy.runtime.stage.contract import Axis, StageContract, TensorSpec
 
 RESIDENT = Provider("CPUExecutionProvider", "cpu", resident=True)
 on_cpu = pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
@@ -149,6 +149,14 @@ def spec(name, shape=("B", 2), dtype="float32"):
 
 
 CONTRACT = StageContract(stage="head", inputs=(spec("x"),), outputs=(spec("y"), spec("z", ("B",))))
+
+
+def test_nothing_is_fed_only_where_an_axis_may_be_empty():
+    none = {"x": np.zeros((0, 2), np.float32)}
+    with pytest.raises(EngineError, match=r"x must have shape \['B', 2\]"):
+        CONTRACT.check_feeds(none)
+    empty = CONTRACT.with_axes({"B": Axis(smallest=0, usual=1, largest=3, example=2)})
+    assert empty.check_feeds(none) == {"B": 0}
 
 
 @pytest.mark.parametrize(

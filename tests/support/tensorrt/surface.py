@@ -145,6 +145,7 @@ FUNCTIONS = (
     "cudaEventRecord",
     "cudaFree",
     "cudaFreeHost",
+    "cudaGetDevice",
     "cudaGetDeviceCount",
     "cudaGetDeviceProperties",
     "cudaGetErrorString",

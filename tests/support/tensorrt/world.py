@@ -45,9 +45,11 @@ class FakeCuda:
         self.gpu, self.capability, self.devices = gpu, capability, devices
         self.memory, self.graveyard, self.pinned = {}, [], {}
         self.clock, self.cost = 0.0, {"plain": 2.0, "graph": 1.0}
-        self.capturing = None
+        self.capturing = self.capturer = None
         self.streams = {}
         self.modes = threading.local()  # each thread's mode of capturing
+        self.present = threading.local()  # each thread's GPU
+        self.homes = {}  # the GPU of every allocation
         self.lock = threading.RLock()
         for name, members in SURFACES["cuda"]["enums"].items():
             setattr(self, name, enum.Enum(name, members, type=Number))
@@ -79,6 +81,13 @@ class FakeCuda:
 
     def do_cudaGetDeviceCount(self):
         return self._result(SUCCESS, self.devices)
+
+    def do_cudaGetDevice(self):
+        return self._result(SUCCESS, getattr(self.present, "index", 0))
+
+    def do_cudaSetDevice(self, device):
+        self.present.index = device
+        return self._result(SUCCESS)
 
     def do_cudaGetErrorString(self, error):
         return self._result(SUCCESS, f"error {int(error)} in words".encode())
@@ -113,7 +122,9 @@ class FakeCuda:
         return self._result(SUCCESS, before)
 
     def do_cudaMalloc(self, size):
-        return self._result(SUCCESS, self._allocate(size, self.memory))
+        address = self._allocate(size, self.memory)
+        self.homes[address] = getattr(self.present, "index", 0)
+        return self._result(SUCCESS, address)
 
     def do_cudaMallocHost(self, size):
         return self._result(SUCCESS, self._allocate(size, self.pinned))
@@ -131,6 +142,8 @@ class FakeCuda:
 
     def do_cudaFree(self, pointer):
         self._refuse_strict()
+        assert self.capturer != threading.get_ident(), "freed in the middle of this thread's capture"
+        assert self.homes[pointer] == getattr(self.present, "index", 0), "freed while another GPU is the thread's"
         size, room = self.memory.pop(pointer)
         self.graveyard.append((pointer, size, room))
         return self._result(SUCCESS)
@@ -177,12 +190,12 @@ class FakeCuda:
     def do_cudaStreamBeginCapture(self, stream, mode):
         assert mode is self.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         assert not stream.work, "what is enqueued before a capture is waited for"
-        self.capturing = []
+        self.capturing, self.capturer = [], threading.get_ident()
         return self._result(SUCCESS)
 
     def do_cudaStreamEndCapture(self, stream):
         assert self.capturing is not None
-        work, self.capturing = self.capturing, None
+        work, self.capturing, self.capturer = self.capturing, None, None
         return self._result(SUCCESS, Handle(1, work=work))
 
     def do_cudaGraphInstantiate(self, graph, flags):

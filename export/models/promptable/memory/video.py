@@ -100,7 +100,7 @@ class VideoSam2(Sam2):
             features: [1, C, g, g], bare.
             memory: [O, M, T, D].
             ages: [M] int32, 0 of frames that were prompted.
-            pointers: [O, P, C], P ≥ 1.
+            pointers: [O, P, C]; none on a frame that no prompt was given before.
             distances: [P] float32, in frames by 15 (or by one less than the video has, where it has fewer than 16).
 
         Returns:

@@ -215,10 +215,11 @@ def test_a_prompt_far_away_takes_no_memory_from_where_the_video_stands():
     assert known.read(100, reverse=False, most=10, longest=15).reading.ages == (0, 0, 1, 2, 3, 4, 5, 6)
 
 
-def test_pointers_of_prompts_to_come_are_read_only_where_there_is_no_other():
+def test_pointers_of_prompts_to_come_are_not_read():
     known = ObjectMemory()
     known.keep(10, moment(), first=True)
-    assert known.read(5, reverse=False, most=10, longest=15).reading.distances == (-5 / 15,)
+    read = known.read(5, reverse=False, most=10, longest=15)
+    assert read.reading == ((0,), ()) and len(read.memories) == 1, "its memory is"
     for frame in range(9, 1, -1):
         known.keep(frame, moment(), first=False)
     assert known.read(5, reverse=False, most=10, longest=15).reading.distances == (1 / 15, 2 / 15, 3 / 15)
