@@ -15,8 +15,8 @@ from ...stage.arrays import Array, Block, DeviceArray
 from ...stage.contract import StageContract
 from ..base import Session
 from ..options import SessionOptions
+from .blocks import ALIGNMENT, CudaBlock, KeptBlock, Pinned
 from .checks import check_profile, check_signature, input_limits, largest_outputs
-from .cuda import ALIGNMENT, CudaBlock, KeptBlock, Pinned
 from .graphs import Call, Graphs
 from .libraries import LIBRARIES
 from .library import Contexts, Library, errors_of, make_logger

@@ -10,7 +10,8 @@ import pytest
 
 from ovdeploy.runtime import Bundle, Tracker
 from ovdeploy.runtime.backends import registry
-from ovdeploy.runtime.backends.tensorrt.cuda import Cuda, KeptBlock
+from ovdeploy.runtime.backends.tensorrt.blocks import KeptBlock
+from ovdeploy.runtime.backends.tensorrt.cuda import Cuda
 from ovdeploy.runtime.bundle.plan_building import build_plans
 from ovdeploy.runtime.pipelines.tracking.tracker import STAGES
 from ovdeploy.runtime.stage.arrays import DeviceArray
