@@ -66,6 +66,8 @@ class FakeCuda:
                 self.record.calls.append((name, dict(zip(names, args, strict=True))))
                 self.record.used.add(name)
                 if name in self.faults:
+                    if name == "cudaStreamEndCapture":  # it has ended all the same
+                        self.capturing = self.capturer = None
                     return self._result(self.faults[name], None)
                 if does is None:
                     return self._result(SUCCESS)
