@@ -151,13 +151,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Raises:
             ParameterError: a name is unknown, a value cannot be had, or the parameter is baked with another value.
         """
-        self.warn_of_unused(overrides or {})
+        warn_of_unused(self, overrides or {})
         return self.family.override(self.parameters, overrides)
 
-    def warn_of_unused(self, given: Iterable[str]) -> None:
-        """Warn of parameters that were given and that its models do not use."""
-        for name in sorted(self.family.unused(self).intersection(given)):
-            warn(f"{name} is set, but the models of {self.name!r} do not use it; it changes nothing")
+
+def warn_of_unused(recipe: Recipe, given: Iterable[str]) -> None:
+    """Warn of parameters that were given and that a recipe's models do not use."""
+    for name in sorted(recipe.family.unused(recipe).intersection(given)):
+        warn(f"{name} is set, but the models of {recipe.name!r} do not use it; it changes nothing")
 
 
 def available_recipes() -> dict[str, Path]:
@@ -202,7 +203,7 @@ def recipe_from(data: Mapping[str, Any], where: str) -> Recipe:
         recipe = msgspec.convert({**rest, "models": models}, Recipe)
         given, recipe = recipe.parameters, with_typed_parameters(recipe)
         family.check(recipe)
-        recipe.warn_of_unused(given if isinstance(given, Mapping) else ())
+        warn_of_unused(recipe, given if isinstance(given, Mapping) else ())
         recipe = with_optional(recipe, *recipe.optional_stages)
         if recipe.classes:
             parse_classes(recipe.classes)

@@ -24,6 +24,7 @@ from ...stage.arrays import Array, to_host
 from ...words.vocabulary import Vocabulary, check_embeddings, random_vocabulary
 from ..engines import Engines
 from ..promptable.interactive import Prompter
+from ..promptable.photo_encoder import PhotoEncoder
 from ..promptable.stages import ENCODER, PROMPT_DECODER, WHOLE, features_in
 from ..prompted import PromptablePhoto
 from ..worded.encoded_photo import read_saved, refuse_other_encoding
@@ -97,7 +98,7 @@ class GroundedSegmenter(WordedSegmenter):
                 with self.engines.turn, running:
                     seen = self._detector.seen(image, settings, clock)
                     found = self._detector.found(seen, words, size_of(image), clock)
-                    features = partial(self._prompter(settings).features, image)
+                    features = partial(self._sam(settings).features, image)
                     things = self._things(Asked(image, found, features, {}), vocabulary, settings, clock)
                 result = self._result(image, things, vocabulary, clock)
             return replace(result, warnings=(*of_call, *of_photo))
@@ -112,15 +113,19 @@ class GroundedSegmenter(WordedSegmenter):
             found = taken(asked.found, size_of(asked.photo), vocabulary.background, settings)
         new = unknown(asked.known, found.boxes)
         if len(new):
-            encoded = self._prompter(settings).encoded(asked.photo, asked.features(clock), clock)
+            encoded = self._sam(settings).encoded(asked.photo, asked.features(clock), clock)
             with clock(PROMPT_DECODER):
                 learn(asked.known, new, encoded)
         with clock("things"):
             return things_of(asked.known, found, vocabulary, settings)
 
     def _prompter(self, settings: GroundedParameters) -> Prompter:
+        sam = self._sam(settings)
+        return Prompter(sam.dimensions, sam.encoder, sam.decoder, settings, sam.turn)
+
+    def _sam(self, settings: GroundedParameters) -> PhotoEncoder:
         encoder, decoder = self.engines[ENCODER], self.engines[PROMPT_DECODER]
-        return Prompter(self.manifest.dimensions, encoder, decoder, settings, self.engines.turn)
+        return PhotoEncoder(self.manifest.dimensions, encoder, decoder, settings, self.engines.turn)
 
     def _result(
         self, image: np.ndarray, things: tuple[GroundedInstance, ...], vocabulary: Vocabulary, clock: Clock
@@ -148,7 +153,7 @@ class GroundedSegmenter(WordedSegmenter):
             image = as_photo(photo, settings.max_pixels, color)
         with self.engines.turn:
             seen = self._detector.seen(image, settings, clock)
-            made = {**seen, **self._prompter(settings).features(image, clock)}
+            made = {**seen, **self._sam(settings).features(image, clock)}
         return self._encoded(image, origin_of(photo), made, settings, clock.timings())
 
     @public()
@@ -198,7 +203,7 @@ class GroundedSegmenter(WordedSegmenter):
         with self.engines.turn:
             seen = self._detector.seen(photo, settings, clock)
             found = self._detector.found(seen, self._detector.words(vocabulary), size_of(photo), clock)
-            return {**found._asdict(), **self._prompter(settings).features(photo, clock)}
+            return {**found._asdict(), **self._sam(settings).features(photo, clock)}
 
     def deciding(
         self, answers: Mapping[str, Array], photo: np.ndarray, vocabulary: Vocabulary, memory: Memory

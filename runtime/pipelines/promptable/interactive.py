@@ -12,19 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from ...backends.base import HOST, Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Bundle
 from ...geometry.dimensions import SamDimensions
-from ...geometry.sam_frame import SamFrame, sam_frame
 from ...photo.arrays import RGB
 from ...photo.reading import Photo, Taken, as_photo, origin_of
 from ...recipe.parameters import with_overrides
 from ...recipe.pipeline import Interface
 from ...reporting import Clock, Reporter, silent
-from ...stage.arrays import Array
 from ..engines import Engines
 from ..opening import Reopened, open_bundle
 from ..prompted import PromptablePhoto
@@ -32,8 +29,8 @@ from .everything.answer import Everything
 from .everything.mode import find_everything
 from .everything.parameters import POINTS_ON_CPU, POINTS_ON_GPU, EverythingParameters
 from .parameters import PromptingParameters
-from .sam_encoder import encode_sam
-from .stages import ENCODER, PROMPT_DECODER, features_in
+from .photo_encoder import PhotoEncoder
+from .stages import ENCODER, PROMPT_DECODER
 
 
 class Prompter(Reopened):
@@ -129,21 +126,8 @@ class Prompter(Reopened):
         clock = Clock()
         with clock("decode"):
             image = as_photo(photo, self._parameters.max_pixels, color)
-        return self.encoded(image, self.features(image, clock), clock)
-
-    def features(self, image: np.ndarray, clock: Clock) -> dict[str, Array]:
-        """What the encoder makes of a photo [H, W, 3] uint8 RGB, where it is made."""
-        with self._turn:
-            outputs = encode_sam(image, self._frame(image), self._encoder, self._dimensions, self._parameters, clock)
-            return {name: self._encoder.keep(array) for name, array in features_in(outputs).items()}
-
-    def encoded(self, image: np.ndarray, features: Mapping[str, Array], clock: Clock) -> PromptablePhoto:
-        """A photo whose features are there."""
-        batch, limit = self._parameters.prompt_batch, self._dimensions.sam_logit_limit
-        return PromptablePhoto(image, features, self._frame(image), self._decoder, batch, clock, self._turn, limit)
-
-    def _frame(self, image: np.ndarray) -> SamFrame:
-        return sam_frame((image.shape[0], image.shape[1]), self._dimensions, multiple=1)
+        engines = PhotoEncoder(self._dimensions, self._encoder, self._decoder, self._parameters, self._turn)
+        return engines.encoded(image, engines.features(image, clock), clock)
 
     @public("photo")
     def everything(

@@ -12,6 +12,7 @@ from ...backends.base import Session
 from ...boundary.arguments import public
 from ...bundle.bundle import Manifest
 from ...errors import BundleError, VocabularyError, hearing
+from ...recipe.recipe import warn_of_unused
 from ...reporting import Reporter, silent
 from ...words.vocabulary import Vocabulary, as_list, check_vocabulary, parse_classes
 from ..base import Segmenter
@@ -73,7 +74,7 @@ class WordedSegmenter(Segmenter):
         Raises:
             ParameterError: one cannot be used.
         """
-        self.manifest.recipe.warn_of_unused(overrides or {})
+        warn_of_unused(self.manifest.recipe, overrides or {})
         return self.manifest.recipe.family.override(base, overrides)
 
     def _checked(self, vocabulary: Vocabulary, settings: Any) -> list[str]:

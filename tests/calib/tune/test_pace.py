@@ -105,7 +105,7 @@ def test_a_photo_held_out_that_is_slow_gives_up_none_of_those_that_are_judged(mo
         return replace(samples(1)[0], photo=np.full((2, 2, 3), name == held_out[0], np.uint8))
 
     monkeypatch.setattr(pacing, "run", partial(run, clock=encoder.clock))
-    monkeypatch.setattr(pacing, "replaying", lambda segmenter: segmenter)
+    monkeypatch.setattr(pacing, "paced", lambda segmenter: segmenter)
     dataset = SimpleNamespace(names=names, classes=("a", "b"), read=read)
     found = pacing.find_pace(encoder, dataset, WORDS, Within(30), Progress(disable=True), share=0.5, trials=2)
     assert not found.found.values["refine"] and found.checked.photos == len(held_out) > 1

@@ -16,6 +16,10 @@ START = {
 }
 
 
+PIXELS = [axis for axis in AXES if axis.name in START]
+"""Axes of masks; those of things have parameters of their own."""
+
+
 def smooth(point):
     """Highest at 0.33, 57, 0.47, 0.62 and 450, with an interplay of two axes."""
     gaps = [
@@ -37,7 +41,7 @@ class Counted:
         return [self.function(point) for point in points]
 
 
-def searched(function, budget=80, axes=AXES, start=START):
+def searched(function, budget=80, axes=PIXELS, start=START):
     evaluate = Counted(function)
     search = Search(axes, evaluate, budget)
     return search, search.descend(start, "refined", axes), evaluate
@@ -83,11 +87,11 @@ def test_of_equal_values_the_first_is_taken():
 
 def test_a_stage_after_another_begins_near_the_best():
     evaluate = Counted(smooth)
-    search = Search(AXES, evaluate, 200)
-    coarse = [axis for axis in AXES if axis.coarse]
+    search = Search(PIXELS, evaluate, 200)
+    coarse = [axis for axis in PIXELS if axis.coarse]
     start = search.descend(START, "coarse", coarse)
     assert {trial.stage for trial in search.trials} == {"coarse"}
     assert all(trial.values["min_area"] == 225 for trial in search.trials)
-    search.descend(start, "refined", AXES)
+    search.descend(start, "refined", PIXELS)
     values = {t.values["probability_threshold"] for t in search.trials if t.stage == "refined"}
     assert len(values) > 1 and values.isdisjoint({0.0, 0.1, 0.6, 0.8}), "near 0.33, and not the grid again"
