@@ -179,7 +179,7 @@ def records(folder: Path) -> Answer:
     parts = []
     for name in dataset.names:
         recorder.record(name)
-        labels, given, made = recorder.recorded(name)
+        labels, given, made, _ = recorder.recorded(name)
         arrays = (labels, *made.values())
         parts.append(b"".join(array.tobytes() for array in arrays) + repr(given).encode())
     return Answer(b"".join(parts), recorder.encoded)
