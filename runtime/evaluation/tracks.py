@@ -24,6 +24,7 @@ import numpy as np
 
 from ..boundary.arguments import public
 from ..errors import ParameterError, shown
+from ..geometry.overlap import mask_iou
 from .assignment import best_pairs
 
 BOUND = 0.008
@@ -38,9 +39,7 @@ Masks = Mapping[int, np.ndarray]
 
 def region_score(mask: np.ndarray, truth: np.ndarray) -> float:
     """J: intersection over union of two masks [H, W], of bool or numbers that are not 0 inside; 1 if both are empty."""
-    mask, truth = mask != 0, truth != 0
-    union = int((mask | truth).sum())
-    return int((mask & truth).sum()) / union if union else 1.0
+    return mask_iou(mask, truth)
 
 
 def contour_score(mask: np.ndarray, truth: np.ndarray, bound: float = BOUND) -> float:

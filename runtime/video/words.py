@@ -19,7 +19,7 @@ import numpy as np
 from ..answers.instance import Instance
 from ..boundary.arguments import public
 from ..errors import ParameterError, shown, warn
-from ..evaluation.tracks import region_score
+from ..geometry.overlap import mask_iou
 from .answer import MOST_IDENTITIES, FrameAnswer, seen_as
 from .follower import Follower
 from .frame import Frame
@@ -168,7 +168,7 @@ def newcomers(
         joining: which may join.
     """
     pairs = sorted(
-        (-region_score(own, mask), number, identity)
+        (-mask_iou(own, mask), number, identity)
         for number, (each, own) in enumerate((each, each.mask.decode()) for each in found)
         for identity, mask in masks.items()
         if known[identity].class_index == each.class_index

@@ -11,7 +11,7 @@ import numpy as np
 from ....runtime.answers.result import Result
 from ....runtime.backends.base import Session
 from ....runtime.bundle.bundle import Bundle, Manifest
-from ....runtime.evaluation.tracks import region_score
+from ....runtime.geometry.overlap import mask_iou
 from ....runtime.pipelines.grounded.models import row_of
 from ....runtime.pipelines.grounded.segmenter import GroundedSegmenter
 from ....runtime.pipelines.grounded.sizes import GroundedDimensions
@@ -66,9 +66,7 @@ def things_check(result: Result, trace: Any, limits: Limits) -> Iterator[Check]:
     if not wanted:
         yield Check("pipeline", "no thing", {"came": float(len(came))}, "none comes of the engines either", not came)
         return
-    shares = [
-        max((region_score(mask, other) for k, other in came if k == number), default=0.0) for number, mask in wanted
-    ]
+    shares = [max((mask_iou(mask, other) for k, other in came if k == number), default=0.0) for number, mask in wanted]
     same = min(len(came), len(wanted)) / max(len(came), len(wanted))
     share = float(np.mean(shares)) * same
     told = f"mean IoU × share of the count ≥ {limits.labels:g}"

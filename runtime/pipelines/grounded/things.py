@@ -12,6 +12,7 @@ from ...answers.instance import Instance
 from ...answers.rle import Rle
 from ...answers.visible import box_of
 from ...geometry.bands import resize
+from ...geometry.overlap import mask_iou
 from ...geometry.sizes import HW
 from ...words.vocabulary import Vocabulary
 from ..prompt_input import Prompt
@@ -122,15 +123,9 @@ def apart(things: Sequence[tuple[Seen, int]], settings: GroundedParameters) -> l
     for index, (seen, number) in enumerate(things):
         mask = seen.mask.decode()
         rivals = (m for other, m in kept if settings.nms_across_classes or things[other][1] == number)
-        if all(_iou(mask, other) <= settings.mask_nms_threshold for other in rivals):
+        if all(mask_iou(mask, other) <= settings.mask_nms_threshold for other in rivals):
             kept.append((index, mask))
     return [index for index, _ in kept]
-
-
-def _iou(one: np.ndarray, other: np.ndarray) -> float:
-    """The IoU of two masks [H, W] of which one is not empty."""
-    shared = np.count_nonzero(one & other)
-    return shared / (np.count_nonzero(one) + np.count_nonzero(other) - shared)
 
 
 def painted(things: Sequence[GroundedInstance], photo_hw: HW) -> tuple[np.ndarray, np.ndarray]:
