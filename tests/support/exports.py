@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ VARIABLE = "OVDEPLOY_TEST_EXPORTS"
 LIMIT = graph_model.EXTERNAL_DATA_ABOVE
 LARGEST = 100_000_000
 """Bytes of a graph past which it is not kept: full-size models are exported by one test each."""
+OURS = re.compile(r"[0-9a-f]{64}\.(onnx|lock|partial)")
+"""Names of files that are kept here."""
 DAYS = 7
 """After which a graph that no test has asked for goes."""
 
@@ -35,9 +38,11 @@ def exports_folder(otherwise: Path) -> Path:
     """Where graphs are kept: where the variable says, without those that are long out of use, or else elsewhere."""
     folder = Path(os.environ.get(VARIABLE) or otherwise)
     folder.mkdir(parents=True, exist_ok=True)
-    for file in folder.iterdir():
-        if file.stat().st_mtime < time.time() - DAYS * 86_400:
-            file.unlink(missing_ok=True)
+    for entry in os.scandir(folder):
+        if OURS.fullmatch(entry.name):  # whatever else lies there is none of our business
+            with suppress(FileNotFoundError):  # another process may be here too
+                if entry.stat().st_mtime < time.time() - DAYS * 86_400:
+                    os.unlink(entry.path)
     return folder
 
 

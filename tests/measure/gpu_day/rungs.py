@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpu_day.setting import HOST, RUNS, SEEDS, Setting, told
+from gpu_day.setting import HOST, RUNS, SEEDS, Setting, medians, told
 from ovdeploy.runtime.backends.measures import Times, summarize, timed_runs
 from ovdeploy.runtime.backends.registry import BACKENDS, OVERLAP
 from ovdeploy.runtime.bundle.bundle import MANIFEST, Bundle
@@ -31,9 +30,9 @@ def rung(setting: Setting, recipe: str, backend: str) -> dict[str, Any]:
     rows, steps = [], {}
     for value in BACKENDS[backend].options.get(OVERLAP, ("",)):
         way, told_way = ({OVERLAP: value}, f", {OVERLAP}={value}") if value else ({}, "")
-        times, medians = _timed(opened, backend, way, runs)
+        times, of_steps = _timed(opened, backend, way, runs)
         rows.append({"stage": f"{recipe}, a photo{told_way}", "times": told(times)})
-        steps[value or "as it is"] = medians
+        steps[value or "as it is"] = of_steps
     return {"rows": rows, "steps": steps, "boundary": HOST}
 
 
@@ -67,4 +66,4 @@ def _timed(bundle: Bundle, backend: str, way: Mapping[str, str], runs: int) -> t
         times = summarize(
             timed_runs(lambda: steps.append(dict(segmenter.segment(image, words).timings)), runs), HOST, "photo"
         )
-    return times, {name: statistics.median(step.get(name, 0.0) for step in steps[-runs:]) for name in steps[-1]}
+    return times, medians(steps, runs)

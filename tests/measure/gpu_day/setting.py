@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,11 @@ def networks_of(setting: Setting) -> Any:
 
 def told(times: Any) -> dict[str, float]:
     return {key: getattr(times, key) for key in ("p50", "p90", "p99", "mean", "min", "max")} | {"runs": times.runs}
+
+
+def medians(steps: list[dict[str, float]], runs: int) -> dict[str, float]:
+    """Of the last runs, each step's median in milliseconds."""
+    return {name: statistics.median(step.get(name, 0.0) for step in steps[-runs:]) for name in steps[-1]}
 
 
 def so_far(rows: list[dict[str, Any]], boundary: str) -> None:

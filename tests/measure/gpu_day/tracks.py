@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import statistics
 from typing import Any
 
 from gpu_day import rungs
-from gpu_day.setting import HOST, RUNS, Setting, told
+from gpu_day.setting import HOST, RUNS, Setting, medians, told
 from ovdeploy.runtime.backends.measures import summarize, timed_runs
 from ovdeploy.runtime.backends.registry import BACKENDS
 from ovdeploy.runtime.bundle.bundle import Bundle
@@ -45,6 +44,5 @@ def _timed(bundle: Bundle, backend: str, runs: int) -> dict[str, Any]:
         times = summarize(
             timed_runs(lambda: steps.append(dict(tracker.step(next(following)).timings)), runs), HOST, "frame"
         )
-    medians = {name: statistics.median(step.get(name, 0.0) for step in steps[-runs:]) for name in steps[-1]}
     rows = [{"stage": f"{bundle.recipe.name}, a frame with {OBJECTS} objects", "times": told(times)}]
-    return {"rows": rows, "steps": medians, "boundary": HOST}
+    return {"rows": rows, "steps": medians(steps, runs), "boundary": HOST}
